@@ -1,0 +1,105 @@
+"""The errors an operator may see, on one page.
+
+The world's errors derive from :class:`OvcaError`; each class of them has an exit status of its own, so that a script
+can tell them apart. Mistakes of a programmer stay ``RuntimeError`` and ``ValueError``.
+"""
+
+from __future__ import annotations
+
+
+class OvcaError(Exception):
+    """Something outside the program went wrong; the text is a whole sentence for the operator."""
+
+    exit_code = 1
+
+
+class UsageError(OvcaError):
+    """The command line is wrong."""
+
+    exit_code = 2
+
+
+class ConfigError(OvcaError):
+    """The configuration is missing, unreadable or wrong."""
+
+    exit_code = 3
+
+
+class ImageError(OvcaError):
+    """An image is damaged, untrusted or not fit for this appliance."""
+
+    exit_code = 4
+
+
+class FetchError(OvcaError):
+    """A source could not be read."""
+
+    exit_code = 5
+
+
+class Refused(OvcaError):
+    """A check or the present state forbids what was asked for."""
+
+    exit_code = 6
+
+
+class ServiceUnavailable(OvcaError):
+    """The service that has to carry the command out does not answer."""
+
+    exit_code = 7
+
+
+class NotMaster(ServiceUnavailable):
+    """The command has to run on the acting master."""
+
+
+class UpdateFailed(OvcaError):
+    """An update ended without reaching both nodes."""
+
+    exit_code = 8
+
+
+class DatabaseError(OvcaError):
+    """The database refused or lost an operation."""
+
+    exit_code = 9
+
+
+class DatabaseUnavailable(DatabaseError):
+    """The database cannot be reached, or is locked by somebody else."""
+
+
+class SchemaError(DatabaseError):
+    """The schema's revision does not fit this software."""
+
+
+class LeaseLost(DatabaseError):
+    """The caller is not, or no longer, the holder of the lease with this epoch."""
+
+
+class PowerError(OvcaError):
+    """A BMC did not answer, or did not do what it was told."""
+
+    exit_code = 10
+
+
+class ProvisionError(OvcaError):
+    """A machine could not be installed."""
+
+    exit_code = 11
+
+
+class GrantRefused(ProvisionError):
+    """The right to wipe was asked for and is not given."""
+
+
+class PluginError(OvcaError):
+    """A driver or another extension cannot be loaded."""
+
+    exit_code = 3
+
+
+class Interrupted(OvcaError):
+    """The operator pressed Ctrl-C."""
+
+    exit_code = 130
