@@ -1,0 +1,1 @@
+"""The rows that both nodes share, and the sessions that read and write them."""
