@@ -1,0 +1,1 @@
+"""The update itself: what may happen next, and the loop that makes it happen."""
