@@ -1,0 +1,206 @@
+"""The way to the database: short transactions, bounded waits, errors an operator can read.
+
+SQLite is for one machine, PostgreSQL for an appliance; both behave alike here. A writer takes its lock at the
+start (``BEGIN IMMEDIATE``; on PostgreSQL the caller locks the row it decides on), a reader sees one snapshot.
+Never do anything slow inside a transaction: a stopped process holds its locks until the server's idle timeout
+ends them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import Engine, func, select
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+from sqlalchemy.orm import Session
+
+from ovca.db import errors, postgresql, sqlite
+from ovca.db.models import UTCDateTime
+from ovca.exceptions import ConfigError
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+
+def now(session: Session) -> dt.datetime:
+    """The database's own time, in UTC; within one transaction it goes on."""
+    clock: Any
+    if session.connection().dialect.name == 'sqlite':
+        clock = func.strftime('%Y-%m-%d %H:%M:%f', 'now', type_=UTCDateTime())
+    else:
+        clock = func.clock_timestamp(type_=UTCDateTime())
+    moment: dt.datetime = session.execute(select(clock)).scalar_one()
+    return moment
+
+
+class Database:
+    """One database and a small pool of connections to it; safe to share between threads.
+
+    All times are seconds. ``lock_timeout`` bounds the wait for somebody else's lock, ``statement_timeout``
+    one statement, ``idle_timeout`` how long a transaction may stand still before the server ends it; all of
+    them belong well below the lease's ttl.
+
+    :raises ConfigError: the URL is wrong, or names an SQLite file on a network file system.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        connect_timeout: float = 5,
+        lock_timeout: float = 5,
+        statement_timeout: float = 10,
+        idle_timeout: float = 5,
+    ) -> None:
+        self._url = parse_url(url)
+        self.dialect: str = self._url.get_backend_name()
+        self._local = threading.local()
+        if self.dialect == 'sqlite':
+            engine = sqlite.create(self._url, lock_timeout=lock_timeout)
+        else:
+            engine = postgresql.create(
+                self._url,
+                connect_timeout=connect_timeout,
+                lock_timeout=lock_timeout,
+                statement_timeout=statement_timeout,
+                idle_timeout=idle_timeout,
+            )
+        self._writer: Engine = engine.execution_options(**_options(self.dialect, 'write'))
+        self._reader: Engine = engine.execution_options(**_options(self.dialect, 'read'))
+        self._engine = engine
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Database:
+        """The database that ``[database]`` names.
+
+        :raises ConfigError: nothing usable is configured.
+        """
+        group = conf.database
+        return cls(
+            configured_url(conf),
+            connect_timeout=group.connect_timeout,
+            lock_timeout=group.lock_timeout,
+            statement_timeout=group.statement_timeout,
+            idle_timeout=group.idle_timeout,
+        )
+
+    def __repr__(self) -> str:
+        return f'<Database {self}>'
+
+    def __str__(self) -> str:
+        return errors.shown(self._url)
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A transaction that sees one snapshot and cannot change anything.
+
+        What was loaded stays usable after it.
+
+        :raises DatabaseUnavailable: the database cannot be reached.
+        """
+        with errors.translated(self._url), Session(self._reader, expire_on_commit=False) as session:
+            session.connection()
+            yield session
+
+    @contextmanager
+    def write(self) -> Iterator[Session]:
+        """A transaction that is committed at the end of the block, or rolled back by any exception.
+
+        :raises DatabaseUnavailable: the database cannot be reached or is locked. When the connection broke
+            during the commit, the change may have been made: read again before deciding anything.
+        :raises DatabaseError: the database refused a statement.
+        """
+        if getattr(self._local, 'writing', False):
+            raise RuntimeError('a write transaction is already open in this thread; pass its session on')
+        self._local.writing = True
+        try:
+            with (
+                errors.translated(self._url),
+                Session(self._writer, expire_on_commit=False) as session,
+                session.begin(),
+            ):
+                session.connection()  # begins now: SQLite takes its write lock before anything is read
+                yield session
+        finally:
+            self._local.writing = False
+
+    def now(self, session: Session) -> dt.datetime:
+        """The database's own time, in UTC; within one transaction it goes on."""
+        return now(session)
+
+    def dispose(self) -> None:
+        """Close all connections; the next transaction opens new ones."""
+        self._engine.dispose()
+
+
+def configured_url(conf: cfg.ConfigOpts) -> str:
+    """The URL in ``[database] connection_file`` when that is set, else ``[database] connection``.
+
+    :raises ConfigError: the file cannot be read, or neither names a database.
+    """
+    name = conf.database.connection_file
+    if not name:
+        if not conf.database.connection:
+            raise ConfigError('[database] connection is empty; set it to the URL of the database')
+        return str(conf.database.connection)
+    try:
+        text = Path(name).read_text(encoding='utf-8').strip()
+    except (OSError, UnicodeError) as exc:
+        raise ConfigError(f'[database] connection_file {name} cannot be read: {exc}') from exc
+    if not text:
+        raise ConfigError(
+            f'[database] connection_file {name} is empty; write the URL of the database into it'
+        )
+    return text
+
+
+def parse_url(text: str) -> URL:
+    """The URL with the driver that ovca uses.
+
+    :raises ConfigError: it is no URL of a database that ovca knows; the text itself is never shown.
+    """
+    try:
+        url = make_url(text)
+        backend = url.get_backend_name()
+    except (ArgumentError, ValueError):
+        # No "from": the cause could carry the URL and so the password.
+        raise ConfigError(
+            '[database] connection is not a URL; write sqlite:////path/ovca.sqlite or '
+            'postgresql://user:password@host/name'
+        ) from None
+    if backend == 'sqlite':
+        if not url.database or url.database == ':memory:':
+            raise ConfigError('[database] connection names no file; write sqlite:////path/ovca.sqlite')
+        return url.set(drivername='sqlite')
+    if backend in ('postgresql', 'postgres'):
+        return url.set(drivername='postgresql+psycopg')
+    raise ConfigError(f'[database] connection: {backend} is not supported; use sqlite or postgresql')
+
+
+def check_single_host(conf: cfg.ConfigOpts) -> None:
+    """Refuse SQLite where a peer is configured: two hosts with a file each would be two masters.
+
+    :raises ConfigError: it is so, and ``[database] single_host`` does not say that both nodes share one
+        machine.
+    """
+    url = parse_url(configured_url(conf))
+    if url.get_backend_name() == 'sqlite' and conf.cluster.peer and not conf.database.single_host:
+        raise ConfigError(
+            f'[cluster] peer is {conf.cluster.peer} but [database] connection is an SQLite file, which two '
+            f'hosts cannot share; use PostgreSQL, or set [database] single_host = true if both nodes run on '
+            f'this machine'
+        )
+
+
+def _options(dialect: str, mode: str) -> dict[str, Any]:
+    if dialect == 'sqlite':
+        return {sqlite.MODE: mode}
+    if mode == 'read':
+        return {'isolation_level': 'REPEATABLE READ', 'postgresql_readonly': True}
+    return {'isolation_level': 'READ COMMITTED', 'postgresql_readonly': False}

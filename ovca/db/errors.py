@@ -1,0 +1,68 @@
+"""Foreign errors become ours, once, without the password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from ovca.exceptions import DatabaseError, DatabaseUnavailable
+
+# SQLSTATE classes and codes that mean "not now": connection, resources, locks, timeouts, shutdown, rollback.
+_UNAVAILABLE_CLASSES = ('08', '28', '3D', '40', '53', '57', '58')
+_UNAVAILABLE_CODES = ('25P02', '25P03', '25P04', '55P03')
+_UNAVAILABLE_SQLITE = ('SQLITE_BUSY', 'SQLITE_LOCKED', 'SQLITE_CANTOPEN', 'SQLITE_IOERR', 'SQLITE_FULL')
+
+
+def shown(url: URL) -> str:
+    """The URL as it may be shown: no password, no query (which may hold one)."""
+    return url.set(query={}).render_as_string(hide_password=True)
+
+
+@contextmanager
+def translated(url: URL) -> Iterator[None]:
+    """Turn errors of SQLAlchemy and the drivers below it into ours.
+
+    :raises DatabaseUnavailable: the database cannot be reached, is locked, or took too long.
+    :raises DatabaseError: anything else that it refuses.
+    """
+    try:
+        yield
+    except SQLAlchemyError as exc:
+        raise translate(exc, url) from exc
+
+
+def translate(exc: SQLAlchemyError, url: URL) -> DatabaseError:
+    """The same error as a sentence for an operator."""
+    text = _text(exc, url)
+    if _unavailable(exc):
+        return DatabaseUnavailable(
+            f'the database {shown(url)} cannot be used now: {text}; check that it runs and can be reached'
+        )
+    return DatabaseError(f'the database {shown(url)} refused an operation: {text}')
+
+
+def _unavailable(exc: SQLAlchemyError) -> bool:
+    if isinstance(exc, PoolTimeout):
+        return True
+    if not isinstance(exc, DBAPIError):
+        return False
+    name = getattr(exc.orig, 'sqlite_errorname', None)
+    if name is not None:
+        return str(name).startswith(_UNAVAILABLE_SQLITE)
+    state = getattr(exc.orig, 'sqlstate', None)
+    if state is None:  # the driver itself: no connection, or it broke
+        return exc.connection_invalidated or type(exc.orig).__name__ in ('OperationalError', 'InterfaceError')
+    return str(state).startswith(_UNAVAILABLE_CLASSES) or state in _UNAVAILABLE_CODES
+
+
+def _text(exc: SQLAlchemyError, url: URL) -> str:
+    cause = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
+    text = str(cause).strip().split('\n', 1)[0].rstrip('.;:') or type(cause).__name__
+    for secret in (url.password, *(value for key, value in url.query.items() if 'password' in key)):
+        if isinstance(secret, str) and secret:
+            text = text.replace(secret, '***')
+    return text

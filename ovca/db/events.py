@@ -1,0 +1,39 @@
+"""The journal: what happened, told in the transaction in which it happened."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from ovca.db.engine import now
+from ovca.db.models import Event
+
+
+def append(
+    session: Session,
+    *,
+    kind: str,
+    detail: str,
+    update_id: int | None = None,
+    node: str | None = None,
+    from_state: str | None = None,
+    to_state: str | None = None,
+    epoch: int | None = None,
+    actor: str | None = None,
+) -> None:
+    """Add one line, at the database's time; it is kept only if the caller's transaction is.
+
+    ``node`` is whom it is about, ``actor`` who did it (the same, unless given).
+    """
+    session.add(
+        Event(
+            kind=kind,
+            detail=detail,
+            update_id=update_id,
+            node=node,
+            actor=actor if actor is not None else node or '',
+            from_state=from_state,
+            to_state=to_state,
+            epoch=epoch,
+            at=now(session),
+        )
+    )

@@ -1,0 +1,10 @@
+"""How alembic runs a migration here: on the connection it is given, inside that connection's transaction."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from ovca.db.models import Base
+
+context.configure(connection=context.config.attributes['connection'], target_metadata=Base.metadata)
+context.run_migrations()
