@@ -1,0 +1,19 @@
+"""Whether what a node runs allows it to lead (the rule CLAIM), read from the rows."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from ovca.remaster.observe import final_digests, newest_update, software
+from ovca.remaster.protocol import State, may_claim
+
+
+def eligible(session: Session, node: str, running_digest: str | None) -> bool:
+    """Return whether ``node`` may claim, re-claim or act with the software on its disk."""
+    update = newest_update(session)
+    if running_digest is None:
+        return False
+    if update is None or (State(update.state).ended and running_digest not in (update.digest, update.old_digest)):
+        return True
+    final = running_digest in final_digests(session, node)
+    return may_claim(software(running_digest, update), final, update_open=True, runs_known=True)

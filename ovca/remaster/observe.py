@@ -1,0 +1,210 @@
+"""From rows to a :class:`~ovca.remaster.protocol.Situation`: what the acting master knows at one moment."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ovca.db.engine import now as database_now
+from ovca.db.models import Entry, InstallGrant, Node, Update
+from ovca.remaster.protocol import (
+    BEFORE_COMMIT_ENDED,
+    TARGET,
+    Grant,
+    Health,
+    Situation,
+    Software,
+    State,
+    Verdict,
+    Which,
+)
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The times of ``[remaster]``, in seconds, and the number of attempts."""
+
+    soak: float
+    prove_soak: float
+    install_deadline: float
+    verify_deadline: float
+    prove_deadline: float
+    rollback_deadline: float
+    attempts: int
+    grant_ttl: float
+    order_interval: float
+    ready_age: float
+    unhealthy_limit: float
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> Limits:
+        group = conf.remaster
+        return cls(**{name: getattr(group, name) for name in cls.__dataclass_fields__})
+
+    def deadline(self, state: State) -> float:
+        """How long an update, or one attempt, may stay in ``state``."""
+        return {
+            State.PROVING: self.prove_deadline,
+            State.ROLLBACK: self.rollback_deadline,
+            State.VERIFY_1: self.verify_deadline,
+            State.VERIFY_2: self.verify_deadline,
+        }.get(state, self.install_deadline)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A situation together with the rows that it was read from (detached: to read, not to change)."""
+
+    situation: Situation
+    update: Update
+    target: str | None
+    entry: Entry | None
+    grant: InstallGrant | None
+    peer: Node | None
+    now: dt.datetime
+
+    def name(self, which: Which) -> str:
+        """The pinned node's name."""
+        return self.update.first if which is Which.FIRST else self.update.second
+
+
+def newest_update(session: Session) -> Update | None:
+    """The open update, or else the last one that ended."""
+    return session.scalars(select(Update).order_by(Update.id.desc()).limit(1)).one_or_none()
+
+
+def final_digests(session: Session, node: str) -> set[str]:
+    """The digests that this node has once proved to run."""
+    query = select(Entry.final_digest).where(Entry.node == node, Entry.final_at.is_not(None))
+    return {digest for digest in session.scalars(query) if digest}
+
+
+def software(digest: str | None, update: Update) -> Software:
+    """What a digest means in this update."""
+    if digest is None:
+        return Software.UNKNOWN
+    if digest == update.digest:
+        return Software.NEW
+    return Software.OLD if digest == update.old_digest else Software.UNKNOWN
+
+
+def fresh(node: Node | None, epoch: int, limits: Limits, now: dt.datetime) -> bool:
+    """Whether a node's row speaks of the present: this epoch, and not older than ``ready_age``."""
+    if node is None or node.last_seen_at is None or node.epoch_seen != epoch:
+        return False
+    return (now - node.last_seen_at).total_seconds() <= limits.ready_age
+
+
+def health_of(node: Node, soak: float, limits: Limits, now: dt.datetime) -> Health:
+    """A fresh row's health against the soak that is asked for."""
+    if node.health == 'healthy' and node.healthy_since is not None:
+        return Health.SOAKED if (now - node.healthy_since).total_seconds() >= soak else Health.PENDING
+    if node.health == 'unhealthy' and node.unhealthy_since is not None:
+        bad_for = (now - node.unhealthy_since).total_seconds()
+        return Health.FAILED if bad_for >= limits.unhealthy_limit else Health.PENDING
+    return Health.PENDING
+
+
+def grant_status(grants: list[InstallGrant], epoch: int, now: dt.datetime) -> tuple[Grant, InstallGrant | None]:
+    """The status of an attempt, from all its grants: a consumed one counts whatever its epoch."""
+    for grant in grants:
+        if grant.consumed_at is not None:
+            if grant.failed:
+                return Grant.FAILED, grant
+            return (Grant.WRITTEN if grant.written_at else Grant.CONSUMED), grant
+    for grant in grants:
+        if grant.epoch == epoch and grant.revoked_at is None and grant.expires_at > now:
+            return Grant.OPEN, grant
+    return Grant.NONE, None
+
+
+def observe(
+    session: Session,
+    *,
+    me: str,
+    epoch: int,
+    running_digest: str | None,
+    limits: Limits,
+    checks: Verdict = Verdict.PENDING,
+    rehashed: Verdict = Verdict.PENDING,
+) -> Observation | None:
+    """Return what is known of the update that needs a decision, or None when there is none.
+
+    An update that ended before its commit point still needs one while the leader does not run the old software.
+    """
+    update = newest_update(session)
+    if update is None or me not in (update.first, update.second):
+        return None
+    state = State(update.state)
+    if state.ended and state not in BEFORE_COMMIT_ENDED:
+        return None
+    now = database_now(session)
+    leader = Which.FIRST if me == update.first else Which.SECOND
+    peer_name = update.second if leader is Which.FIRST else update.first
+    own, peer = session.get(Node, me), session.get(Node, peer_name)
+    target_which = TARGET.get(state)
+    target = None if target_which is None else (update.first if target_which is Which.FIRST else update.second)
+    entries = {e.node: e for e in session.scalars(select(Entry).where(Entry.update_id == update.id))}
+    entry = entries.get(target) if target else None
+    grants = (
+        list(
+            session.scalars(
+                select(InstallGrant)
+                .where(InstallGrant.update_id == update.id, InstallGrant.node == target)
+                .order_by(InstallGrant.id.desc())
+            )
+        )
+        if target
+        else []
+    )
+    attempt = entry.attempt if entry else 1
+    status, grant = grant_status([g for g in grants if g.attempt == attempt], epoch, now)
+    peer_fresh = fresh(peer, epoch, limits, now)
+    peer_runs = software(peer.running_digest, update) if peer and peer_fresh else Software.UNKNOWN
+    leader_runs = software(running_digest, update)
+    situation = Situation(
+        state=state,
+        leader=leader,
+        leader_runs=leader_runs,
+        leader_final=_final(entries.get(me), update),
+        leader_final_before=leader_runs is Software.NEW and update.digest in final_digests(session, me),
+        leader_health=health_of(own, limits.prove_soak, limits, now) if own else Health.PENDING,
+        peer_runs=peer_runs,
+        peer_final=_final(entries.get(peer_name), update),
+        peer_health=health_of(peer, limits.soak, limits, now) if peer and peer_fresh else Health.PENDING,
+        peer_ready=bool(peer and peer_fresh and peer.ready),
+        proven=update.proven_at is not None,
+        grant=status,
+        wiped=any(g.consumed_at is not None for g in grants),
+        rehashed=rehashed,
+        checks=checks,
+        attempts_left=attempt < limits.attempts,
+        late=(now - update.deadline_from).total_seconds() > limits.deadline(state),
+        abort=update.abort_requested_at is not None,
+    )
+    if situation.proven and leader is Which.FIRST:
+        # A retry of the second node: the first was proved in the update that is retried.
+        situation = _with_proof(situation, leader_runs)
+    for row in (update, entry, grant, peer):
+        if row is not None:
+            session.expunge(row)
+    return Observation(situation, update, target, entry, grant, peer, now)
+
+
+def _with_proof(situation: Situation, runs: Software) -> Situation:
+    from dataclasses import replace
+
+    return replace(situation, leader_final=situation.leader_final or runs is Software.NEW)
+
+
+def _final(entry: Entry | None, update: Update) -> bool:
+    return bool(
+        entry and entry.final_at and entry.final_attempt == entry.attempt and entry.final_digest == update.digest
+    )
