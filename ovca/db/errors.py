@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy.engine import URL
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from ovca.exceptions import DatabaseError, DatabaseUnavailable
@@ -24,18 +24,18 @@ def shown(url: URL) -> str:
 
 @contextmanager
 def translated(url: URL) -> Iterator[None]:
-    """Turn errors of SQLAlchemy and the drivers below it into ours.
+    """Turn what the driver raises into ours; a programmer's mistake stays what it is.
 
     :raises DatabaseUnavailable: the database cannot be reached, is locked, or took too long.
     :raises DatabaseError: anything else that it refuses.
     """
     try:
         yield
-    except SQLAlchemyError as exc:
+    except (DBAPIError, PoolTimeout) as exc:
         raise translate(exc, url) from exc
 
 
-def translate(exc: SQLAlchemyError, url: URL) -> DatabaseError:
+def translate(exc: DBAPIError | PoolTimeout, url: URL) -> DatabaseError:
     """The same error as a sentence for an operator."""
     text = _text(exc, url)
     if _unavailable(exc):
@@ -45,11 +45,9 @@ def translate(exc: SQLAlchemyError, url: URL) -> DatabaseError:
     return DatabaseError(f'the database {shown(url)} refused an operation: {text}')
 
 
-def _unavailable(exc: SQLAlchemyError) -> bool:
+def _unavailable(exc: DBAPIError | PoolTimeout) -> bool:
     if isinstance(exc, PoolTimeout):
         return True
-    if not isinstance(exc, DBAPIError):
-        return False
     name = getattr(exc.orig, 'sqlite_errorname', None)
     if name is not None:
         return str(name).startswith(_UNAVAILABLE_SQLITE)
@@ -59,7 +57,7 @@ def _unavailable(exc: SQLAlchemyError) -> bool:
     return str(state).startswith(_UNAVAILABLE_CLASSES) or state in _UNAVAILABLE_CODES
 
 
-def _text(exc: SQLAlchemyError, url: URL) -> str:
+def _text(exc: DBAPIError | PoolTimeout, url: URL) -> str:
     cause = exc.orig if isinstance(exc, DBAPIError) and exc.orig is not None else exc
     text = str(cause).strip().split('\n', 1)[0].rstrip('.;:') or type(cause).__name__
     for secret in (url.password, *(value for key, value in url.query.items() if 'password' in key)):

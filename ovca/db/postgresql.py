@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Engine, create_engine
+import time
+from collections.abc import Generator
+from typing import Any
+
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.pool import QueuePool
 
 from ovca.exceptions import ConfigError
+
+_GRACE = 2.0  # seconds that the server's "statement timeout" may be on its way
 
 
 def create(
@@ -17,7 +23,7 @@ def create(
     :raises ConfigError: psycopg is not installed.
     """
     try:
-        import psycopg  # noqa: F401
+        connect = _connector(answer_within=statement_timeout + _GRACE)
     except ImportError as exc:
         raise ConfigError(
             f'[database] connection names PostgreSQL, but its driver cannot be loaded ({exc}); '
@@ -40,7 +46,7 @@ def create(
         [given if isinstance(given, str) else ' '.join(given)]
         + [f'-c {name}={value}' for name, value in settings.items()]
     )
-    return create_engine(
+    engine = create_engine(
         url.difference_update_query(['options']),
         poolclass=QueuePool,
         pool_size=3,
@@ -60,6 +66,41 @@ def create(
         },
         hide_parameters=True,
     )
+
+    @event.listens_for(engine, 'do_connect')
+    def open_connection(dialect: Any, entry: Any, args: Any, kwargs: dict[str, Any]) -> Any:
+        return connect(**kwargs)
+
+    return engine
+
+
+def _connector(answer_within: float) -> Any:
+    """Make ``connect`` of a connection that closes itself when the server is silent for too long.
+
+    The server ends a statement at its own timeout, so whoever waits longer waits for a cut line. TCP does not
+    notice that when something in between (a forwarder, a stopped server) keeps the connection up.
+    """
+    import psycopg
+
+    class Impatient(psycopg.Connection[Any]):
+        def wait(self, gen: Any, *args: Any, **kwargs: Any) -> Any:
+            return super().wait(self._bounded(gen), *args, **kwargs)
+
+        def _bounded(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+            # psycopg's wait sends 0 ("nothing yet") ten times a second.
+            deadline = time.monotonic() + answer_within
+            try:
+                state = next(gen)
+                while True:
+                    ready = yield state
+                    if not ready and time.monotonic() > deadline:
+                        self.pgconn.finish()
+                        raise psycopg.OperationalError(f'no answer for {answer_within:g} s')
+                    state = gen.send(ready)
+            except StopIteration as stop:
+                return stop.value
+
+    return Impatient.connect
 
 
 def _ms(seconds: float) -> int:

@@ -9,6 +9,7 @@ own.
 from __future__ import annotations
 
 import re
+import time
 from pathlib import Path
 from typing import Any
 
@@ -56,11 +57,7 @@ def upgrade(database: Database, revision: str = 'head', *, folder: Path = FOLDER
     target = head(folder) if revision == 'head' else revision
     with database.write() as session:
         if database.dialect != 'sqlite':  # there the write transaction itself is the lock
-            session.execute(text(f"SET LOCAL lock_timeout = '{_PATIENCE}s'"))
-            session.execute(text(f"SET LOCAL statement_timeout = '{_PATIENCE}s'"))
-            session.execute(text('SELECT pg_advisory_xact_lock(:key)'), {'key': _LOCK})
-            # Beside a working master: give way rather than queue it up behind a lock on a table.
-            session.execute(text("SET LOCAL lock_timeout = '3s'"))
+            _wait_for_turn(session)
         found = _current(session)
         if found is not None and _number(found) >= _number(target):
             _judge(database, found, head(folder))
@@ -76,6 +73,15 @@ def prepare(database: Database, folder: Path = FOLDER) -> None:
     if current(database) is None:
         upgrade(database, folder=folder)
     check(database, folder)
+
+
+def _wait_for_turn(session: Session) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    query = text('SELECT pg_try_advisory_xact_lock(:key)')
+    while not session.execute(query, {'key': _LOCK}).scalar_one():
+        if time.monotonic() > deadline:
+            raise SchemaError('another node has been migrating the schema for a minute; look at its log')
+        time.sleep(0.05)
 
 
 def _run(session: Session, target: str, folder: Path) -> None:
