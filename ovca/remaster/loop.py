@@ -1,0 +1,394 @@
+"""Observe, record, perform: the loop that carries the protocol out, on the acting master.
+
+Every pass reads the world afresh; what woke it does not matter. What a decision changes is written in one transaction
+that locks the lease and compares the update's revision, so a decision on old facts is dropped. At most one destructive
+act a pass, its intent committed before it, and no transaction is open while it is done.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ovca.cluster.lease import Lease, LeaseView
+from ovca.db import events
+from ovca.db.models import Entry, Image, InstallGrant, Node, Update
+from ovca.exceptions import LeaseLost, OvcaError, PowerError
+from ovca.power.base import BootDevice, PowerDriver, PowerState
+from ovca.remaster import evidence
+from ovca.remaster.observe import Limits, Observation, fresh, observe
+from ovca.remaster.protocol import (
+    TARGET,
+    WIPING,
+    Act,
+    Decision,
+    Quarantine,
+    Rule,
+    State,
+    Verdict,
+    Which,
+    rule_for,
+)
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+LOG = logging.getLogger(__name__)
+
+
+class Stale(OvcaError):
+    """The update changed since it was looked at; look again."""
+
+
+@dataclass(frozen=True)
+class Hands:
+    """What the loop needs of the daemon around it."""
+
+    epoch: Callable[[], int | None]
+    """The epoch under which this node acts, or None."""
+    power: Callable[[str], PowerDriver]
+    """The power driver of a node."""
+    checks: Callable[[str], list[str]]
+    """Run the checks for a version; return the sentences of those that fail."""
+    stop_serving: Callable[[], None]
+    """Stop roles and virtual IP, and verify it; raises when something still runs."""
+    gave_away: Callable[[int], None]
+    """The lease was handed over under this epoch; the node reboots."""
+    give_up: Callable[[], None]
+    """A hand-over was given up; serve again after a re-claim."""
+    poke: Callable[[], None]
+    """Wake the peer."""
+
+
+class RemasterLoop:
+    """The acting master's part in an update; one thread calls :meth:`step`."""
+
+    def __init__(self, conf: cfg.ConfigOpts, lease: Lease, hands: Hands, *, running_digest: str | None) -> None:
+        self.conf, self.lease, self.hands = conf, lease, hands
+        self.database, self.node, self.running_digest = lease.database, lease.node, running_digest
+        self.limits = Limits.from_conf(conf)
+        self._checks: dict[int, Verdict] = {}
+        self._failures: dict[int, list[str]] = {}
+        self._rehashed: dict[int, Verdict] = {}
+        self._alarmed: set[tuple[int, str, str]] = set()
+
+    def step(self) -> bool:
+        """Make one decision and carry it out; return whether anything was changed."""
+        epoch = self.hands.epoch()
+        if epoch is None:
+            return False
+        seen = self._observe(epoch)
+        if seen is None:
+            return False
+        if seen.situation.state is State.REQUESTED and seen.update.id not in self._checks:
+            self._run_checks(seen.update)
+            return True
+        rule = rule_for(seen.situation)
+        try:
+            return self._perform(epoch, seen, rule)
+        except Stale:
+            return True
+        except LeaseLost as exc:
+            LOG.info('update %s: %s', seen.update.id, exc)
+            return False
+
+    def _observe(self, epoch: int) -> Observation | None:
+        with self.database.read() as session:
+            first = observe(
+                session, me=self.node, epoch=epoch, running_digest=self.running_digest, limits=self.limits
+            )
+            if first is None:
+                return None
+            session.expunge_all()
+            return observe(
+                session,
+                me=self.node,
+                epoch=epoch,
+                running_digest=self.running_digest,
+                limits=self.limits,
+                checks=self._checks.get(first.update.id, Verdict.PENDING),
+                rehashed=self._rehashed.get(first.update.id, Verdict.PENDING),
+            )
+
+    def _run_checks(self, update: Update) -> None:
+        failures = self.hands.checks(update.version)
+        self._failures[update.id] = failures
+        self._checks[update.id] = Verdict.FAILED if failures else Verdict.PASSED
+
+    def _perform(self, epoch: int, seen: Observation, rule: Rule) -> bool:
+        decision = rule.decision
+        match decision.act:
+            case Act.WAIT:
+                return self._alarm(epoch, seen, rule)
+            case Act.MOVE:
+                self._move(epoch, seen, rule)
+            case Act.ISSUE:
+                self._issue(epoch, seen)
+            case Act.DRIVE:
+                return self._drive(epoch, seen)
+            case Act.ATTEMPT:
+                self._attempt(epoch, seen, rule)
+            case Act.HAND_OVER:
+                self._hand_over(epoch, seen, rule)
+            case Act.REHASH:
+                self._rehash(seen)
+        return True
+
+    # What changes rows.
+
+    def _locked(self, session: Session, seen: Observation) -> Update:
+        update = session.get(Update, seen.update.id, with_for_update=True)
+        if update is None or update.revision != seen.update.revision or update.state != seen.update.state:
+            raise Stale(f'update {seen.update.id} has changed')
+        update.revision += 1
+        return update
+
+    def _move(self, epoch: int, seen: Observation, rule: Rule) -> None:
+        decision = rule.decision
+        if decision.to is None:
+            raise RuntimeError(f'rule {rule.id} moves nowhere')
+        with self.lease.fenced(epoch) as session:
+            update = self._locked(session, seen)
+            if decision.commit_point:
+                self._guard_commit(session, update)
+            self._enter(session, update, decision.to, epoch, rule, self._reason(update, rule))
+            self._quarantine(session, update, decision, rule)
+        LOG.info('update %s: %s -> %s (%s)', seen.update.id, seen.update.state, decision.to, rule.when)
+        self.hands.poke()
+
+    def _reason(self, update: Update, rule: Rule) -> str:
+        failures = self._failures.get(update.id)
+        if rule.id == 'requested-checks-failed' and failures:
+            return '; '.join(failures)
+        if 'abort' in rule.id and update.abort_reason:
+            return f'{rule.when}: {update.abort_reason}'
+        return rule.when
+
+    def _guard_commit(self, session: Session, update: Update) -> None:
+        # After this transaction the old node may be wiped, so it proves again what it rests on.
+        record = evidence.installed(Path(self.conf.provision.root))
+        if self.node != update.first or record is None or record.digest != update.digest:
+            raise Stale(f'{self.node} is not the proven node; the commit point is not passed')
+        update.proven_at = self.database.now(session)
+
+    def _enter(
+        self, session: Session, update: Update, to: State, epoch: int, rule: Rule, reason: str
+    ) -> None:
+        now = self.database.now(session)
+        came_from = update.state
+        update.state, update.state_since, update.deadline_from = to.value, now, now
+        target = TARGET.get(to)
+        if to in WIPING and target is not None:
+            self._entry(session, update, update.first if target is Which.FIRST else update.second)
+        if to.ended:
+            update.finished_at, update.reason = now, reason
+            for grant in session.scalars(
+                select(InstallGrant).where(
+                    InstallGrant.update_id == update.id,
+                    InstallGrant.consumed_at.is_(None),
+                    InstallGrant.revoked_at.is_(None),
+                )
+            ):
+                grant.revoked_at = now
+        events.append(
+            session,
+            kind='alarm' if rule.decision.alarm else 'state',
+            update_id=update.id,
+            node=self.node,
+            epoch=epoch,
+            from_state=came_from,
+            to_state=to.value,
+            detail=reason,
+        )
+
+    def _entry(self, session: Session, update: Update, node: str) -> Entry:
+        entry = session.get(Entry, (update.id, node))
+        if entry is None:
+            now = self.database.now(session)
+            entry = Entry(
+                update_id=update.id,
+                node=node,
+                version=update.version,
+                digest=update.digest,
+                created_at=now,
+                attempt=1,
+                step='waiting',
+                step_at=now,
+                power_orders=0,
+            )
+            session.add(entry)
+        return entry
+
+    def _quarantine(self, session: Session, update: Update, decision: Decision, rule: Rule) -> None:
+        if decision.quarantine is Quarantine.NONE:
+            return
+        name = update.first if decision.quarantine is Quarantine.FIRST else update.second
+        node = session.get(Node, name)
+        if node is not None:
+            node.quarantined, node.quarantine_reason = True, f'update {update.id}: {rule.when}'
+
+    def _issue(self, epoch: int, seen: Observation) -> None:
+        target = self._target(seen)
+        with self.lease.fenced(epoch) as session:
+            update = self._locked(session, seen)
+            entry = self._entry(session, update, target)
+            now = self.database.now(session)
+            expires = now + timedelta(seconds=self.limits.grant_ttl)
+            grant = session.scalars(
+                select(InstallGrant).where(
+                    InstallGrant.update_id == update.id,
+                    InstallGrant.node == target,
+                    InstallGrant.attempt == entry.attempt,
+                    InstallGrant.epoch == epoch,
+                )
+            ).one_or_none()
+            if grant is None:
+                session.add(
+                    InstallGrant(
+                        update_id=update.id,
+                        node=target,
+                        attempt=entry.attempt,
+                        epoch=epoch,
+                        digest=update.digest,
+                        salt=secrets.token_hex(16),
+                        issued_at=now,
+                        expires_at=expires,
+                    )
+                )
+            else:
+                grant.issued_at, grant.expires_at, grant.boot_token_hash = now, expires, None
+            self._tell(session, seen, epoch, 'grant-issued', f'{target} may be wiped (attempt {entry.attempt})')
+
+    def _attempt(self, epoch: int, seen: Observation, rule: Rule) -> None:
+        target, to = self._target(seen), rule.decision.to
+        if to is None:
+            raise RuntimeError(f'rule {rule.id} begins an attempt nowhere')
+        with self.lease.fenced(epoch) as session:
+            update = self._locked(session, seen)
+            entry = self._entry(session, update, target)
+            now = self.database.now(session)
+            entry.attempt += 1
+            entry.final_at = entry.final_attempt = entry.final_digest = entry.final_boot_id = None
+            entry.step, entry.percent, entry.step_detail, entry.step_at = 'waiting', None, None, now
+            entry.power_ordered_at = None
+            self._enter(session, update, to, epoch, rule, f'{rule.when}: attempt {entry.attempt} on {target}')
+
+    def _tell(self, session: Session, seen: Observation, epoch: int, kind: str, detail: str) -> None:
+        events.append(
+            session,
+            kind=kind,
+            update_id=seen.update.id,
+            node=seen.target,
+            actor=self.node,
+            epoch=epoch,
+            detail=detail,
+        )
+
+    def _target(self, seen: Observation) -> str:
+        if seen.target is None or seen.target == self.node:
+            raise RuntimeError(f'{self.node} cannot install {seen.target}')
+        return seen.target
+
+    def _alarm(self, epoch: int, seen: Observation, rule: Rule) -> bool:
+        key = (seen.update.id, seen.update.state, rule.id)
+        if not rule.decision.alarm or key in self._alarmed:
+            return False
+        self._alarmed.add(key)
+        with self.lease.fenced(epoch) as session:
+            self._tell(session, seen, epoch, 'alarm', f'{seen.update.state}: {rule.when}')
+        return True
+
+    # What acts on the world.
+
+    def _drive(self, epoch: int, seen: Observation) -> bool:
+        target = self._target(seen)
+        last = seen.entry.power_ordered_at if seen.entry else None
+        if last is not None and (seen.now - last).total_seconds() < self.limits.order_interval:
+            return False
+        with self.lease.fenced(epoch) as session:
+            update = self._locked(session, seen)
+            entry = self._entry(session, update, target)
+            entry.power_orders += 1
+            entry.power_ordered_at = self.database.now(session)
+            entry.step, entry.step_at = 'power cycle', entry.power_ordered_at
+            self._tell(session, seen, epoch, 'power', f'{target}: network boot once, power cycle')
+        power = self.hands.power(target)
+        try:
+            power.set_boot_once(BootDevice.NETWORK)
+            if power.state() is not PowerState.OFF:
+                power.off_and_wait(self.conf.cluster.fence_timeout)
+            power.on()
+        except PowerError as exc:
+            LOG.error('%s', exc)
+            with self.lease.fenced(epoch) as session:
+                self._tell(session, seen, epoch, 'alarm', f'{target}: {exc}')
+        return True
+
+    def _rehash(self, seen: Observation) -> None:
+        old = seen.update.old_version
+        verdict = Verdict.FAILED
+        if old is not None:
+            with self.database.read() as session:
+                image = session.get(Image, old)
+                files_digest = image.files_digest if image else None
+            try:
+                bad = evidence.differing(
+                    Path(self.conf.provision.root), Path(self.conf.image.shared_storage), old, files_digest
+                )
+                verdict = Verdict.FAILED if bad else Verdict.PASSED
+            except OvcaError as exc:
+                LOG.error('%s', exc)
+        self._rehashed[seen.update.id] = verdict
+
+    def _hand_over(self, epoch: int, seen: Observation, rule: Rule) -> None:
+        """Stop serving, note that, and give the lease away in one transaction; then the node reboots."""
+        receiver = seen.peer
+        if receiver is None:
+            return
+        self.hands.stop_serving()
+        try:
+            self.lease.demote(epoch)
+            with self.lease.handing_over(epoch) as session:
+                self._give(session, epoch, seen, rule, receiver.name)
+        except OvcaError as exc:
+            # The outcome may be unknown (a lost reply): the row tells, and nobody serves until it is read.
+            if self._given(epoch, receiver.name):
+                self.hands.gave_away(epoch)
+                return
+            LOG.warning('the hand-over to %s is given up: %s', receiver.name, exc)
+            self.hands.give_up()
+            return
+        self.hands.poke()
+        self.hands.gave_away(epoch)
+
+    def _give(self, session: Session, epoch: int, seen: Observation, rule: Rule, to: str) -> None:
+        update = self._locked(session, seen)
+        node = session.get(Node, to)
+        now = self.database.now(session)
+        if node is None or node.incarnation is None or not node.ready or not fresh(node, epoch, self.limits, now):
+            raise Stale(f'{to} is not ready any more')
+        update.handovers += 1
+        if rule.decision.to is State.PROVING:
+            self._entry(session, update, self.node)
+        if rule.decision.to is not None:
+            self._enter(session, update, rule.decision.to, epoch, rule, rule.when)
+        else:
+            update.deadline_from = now
+            self._tell(session, seen, epoch, 'hand-over', f'{self.node} to {to}: {rule.when}')
+        self.lease.hand_over(session, epoch, to, node.incarnation)
+
+    def _given(self, epoch: int, to: str) -> bool:
+        try:
+            view: LeaseView = self.lease.read()
+        except OvcaError:
+            return False
+        return view.holder == to and view.epoch > epoch
+
