@@ -1,0 +1,73 @@
+"""The health checks that every appliance has."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from pathlib import Path
+
+from ovca.cluster.health import HealthCheck
+from ovca.db.models import Node
+from ovca.power import load as load_power
+from ovca.power.base import PowerState
+
+
+class Database(HealthCheck):
+    """The database takes a write."""
+
+    def check(self) -> str | None:
+        with self.context.database.write() as session:
+            row = session.get(Node, self.context.node)
+            if row is not None:
+                row.last_seen_at = self.context.database.now(session)
+        return None
+
+
+class SharedStorage(HealthCheck):
+    """The shared storage takes a file and gives it back."""
+
+    def check(self) -> str | None:
+        folder = Path(self.context.conf.image.shared_storage)
+        probe = folder / f'.ovca-health-{self.context.node}-{uuid.uuid4().hex[:8]}'
+        word = uuid.uuid4().bytes
+        try:
+            with probe.open('xb') as stream:
+                stream.write(word)
+                stream.flush()
+                os.fsync(stream.fileno())
+            if probe.read_bytes() != word:
+                return f'{folder} gave back something else than was written'
+        except OSError as exc:
+            return f'{folder} cannot be written and read: {exc}'
+        finally:
+            probe.unlink(missing_ok=True)
+        return None
+
+
+class PeerBmc(HealthCheck):
+    """The peer's BMC answers; without it this node could not take over."""
+
+    def check(self) -> str | None:
+        peer = self.context.conf.cluster.peer
+        if not peer:
+            return None
+        if load_power(self.context.conf, peer).state() is PowerState.UNKNOWN:
+            return f"the BMC of {peer} does not know the machine's power state"
+        return None
+
+
+class Software(HealthCheck):
+    """The software on the disk is the one that runs."""
+
+    def check(self) -> str | None:
+        import json
+
+        import ovca
+
+        path = Path(self.context.conf.provision.root) / 'etc/ovca/installed.json'
+        if not path.exists():
+            return f'{path} is missing: this system was not put here by the installer'
+        version = json.loads(path.read_bytes()).get('version')
+        if version != ovca.__version__:
+            return f'{path} says {version}, but {ovca.__version__} runs; restart the service'
+        return None

@@ -1,0 +1,185 @@
+"""The thin shell around :mod:`ovca.cluster.election`: watches the lease, keeps it, and tells the daemon.
+
+One thread calls :meth:`Keeper.tick`. Whoever wants to know whether this node acts asks :attr:`Keeper.epoch`; what must
+be exact is checked again inside the fenced transaction.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ovca.cluster.clock import boottime
+from ovca.cluster.election import Standing, Step, step
+from ovca.cluster.lease import Lease, LeaseExpired, LeaseView
+from ovca.exceptions import DatabaseError, LeaseLost, OvcaError
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+LOG = logging.getLogger(__name__)
+
+
+class Keeper:
+    """Keeps this node's standing towards the lease.
+
+    ``fence`` powers the peer off, polls until it is off, and returns the proof; ``serve`` starts the roles for an
+    epoch, ``stop_serving`` stops them.
+    """
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        lease: Lease,
+        *,
+        eligible: Callable[[], bool],
+        fence: Callable[[], str],
+        serve: Callable[[int], None],
+        stop_serving: Callable[[], None],
+        clock: Callable[[], float] = boottime,
+    ) -> None:
+        self.conf, self.lease, self.clock = conf, lease, clock
+        self._eligible, self._fence, self._serve, self._stop_serving = eligible, fence, serve, stop_serving
+        self.epoch: int | None = None
+        """The epoch under which this node acts and serves, or None."""
+        self.seen_epoch = 0
+        self.giving_up = False
+        self._down_for: int | None = None
+        self._watched: tuple[object, ...] | None = None
+        self._watched_since = 0.0
+        self._renewed = 0.0
+        self._fencing: concurrent.futures.Future[str] | None = None
+        self._fenced_epoch: int | None = None
+        self._retry_at = 0.0
+        self._pool = concurrent.futures.ThreadPoolExecutor(1, 'fence')
+
+    def tick(self) -> None:
+        """Look at the lease and do what is to be done now; never raises for an outage of the database."""
+        try:
+            view = self.lease.read()
+            eligible = self._eligible()
+            self.seen_epoch = view.epoch
+            self._watch(view)
+            self._do(step(self._standing(view, eligible)), view)
+        except LeaseLost as exc:
+            LOG.info('%s', exc)
+            self._lost()
+        except DatabaseError as exc:
+            LOG.warning('%s', exc)
+            self._watched = None  # what was not seen all the time was not watched
+            self._demote_if_stale()
+
+    def close(self) -> None:
+        """Let the fencing thread go."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def gave_away(self) -> None:
+        """The lease was handed over; nothing serves here any more."""
+        self.epoch = None
+
+    def demoting(self, epoch: int) -> None:
+        """A hand-over begins: do not serve under this epoch again."""
+        self._down_for, self.epoch = epoch, None
+
+    def _standing(self, view: LeaseView, eligible: bool) -> Standing:
+        return Standing(
+            mine=view.holder == self.lease.node,
+            this_run=view.incarnation == self.lease.incarnation,
+            vacant=view.holder is None,
+            acting=view.acting,
+            demoted=view.demoted,
+            previous_demoted=view.predecessor_demoted,
+            fenced=view.fence_proof is not None,
+            expired=view.expired,
+            watched=self.clock() - self._watched_since >= view.ttl,
+            eligible=eligible,
+            giving_up=self.giving_up,
+            has_peer=bool(self.conf.cluster.peer),
+        )
+
+    def _watch(self, view: LeaseView) -> None:
+        key = (view.holder, view.incarnation, view.epoch, view.renewed_at)
+        if key != self._watched:
+            self._watched, self._watched_since = key, self.clock()
+
+    def _do(self, what: Step, view: LeaseView) -> None:
+        if what in (Step.WATCH, Step.STAY_DOWN, Step.CLAIM):
+            self._lost()
+        match what:
+            case Step.CLAIM:
+                LOG.info('claims the lease: %s has not renewed it', view.holder or 'nobody')
+                self._renewed = self.clock()
+                self.seen_epoch = self.lease.claim(view)
+            case Step.RECLAIM:
+                self._renewed = self.clock()
+                self.seen_epoch = self.lease.reclaim()
+                self.giving_up = False
+            case Step.RENEW:
+                self._renew(view.epoch)
+                if self.epoch != view.epoch and self._down_for != view.epoch:
+                    self._serve_now(view.epoch)
+            case Step.FENCE:
+                self._renew(view.epoch)
+                self._fence_step(view.epoch)
+            case Step.ACT:
+                self._act(view)
+
+    def _renew(self, epoch: int) -> None:
+        sent = self.clock()
+        if sent - self._renewed < self.conf.cluster.renew_interval * 0.9:
+            return
+        self.lease.renew(epoch)
+        self._renewed = sent
+
+    def _act(self, view: LeaseView) -> None:
+        self._renewed = self.clock()
+        self.lease.renew(view.epoch)
+        proof = view.fence_proof
+        if proof is None:
+            handed = view.predecessor_demoted
+            proof = f'the holder of epoch {view.demoted_epoch} was demoted' if handed else 'there is no peer'
+        self.lease.set_acting(view.epoch, proof)
+        self._serve_now(view.epoch)
+
+    def _fence_step(self, epoch: int) -> None:
+        if self._fencing is None or self._fenced_epoch != epoch:
+            if self.clock() < self._retry_at:
+                return
+            self._fenced_epoch = epoch
+            self._fencing = self._pool.submit(self._fence)
+        concurrent.futures.wait([self._fencing], timeout=self.conf.cluster.poll_interval)
+        if not self._fencing.done():
+            return
+        fencing, self._fencing = self._fencing, None
+        try:
+            proof = fencing.result()
+        except OvcaError as exc:
+            LOG.error('ALARM: no take-over: %s', exc)
+            self._retry_at = self.clock() + self.conf.cluster.poll_interval
+            return
+        try:
+            self.lease.set_acting(epoch, proof)
+        except LeaseExpired:
+            self.lease.renew(epoch)
+            self.lease.set_acting(epoch, proof)
+        self._serve_now(epoch)
+
+    def _serve_now(self, epoch: int) -> None:
+        self.epoch = epoch
+        self._serve(epoch)
+
+    def _lost(self) -> None:
+        if self.epoch is not None:
+            LOG.warning('does not lead any more; stops serving')
+            self.epoch = None
+            self._stop_serving()
+
+    def _demote_if_stale(self) -> None:
+        if self.epoch is not None and self.clock() - self._renewed > self.conf.cluster.self_demote:
+            LOG.error(
+                'ALARM: no renewal for %s s; stops serving until the database is back',
+                self.conf.cluster.self_demote,
+            )
+            self._lost()
