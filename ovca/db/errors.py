@@ -53,7 +53,8 @@ def _unavailable(exc: DBAPIError | PoolTimeout) -> bool:
         return str(name).startswith(_UNAVAILABLE_SQLITE)
     state = getattr(exc.orig, 'sqlstate', None)
     if state is None:  # the driver itself: no connection, or it broke
-        return exc.connection_invalidated or type(exc.orig).__name__ in ('OperationalError', 'InterfaceError')
+        kinds = {kind.__name__ for kind in type(exc.orig).__mro__}
+        return exc.connection_invalidated or bool(kinds & {'OperationalError', 'InterfaceError'})
     return str(state).startswith(_UNAVAILABLE_CLASSES) or state in _UNAVAILABLE_CODES
 
 
