@@ -71,7 +71,9 @@ class Hands:
 class RemasterLoop:
     """The acting master's part in an update; one thread calls :meth:`step`."""
 
-    def __init__(self, conf: cfg.ConfigOpts, lease: Lease, hands: Hands, *, running_digest: str | None) -> None:
+    def __init__(
+        self, conf: cfg.ConfigOpts, lease: Lease, hands: Hands, *, running_digest: str | None
+    ) -> None:
         self.conf, self.lease, self.hands = conf, lease, hands
         self.database, self.node, self.running_digest = lease.database, lease.node, running_digest
         self.limits = Limits.from_conf(conf)
@@ -265,7 +267,9 @@ class RemasterLoop:
                 )
             else:
                 grant.issued_at, grant.expires_at, grant.boot_token_hash = now, expires, None
-            self._tell(session, seen, epoch, 'grant-issued', f'{target} may be wiped (attempt {entry.attempt})')
+            self._tell(
+                session, seen, epoch, 'grant-issued', f'{target} may be wiped (attempt {entry.attempt})'
+            )
 
     def _attempt(self, epoch: int, seen: Observation, rule: Rule) -> None:
         target, to = self._target(seen), rule.decision.to
@@ -373,7 +377,12 @@ class RemasterLoop:
         update = self._locked(session, seen)
         node = session.get(Node, to)
         now = self.database.now(session)
-        if node is None or node.incarnation is None or not node.ready or not fresh(node, epoch, self.limits, now):
+        if (
+            node is None
+            or node.incarnation is None
+            or not node.ready
+            or not fresh(node, epoch, self.limits, now)
+        ):
             raise Stale(f'{to} is not ready any more')
         update.handovers += 1
         if rule.decision.to is State.PROVING:
@@ -391,4 +400,3 @@ class RemasterLoop:
         except OvcaError:
             return False
         return view.holder == to and view.epoch > epoch
-

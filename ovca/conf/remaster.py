@@ -1,0 +1,73 @@
+"""``[remaster]``: the times and limits of an update."""
+
+from oslo_config import cfg
+
+GROUP = 'remaster'
+OPTS: list[cfg.Opt] = [
+    cfg.FloatOpt(
+        'soak',
+        default=120.0,
+        min=0,
+        help='Seconds that a freshly installed standby must be healthy before the hand-over.',
+    ),
+    cfg.FloatOpt(
+        'prove_soak',
+        default=600.0,
+        min=0,
+        help='Seconds that the new software must be healthy as master before the second node is wiped.',
+    ),
+    cfg.FloatOpt(
+        'install_deadline',
+        default=3600.0,
+        min=1,
+        help='Seconds that one attempt to install a node may take.',
+    ),
+    cfg.FloatOpt(
+        'verify_deadline',
+        default=3600.0,
+        min=1,
+        help='Seconds that an installed node may take to get healthy.',
+    ),
+    cfg.FloatOpt(
+        'prove_deadline',
+        default=1200.0,
+        min=1,
+        help='Seconds that the new master may take to be proven before the update rolls back.',
+    ),
+    cfg.FloatOpt(
+        'rollback_deadline',
+        default=1200.0,
+        min=1,
+        help='Seconds that the old node may take to get ready for a roll-back.',
+    ),
+    cfg.IntOpt(
+        'attempts',
+        default=2,
+        min=1,
+        help='How often the installation of one node is tried.',
+    ),
+    cfg.FloatOpt(
+        'grant_ttl',
+        default=900.0,
+        min=5,
+        help='Seconds that a grant to wipe a node is valid.',
+    ),
+    cfg.FloatOpt(
+        'order_interval',
+        default=120.0,
+        min=0.5,
+        help='Seconds between two power orders for the same install.',
+    ),
+    cfg.FloatOpt(
+        'ready_age',
+        default=5.0,
+        min=0.5,
+        help="Seconds after which a node's report of being ready is too old to act on.",
+    ),
+    cfg.FloatOpt(
+        'unhealthy_limit',
+        default=300.0,
+        min=1,
+        help='Seconds of ill health after which a node counts as failed.',
+    ),
+]

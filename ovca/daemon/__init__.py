@@ -1,0 +1,1 @@
+"""``ovcad``: the service that runs on each management node."""

@@ -1,0 +1,280 @@
+"""What operators ask for, carried out by the acting master's service.
+
+A request is a row. Short ones are done at once; a download runs in a thread of its own, and a request that a former
+master has left unfinished is begun again: everything here may be repeated.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import select
+
+from ovca.cluster.lease import Lease
+from ovca.db import events
+from ovca.db.models import Image, Node, Request, Update
+from ovca.exceptions import LeaseLost, OvcaError, Refused
+from ovca.remaster import checks
+from ovca.remaster.observe import newest_update
+from ovca.remaster.protocol import State, abort_landing
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+    from ovca.image import Manifest, Progress, PublishedImage
+
+LOG = logging.getLogger(__name__)
+
+
+class Cancelled(OvcaError):
+    """The service lost the lease, or the operator cancelled."""
+
+
+class Requests:
+    """The acting master's clerk. :meth:`step` is called by one thread."""
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        lease: Lease,
+        *,
+        epoch: Callable[[], int | None],
+        changed: Callable[[], None],
+        running: tuple[str | None, str | None],
+    ) -> None:
+        self.conf, self.lease, self.database = conf, lease, lease.database
+        self._epoch, self._changed = epoch, changed
+        self.version, self.digest = running
+        self._worker: threading.Thread | None = None
+
+    def step(self) -> bool:
+        """Take the next request, if there is one and the hands are free; return whether one was taken."""
+        epoch = self._epoch()
+        if epoch is None or (self._worker is not None and self._worker.is_alive()):
+            return False
+        with self.database.read() as session:
+            waiting = session.scalars(
+                select(Request).where(Request.state.in_(('open', 'running'))).order_by(Request.id).limit(1)
+            ).one_or_none()
+        if waiting is None:
+            return False
+        with self.lease.fenced(epoch) as session:
+            row = session.get_one(Request, waiting.id)
+            row.state, row.taken_epoch = 'running', epoch
+            args, kind, who = dict(row.args), row.kind, row.created_by
+        if kind in ('download', 'update', 'activate'):
+            self._worker = threading.Thread(
+                target=self._carry_out, args=(epoch, waiting.id, kind, args, who), name=f'request-{waiting.id}', daemon=True
+            )
+            self._worker.start()
+        else:
+            self._carry_out(epoch, waiting.id, kind, args, who)
+        return True
+
+    def _carry_out(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> None:
+        try:
+            result = self._dispatch(epoch, id, kind, args, who)
+        except (LeaseLost, Cancelled) as exc:
+            LOG.info('request %s stays open for the next master: %s', id, exc)
+            return
+        except OvcaError as exc:
+            LOG.error('request %s (%s): %s', id, kind, exc)
+            self._finish(epoch, id, error=str(exc), exit_code=exc.exit_code)
+        except Exception as exc:
+            LOG.exception('request %s (%s)', id, kind)
+            self._finish(epoch, id, error=f'{type(exc).__name__}: {exc}; see the log of ovca.service', exit_code=1)
+        else:
+            self._finish(epoch, id, result=result)
+        self._changed()
+
+    def _finish(
+        self, epoch: int, id: int, *, result: dict[str, Any] | None = None, error: str | None = None, exit_code: int = 0
+    ) -> None:
+        try:
+            with self.lease.fenced(epoch) as session:
+                row = session.get_one(Request, id)
+                row.state = 'failed' if error else 'done'
+                row.result, row.error, row.exit_code = result, error, exit_code
+                row.finished_at = self.database.now(session)
+        except OvcaError as exc:
+            LOG.warning('request %s: its end could not be written, it is begun again: %s', id, exc)
+
+    def _dispatch(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
+        match kind:
+            case 'download':
+                return self._download(epoch, id, args)
+            case 'activate':
+                return {'update_id': self._activate(epoch, id, args['version'], who)}
+            case 'update':
+                got = self._download(epoch, id, args)
+                return {**got, 'update_id': self._activate(epoch, id, got['version'], who)}
+            case 'abort':
+                return self._abort(epoch, args, who)
+            case 'retry':
+                return {'update_id': self._retry(epoch, args, who)}
+        raise Refused(f'this service does not know requests of the kind {kind!r}; is the other node newer?')
+
+    # download
+
+    def _download(self, epoch: int, id: int, args: dict[str, Any]) -> dict[str, Any]:
+        from ovca.image import Store, receive
+
+        store = Store.from_conf(self.conf)
+        with self.database.read() as session:
+            known = list(session.scalars(select(Image.version)))
+        store.clean(known)
+        published = receive(
+            args['uri'],
+            store=store,
+            conf=self.conf,
+            progress=lambda p: self._progress(epoch, id, p),
+            cancelled=lambda: self._epoch() != epoch,
+            accept=lambda manifest: self._accept(manifest, known),
+            commit=lambda image: self._publish(epoch, image),
+            version=args.get('version'),
+        )
+        return {'version': published.version, 'digest': published.digest}
+
+    def _accept(self, manifest: Manifest, known: list[str]) -> None:
+        problem = checks.path_problem(
+            {'version': manifest.version, 'update_from': manifest.update_from}, self.version
+        )
+        if problem:
+            raise Refused(f'{problem[0]}; {problem[1]}')
+
+    def _publish(self, epoch: int, image: PublishedImage) -> None:
+        with self.lease.fenced(epoch) as session:
+            if session.get(Image, image.version) is not None:
+                raise Refused(f'image {image.version} was published meanwhile; see `ovca image-list`')
+            now = self.database.now(session)
+            session.add(
+                Image(
+                    version=image.version,
+                    digest=image.digest,
+                    iso=image.iso,
+                    size=image.size,
+                    files_digest=image.files_digest,
+                    manifest=image.manifest,
+                    signed_by=image.signed_by,
+                    source=image.source,
+                    published_at=now,
+                )
+            )
+            events.append(
+                session, kind='image', detail=f'image {image.version} was published', actor=self.lease.node, epoch=epoch
+            )
+
+    def _progress(self, epoch: int, id: int, progress: Progress) -> None:
+        if self._epoch() != epoch:
+            raise Cancelled('this node does not lead any more')
+        with self.lease.fenced(epoch) as session:
+            session.get_one(Request, id).progress = {
+                'stage': progress.stage,
+                'done': progress.done,
+                'total': progress.total,
+                'text': progress.text,
+            }
+
+    # the update
+
+    def _activate(self, epoch: int, id: int, version: str, who: str) -> int:
+        with self.database.read() as session:
+            open_now = newest_update(session)
+        if open_now is not None and not State(open_now.state).ended:
+            if open_now.version == version:
+                return open_now.id
+            raise Refused(
+                f'update {open_now.id} to {open_now.version} is open; follow it with `ovca update-watch`, '
+                f'or end it with `ovca update-abort`'
+            )
+        bad = checks.failures(checks.run_all(self.conf, self.database, version))
+        if bad:
+            raise Refused(f'{"; ".join(bad)}; see `ovca check`')
+        return self._open(epoch, version, who, retry_of=None)
+
+    def _open(self, epoch: int, version: str, who: str, *, retry_of: Update | None) -> int:
+        peer = self.conf.cluster.peer
+        with self.lease.fenced(epoch) as session:
+            last = newest_update(session)
+            if last is not None and not State(last.state).ended:
+                raise Refused(f'update {last.id} is open')
+            image, own = session.get(Image, version), session.get(Node, self.lease.node)
+            if image is None or own is None:
+                raise Refused(f'image {version} is not here; fetch it with `ovca download`')
+            now = self.database.now(session)
+            update = Update(
+                state=State.REQUESTED.value,
+                revision=1,
+                version=version,
+                digest=image.digest,
+                old_version=own.running_version,
+                old_digest=own.running_digest,
+                first=peer,
+                second=self.lease.node,
+                created_at=now,
+                created_by=who,
+                state_since=now,
+                deadline_from=now,
+                handovers=0,
+            )
+            if retry_of is not None:
+                update.retry_of = retry_of.id
+                update.first, update.second = retry_of.first, retry_of.second
+                update.old_version, update.old_digest = retry_of.old_version, retry_of.old_digest
+                update.proven_at = retry_of.proven_at
+            session.add(update)
+            session.flush()
+            events.append(
+                session,
+                kind='state',
+                update_id=update.id,
+                node=self.lease.node,
+                epoch=epoch,
+                to_state=State.REQUESTED.value,
+                detail=f'update to {version} asked for by {who}: {update.first} first, then {update.second}',
+            )
+            number = update.id
+        self._changed()
+        return number
+
+    def _retry(self, epoch: int, args: dict[str, Any], who: str) -> int:
+        with self.database.read() as session:
+            last = newest_update(session)
+        if last is None or (args.get('update_id') and last.id != args['update_id']):
+            raise Refused('only the last update can be retried; see `ovca update-list`')
+        if not checks.retryable(last):
+            raise Refused(f'update {last.id} is {last.state}; only a failed update can be retried')
+        # Where a retry may start: the old software leads, or the proven node does. Else it could wipe the better node.
+        proven = last.proven_at is not None
+        wanted = (last.first, last.digest) if proven else (last.second, last.old_digest)
+        if (self.lease.node, self.digest) != wanted:
+            raise Refused(
+                f'a retry of update {last.id} needs {wanted[0]} as master on '
+                f'{last.version if proven else last.old_version}; see `ovca node-list`'
+            )
+        bad = checks.failures(checks.run_all(self.conf, self.database, last.version, retry=True))
+        if bad:
+            raise Refused(f'{"; ".join(bad)}; see `ovca check`')
+        return self._open(epoch, last.version, who, retry_of=last)
+
+    def _abort(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
+        with self.lease.fenced(epoch) as session:
+            update = session.get(Update, args['update_id'], with_for_update=True) if args.get('update_id') else None
+            update = update or newest_update(session)
+            if update is None:
+                raise Refused('there is no update to abort')
+            landing = abort_landing(State(update.state), wiped=False)
+            if not landing.possible:
+                raise Refused(landing.sentence)
+            if update.abort_requested_at is None:
+                update.abort_requested_at = self.database.now(session)
+                update.abort_reason = args.get('reason') or f'asked for by {who}'
+                update.revision += 1
+                events.append(
+                    session, kind='abort', update_id=update.id, actor=who, epoch=epoch, detail='an abort is asked for'
+                )
+            return {'update_id': update.id}
+

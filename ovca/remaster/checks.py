@@ -1,0 +1,247 @@
+"""What must hold before an update touches anything; entry-point group ``ovca.check``."""
+
+from __future__ import annotations
+
+import enum
+import shutil
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovca import plugins
+from ovca.db.engine import Database
+from ovca.db.engine import now as database_now
+from ovca.db.models import Image, Lease, Node, Update
+from ovca.exceptions import OvcaError
+from ovca.power import load as load_power
+from ovca.power.base import PowerState
+from ovca.remaster.observe import newest_update
+from ovca.remaster.protocol import State
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+GROUP = 'ovca.check'
+CORE = ('nodes', 'lease', 'version-path', 'image', 'bmc', 'space')
+
+
+class Result(enum.StrEnum):
+    """How a check ended."""
+
+    PASSED = 'passed'
+    WARNING = 'warning'
+    FAILED = 'failed'
+    SKIPPED = 'skipped'
+
+
+@dataclass(frozen=True)
+class CheckResult:
+    """One check's answer: the facts, and what to do."""
+
+    id: str
+    result: Result
+    detail: str
+    remedy: str = ''
+
+
+@dataclass(frozen=True)
+class CheckContext:
+    """What a check may look at."""
+
+    conf: cfg.ConfigOpts
+    database: Database
+    version: str | None
+    """The version to install; None checks the appliance alone."""
+    retry: bool = False
+    """The update retries a failed one: the nodes may run different software."""
+
+
+class Check(ABC):
+    """One condition. :meth:`check` answers, and does not change anything."""
+
+    api = 1
+    id = ''
+
+    def __init__(self, context: CheckContext) -> None:
+        self.context = context
+
+    @abstractmethod
+    def check(self) -> CheckResult:
+        """Return the answer; an exception counts as failed."""
+
+    def passed(self, detail: str) -> CheckResult:
+        return CheckResult(self.id, Result.PASSED, detail)
+
+    def failed(self, detail: str, remedy: str) -> CheckResult:
+        return CheckResult(self.id, Result.FAILED, detail, remedy)
+
+    def skipped(self, detail: str) -> CheckResult:
+        return CheckResult(self.id, Result.SKIPPED, detail)
+
+
+class Nodes(Check):
+    """Both management nodes are up, healthy, and on one version."""
+
+    id = 'nodes'
+
+    def check(self) -> CheckResult:
+        cluster = self.context.conf.cluster
+        with self.context.database.read() as session:
+            now = database_now(session)
+            nodes = [session.get(Node, name) for name in (cluster.node_name, cluster.peer) if name]
+        if len(nodes) < 2:
+            return self.failed('there is no second management node', 'set [cluster] peer')
+        bad = []
+        for name, node in zip((cluster.node_name, cluster.peer), nodes, strict=True):
+            if node is None or node.last_seen_at is None:
+                bad.append(f'{name} was never seen')
+            elif (now - node.last_seen_at).total_seconds() > 2 * self.context.conf.remaster.ready_age:
+                bad.append(f'{name} was last seen {node.last_seen_at:%Y-%m-%dT%H:%M:%SZ}')
+            elif node.health != 'healthy':
+                why = '; '.join(f'{k}: {v}' for k, v in (node.health_detail or {}).items())
+                bad.append(f'{name} is {node.health}' + (f' ({why})' if why else ''))
+        if bad and self.context.retry and all(b.startswith(f'{cluster.peer} ') for b in bad):
+            return self.skipped(f'{"; ".join(bad)}; a retry re-installs it')
+        if bad:
+            return self.failed('; '.join(bad), 'see `ovca node-list`; start ovca.service on the node, mend what it names')
+        versions = {node.running_digest: node.running_version for node in nodes if node}
+        if len(versions) > 1 and not self.context.retry:
+            names = ' and '.join(sorted(str(v) for v in versions.values()))
+            return self.failed(f'the nodes run {names}', 'finish the last update with `ovca update-retry`')
+        return self.passed(f'{cluster.node_name} and {cluster.peer} are healthy')
+
+
+class LeaseHeld(Check):
+    """This node acts as master, and no other update is open."""
+
+    id = 'lease'
+
+    def check(self) -> CheckResult:
+        with self.context.database.read() as session:
+            row = session.query(Lease).first()
+            update = newest_update(session)
+            opened = update if update and not State(update.state).ended else None
+        if row is None or not row.acting:
+            return self.failed('no node acts as master', 'see `ovca master-show`, and the log of ovca.service')
+        if opened is not None and opened.state != State.REQUESTED:
+            return self.failed(
+                f'update {opened.id} to {opened.version} is open ({opened.state})',
+                'follow it with `ovca update-watch`, or end it with `ovca update-abort`',
+            )
+        return self.passed(f'{row.holder} is master, epoch {row.epoch}')
+
+
+class VersionPath(Check):
+    """The image may be installed over what runs."""
+
+    id = 'version-path'
+
+    def check(self) -> CheckResult:
+        if self.context.version is None:
+            return self.skipped('no version was named')
+        with self.context.database.read() as session:
+            image = session.get(Image, self.context.version)
+            node = session.get(Node, self.context.conf.cluster.node_name)
+        if image is None:
+            return self.failed(f'image {self.context.version} is not here', 'fetch it with `ovca download`')
+        problem = path_problem(image.manifest, node.running_version if node else None)
+        if problem and not self.context.retry:
+            return self.failed(*problem)
+        return self.passed(f'{node.running_version if node else "?"} may be updated to {image.version}')
+
+
+def path_problem(manifest: dict[str, object], running: str | None) -> tuple[str, str] | None:
+    """Return what is wrong with going from ``running`` to the manifest's version, and the remedy; or None."""
+    from ovca.image.version import ImageVersion
+
+    version, oldest = str(manifest.get('version')), manifest.get('update_from')
+    if running is None:
+        return None
+    now, new = ImageVersion(running), ImageVersion(version)
+    if new == now:
+        return f'{version} is installed already', 'there is nothing to do'
+    if new < now:
+        return f'{version} is older than the installed {running}', 'choose a newer image; ovca does not downgrade'
+    if oldest and now < ImageVersion(str(oldest)):
+        return (
+            f'{version} needs {oldest} or newer, but {running} runs',
+            f'update to {oldest} or a version between first',
+        )
+    return None
+
+
+class ImageVerified(Check):
+    """The image on the shared storage is whole."""
+
+    id = 'image'
+
+    def check(self) -> CheckResult:
+        from ovca.image import Store, verify
+
+        if self.context.version is None:
+            return self.skipped('no version was named')
+        with self.context.database.read() as session:
+            row = session.get(Image, self.context.version)
+        if row is None:
+            return self.failed(f'image {self.context.version} is not here', 'fetch it with `ovca download`')
+        bad = verify(Store.from_conf(self.context.conf), row.version)
+        if bad:
+            return self.failed(f'{len(bad)} files differ, the first is {bad[0]}', f'download {row.version} again')
+        return self.passed(f'image {row.version} is as its manifest says')
+
+
+class BmcReachable(Check):
+    """The BMCs of both nodes answer a power query."""
+
+    id = 'bmc'
+
+    def check(self) -> CheckResult:
+        cluster = self.context.conf.cluster
+        for name in filter(None, (cluster.node_name, cluster.peer)):
+            if load_power(self.context.conf, name).state() is PowerState.UNKNOWN:
+                return self.failed(f'the BMC of {name} does not tell the power state', 'look at the BMC')
+        return self.passed('the BMCs of both nodes answer')
+
+
+class Space(Check):
+    """The shared storage has its reserve left."""
+
+    id = 'space'
+
+    def check(self) -> CheckResult:
+        folder = Path(self.context.conf.image.shared_storage)
+        free, reserve = shutil.disk_usage(folder).free, int(self.context.conf.image.space_reserve)
+        if free < reserve:
+            return self.failed(
+                f'{folder} has {free} bytes free, fewer than [image] space_reserve = {reserve}',
+                'delete old images or enlarge the storage',
+            )
+        return self.passed(f'{folder} has {free // 1_000_000} MB free')
+
+
+def run_all(
+    conf: cfg.ConfigOpts, database: Database, version: str | None, *, retry: bool = False
+) -> list[CheckResult]:
+    """Run the core checks and those of ``[check] enabled``; in a stable order, each answered."""
+    context = CheckContext(conf, database, version, retry)
+    results = []
+    for name in dict.fromkeys([*CORE, *conf.check.enabled]):
+        try:
+            check: Check = plugins.load_one(GROUP, name, api=1)(context)
+            results.append(check.check())
+        except OvcaError as exc:
+            results.append(CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again'))
+        except OSError as exc:
+            results.append(CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again'))
+    return results
+
+
+def failures(results: list[CheckResult]) -> list[str]:
+    """The sentences of those that failed."""
+    return [f'{r.id}: {r.detail}' for r in results if r.result is Result.FAILED]
+
+
+def retryable(update: Update) -> bool:
+    """Whether a retry makes sense after this end."""
+    return State(update.state) in (State.FAILED_DEGRADED, State.FAILED_ROLLED_BACK, State.FAILED_FORWARD)

@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ovca.db import schema
+from ovca.db.engine import Database
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """A database with the tables of this software."""
+    database = Database(database_url, lock_timeout=5, idle_timeout=5)
+    schema.prepare(database)
+    yield database
+    database.dispose()
