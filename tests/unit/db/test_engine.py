@@ -299,7 +299,7 @@ def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
 
 
 def configuration(tmp_path: Path, **given: Any) -> Any:
-    database = {
+    database: dict[str, Any] = {
         'connection': f'sqlite:///{tmp_path}/ovca.sqlite',
         'connection_file': None,
         'single_host': False,
