@@ -1,0 +1,82 @@
+"""What the boot service asks before it lets anything be wiped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Order:
+    """An armed install, as the boot script carries it."""
+
+    node: str
+    update: int
+    attempt: int
+    version: str
+    digest: str
+    boot_token: str = field(repr=False)
+    boot_url: str
+    tls_url: str
+    tls_fingerprint: str
+    """SHA-256 of the boot service's certificate: the installer talks to no other."""
+    iso: str
+    """The ISO's path below the shared storage."""
+    shared_storage: str
+    root: str
+
+
+@dataclass(frozen=True)
+class GrantAsk:
+    """An installer's question, at the moment of wiping."""
+
+    boot_token: str = field(repr=False)
+    node: str
+    update: int
+    attempt: int
+    digest: str
+    nonce: str = field(repr=False)
+    boot_id: str
+
+
+@dataclass(frozen=True)
+class SiteFile:
+    """One file of the site's own, to be put back after a wipe."""
+
+    path: str
+    mode: int
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SiteBundle:
+    """A node's site files."""
+
+    files: tuple[SiteFile, ...] = ()
+
+
+@dataclass(frozen=True)
+class Granted:
+    """The right to wipe: the token that will prove the install, and what to put back."""
+
+    evidence_token: str = field(repr=False)
+    site: SiteBundle
+
+
+class Authority(Protocol):
+    """Who may be wiped. All but :meth:`boot` raise :exc:`~ovca.exceptions.GrantRefused`."""
+
+    def boot(self, mac: str) -> Order | None:
+        """Return the order for a machine, with a fresh boot token; None means: boot from the local disk."""
+
+    def consume(self, ask: GrantAsk) -> Granted:
+        """Give the right to wipe, once; the same nonce may ask again."""
+
+    def progress(self, node: str, update: int, attempt: int, nonce: str, percent: float, text: str) -> None:
+        """Note how far an install is."""
+
+    def written(self, node: str, update: int, attempt: int, nonce: str) -> None:
+        """Note that an install is complete."""
+
+    def failed(self, node: str, update: int, attempt: int, nonce: str, text: str) -> None:
+        """Note that an install failed."""

@@ -1,0 +1,71 @@
+"""A node's site files: what an operator set by hand, saved before a wipe and put back after it."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from ovca.exceptions import ProvisionError
+from ovca.files import write_json
+from ovca.provision.authority import SiteBundle, SiteFile
+
+FOLDER = '.ovca-site'
+
+
+def _path(shared_storage: Path, node: str) -> Path:
+    return shared_storage / FOLDER / node / 'site.json'
+
+
+def collect(root: Path, patterns: Sequence[str]) -> SiteBundle:
+    """Return the files below ``root`` that match the patterns."""
+    found = {}
+    for pattern in patterns:
+        for path in sorted(root.glob(pattern.lstrip('/'))):
+            if path.is_file() and not path.is_symlink():
+                name = path.relative_to(root).as_posix()
+                found[name] = SiteFile(name, path.stat().st_mode & 0o777, path.read_bytes())
+    return SiteBundle(tuple(found.values()))
+
+
+def save(root: Path, patterns: Sequence[str], shared_storage: Path, node: str) -> int:
+    """Save the node's site files on the shared storage, for root's eyes only; return how many."""
+    bundle = collect(root, patterns)
+    target = _path(shared_storage, node)
+    for folder in (target.parent.parent, target.parent):
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+    write_json(target, encode(bundle), mode=0o600)
+    return len(bundle.files)
+
+
+def load(shared_storage: Path, node: str) -> SiteBundle:
+    """Return what was saved for the node; nothing was, is an error: the node would come up without its settings.
+
+    :raises ProvisionError: there is nothing, or it is damaged.
+    """
+    path = _path(shared_storage, node)
+    try:
+        return decode(json.loads(path.read_bytes()))
+    except FileNotFoundError:
+        raise ProvisionError(f'{path} does not exist; start ovca.service on {node} once, it saves them') from None
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise ProvisionError(f'{path} cannot be read: {exc}; start ovca.service on {node} once') from exc
+
+
+def encode(bundle: SiteBundle) -> list[dict[str, object]]:
+    """The bundle as JSON."""
+    return [
+        {'path': f.path, 'mode': f.mode, 'base64': base64.b64encode(f.content).decode()} for f in bundle.files
+    ]
+
+
+def decode(data: list[dict[str, object]]) -> SiteBundle:
+    """The bundle from JSON."""
+    return SiteBundle(
+        tuple(
+            SiteFile(str(f['path']), int(str(f['mode'])), base64.b64decode(str(f['base64']), validate=True))
+            for f in data
+        )
+    )
