@@ -112,7 +112,7 @@ def refuse_network(file: Path, mounts: Path = _MOUNTS) -> None:
         point = Path(_unescape(fields[4]))
         if folder.is_relative_to(point) and len(point.parts) >= len(best.parts):
             best, kind = point, right.split()[0]
-    if kind in _NETWORK or kind.startswith('fuse.') and kind[5:] in (*_NETWORK, 'sshfs', 's3fs'):
+    if kind in _NETWORK or (kind.startswith('fuse.') and kind[5:] in (*_NETWORK, 'sshfs', 's3fs')):
         raise ConfigError(
             f'[database] connection: {file} is on {best}, a network file system ({kind}) that corrupts '
             f'SQLite files; use a local disk, or PostgreSQL'
