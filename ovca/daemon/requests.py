@@ -67,7 +67,10 @@ class Requests:
             args, kind, who = dict(row.args), row.kind, row.created_by
         if kind in ('download', 'update', 'activate'):
             self._worker = threading.Thread(
-                target=self._carry_out, args=(epoch, waiting.id, kind, args, who), name=f'request-{waiting.id}', daemon=True
+                target=self._carry_out,
+                args=(epoch, waiting.id, kind, args, who),
+                name=f'request-{waiting.id}',
+                daemon=True,
             )
             self._worker.start()
         else:
@@ -85,13 +88,21 @@ class Requests:
             self._finish(epoch, id, error=str(exc), exit_code=exc.exit_code)
         except Exception as exc:
             LOG.exception('request %s (%s)', id, kind)
-            self._finish(epoch, id, error=f'{type(exc).__name__}: {exc}; see the log of ovca.service', exit_code=1)
+            self._finish(
+                epoch, id, error=f'{type(exc).__name__}: {exc}; see the log of ovca.service', exit_code=1
+            )
         else:
             self._finish(epoch, id, result=result)
         self._changed()
 
     def _finish(
-        self, epoch: int, id: int, *, result: dict[str, Any] | None = None, error: str | None = None, exit_code: int = 0
+        self,
+        epoch: int,
+        id: int,
+        *,
+        result: dict[str, Any] | None = None,
+        error: str | None = None,
+        exit_code: int = 0,
     ) -> None:
         try:
             with self.lease.fenced(epoch) as session:
@@ -164,7 +175,11 @@ class Requests:
                 )
             )
             events.append(
-                session, kind='image', detail=f'image {image.version} was published', actor=self.lease.node, epoch=epoch
+                session,
+                kind='image',
+                detail=f'image {image.version} was published',
+                actor=self.lease.node,
+                epoch=epoch,
             )
 
     def _progress(self, epoch: int, id: int, progress: Progress) -> None:
@@ -262,7 +277,11 @@ class Requests:
 
     def _abort(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
         with self.lease.fenced(epoch) as session:
-            update = session.get(Update, args['update_id'], with_for_update=True) if args.get('update_id') else None
+            update = (
+                session.get(Update, args['update_id'], with_for_update=True)
+                if args.get('update_id')
+                else None
+            )
             update = update or newest_update(session)
             if update is None:
                 raise Refused('there is no update to abort')
@@ -274,7 +293,11 @@ class Requests:
                 update.abort_reason = args.get('reason') or f'asked for by {who}'
                 update.revision += 1
                 events.append(
-                    session, kind='abort', update_id=update.id, actor=who, epoch=epoch, detail='an abort is asked for'
+                    session,
+                    kind='abort',
+                    update_id=update.id,
+                    actor=who,
+                    epoch=epoch,
+                    detail='an abort is asked for',
                 )
             return {'update_id': update.id}
-

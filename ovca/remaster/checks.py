@@ -104,7 +104,9 @@ class Nodes(Check):
         if bad and self.context.retry and all(b.startswith(f'{cluster.peer} ') for b in bad):
             return self.skipped(f'{"; ".join(bad)}; a retry re-installs it')
         if bad:
-            return self.failed('; '.join(bad), 'see `ovca node-list`; start ovca.service on the node, mend what it names')
+            return self.failed(
+                '; '.join(bad), 'see `ovca node-list`; start ovca.service on the node, mend what it names'
+            )
         versions = {node.running_digest: node.running_version for node in nodes if node}
         if len(versions) > 1 and not self.context.retry:
             names = ' and '.join(sorted(str(v) for v in versions.values()))
@@ -123,7 +125,9 @@ class LeaseHeld(Check):
             update = newest_update(session)
             opened = update if update and not State(update.state).ended else None
         if row is None or not row.acting:
-            return self.failed('no node acts as master', 'see `ovca master-show`, and the log of ovca.service')
+            return self.failed(
+                'no node acts as master', 'see `ovca master-show`, and the log of ovca.service'
+            )
         if opened is not None and opened.state != State.REQUESTED:
             return self.failed(
                 f'update {opened.id} to {opened.version} is open ({opened.state})',
@@ -162,7 +166,10 @@ def path_problem(manifest: dict[str, object], running: str | None) -> tuple[str,
     if new == now:
         return f'{version} is installed already', 'there is nothing to do'
     if new < now:
-        return f'{version} is older than the installed {running}', 'choose a newer image; ovca does not downgrade'
+        return (
+            f'{version} is older than the installed {running}',
+            'choose a newer image; ovca does not downgrade',
+        )
     if oldest and now < ImageVersion(str(oldest)):
         return (
             f'{version} needs {oldest} or newer, but {running} runs',
@@ -187,7 +194,9 @@ class ImageVerified(Check):
             return self.failed(f'image {self.context.version} is not here', 'fetch it with `ovca download`')
         bad = verify(Store.from_conf(self.context.conf), row.version)
         if bad:
-            return self.failed(f'{len(bad)} files differ, the first is {bad[0]}', f'download {row.version} again')
+            return self.failed(
+                f'{len(bad)} files differ, the first is {bad[0]}', f'download {row.version} again'
+            )
         return self.passed(f'image {row.version} is as its manifest says')
 
 
@@ -231,9 +240,13 @@ def run_all(
             check: Check = plugins.load_one(GROUP, name, api=1)(context)
             results.append(check.check())
         except OvcaError as exc:
-            results.append(CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again'))
+            results.append(
+                CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again')
+            )
         except OSError as exc:
-            results.append(CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again'))
+            results.append(
+                CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again')
+            )
     return results
 
 

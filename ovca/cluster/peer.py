@@ -1,0 +1,98 @@
+"""The acting master's care for the other node: a silent one that is off is powered on again."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sqlalchemy import select
+
+from ovca.cluster.lease import Lease
+from ovca.db import events
+from ovca.db.models import Entry, InstallGrant, Node, Update
+from ovca.exceptions import PowerError
+from ovca.power.base import BootDevice, PowerDriver, PowerState
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+LOG = logging.getLogger(__name__)
+
+
+class PeerCare:
+    """Powers the peer on from its disk; capped, with an alarm when the cap is reached.
+
+    While an install of the peer is due, its power belongs to the install.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, lease: Lease, *, power: Callable[[str], PowerDriver]) -> None:
+        self.conf, self.lease, self._power = conf, lease, power
+
+    def tick(self, epoch: int) -> bool:
+        """Look after the peer; return whether it was powered on."""
+        peer = self.conf.cluster.peer
+        if not peer or not self._wanted(peer):
+            return False
+        try:
+            power = self._power(peer)
+            if power.state() is not PowerState.OFF:
+                return False
+            if not self._intend(epoch, peer):
+                return False
+            power.set_boot_once(BootDevice.DISK)
+            power.on()
+        except PowerError as exc:
+            LOG.error('%s', exc)
+            return False
+        LOG.info('%s was off and is powered on again', peer)
+        return True
+
+    def _wanted(self, peer: str) -> bool:
+        with self.lease.database.read() as session:
+            node = session.get(Node, peer)
+            if node is None or node.last_seen_at is None:
+                return False
+            now = self.lease.database.now(session)
+            if (now - node.last_seen_at).total_seconds() <= 2 * self.conf.remaster.ready_age:
+                return False
+            ordered = node.power_ordered_at
+            if ordered and (now - ordered).total_seconds() < self.conf.remaster.order_interval:
+                return False
+            if node.power_orders >= self.conf.cluster.power_on_attempts:
+                return False
+            update = session.scalars(select(Update).order_by(Update.id.desc()).limit(1)).one_or_none()
+            if update is None or update.finished_at is not None:
+                return True
+            target = {'INSTALL_1': update.first, 'INSTALL_2': update.second}.get(update.state)
+            if target != peer:
+                return True
+            entry = session.get(Entry, (update.id, peer))
+            consumed = session.scalars(
+                select(InstallGrant.id).where(
+                    InstallGrant.update_id == update.id,
+                    InstallGrant.node == peer,
+                    InstallGrant.attempt == (entry.attempt if entry else 1),
+                    InstallGrant.consumed_at.is_not(None),
+                )
+            ).first()
+            return consumed is not None
+
+    def _intend(self, epoch: int, peer: str) -> bool:
+        with self.lease.fenced(epoch) as session:
+            node = session.get(Node, peer)
+            if node is None:
+                return False
+            node.power_orders += 1
+            node.power_ordered_at = self.lease.database.now(session)
+            last = node.power_orders >= self.conf.cluster.power_on_attempts
+            events.append(
+                session,
+                kind='alarm' if last else 'power',
+                node=peer,
+                actor=self.lease.node,
+                epoch=epoch,
+                detail=f'{peer} is off and silent; it is powered on from its disk'
+                + (f' for the last time ({node.power_orders})' if last else ''),
+            )
+            return True

@@ -1,0 +1,45 @@
+"""The start of ``ovcad``."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from ovca import conf as configuration
+from ovca.exceptions import OvcaError
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the service until SIGTERM or SIGINT; return its exit status."""
+    parser = argparse.ArgumentParser('ovcad', description='The service of ovca on a management node.')
+    parser.add_argument('--config-file', metavar='<file>', help=f'default: {configuration.DEFAULT_PATH}')
+    parser.add_argument('--debug', action='store_true', help='log more, and show where an error comes from')
+    args = parser.parse_args(argv)
+    logging.basicConfig(
+        level=logging.DEBUG if args.debug else logging.INFO,
+        format='%(asctime)s.%(msecs)03d %(levelname)s %(threadName)s %(name)s: %(message)s',
+        datefmt='%Y-%m-%dT%H:%M:%S',
+        stream=sys.stderr,
+    )
+    for noisy in ('urllib3', 'sushy', 'uvicorn', 'alembic'):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        from ovca.daemon.service import Ovcad
+
+        service = Ovcad(configuration.load(args.config_file))
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: service.stop())
+        service.run()
+    except OvcaError as exc:
+        if args.debug:
+            raise
+        logging.getLogger('ovca').critical('%s', exc)
+        return exc.exit_code
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

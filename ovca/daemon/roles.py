@@ -1,0 +1,73 @@
+"""The role that only this service can bring: the boot service on the virtual IP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ovca.cluster.roles import Role
+from ovca.exceptions import OvcaError
+from ovca.provision import base, tls
+from ovca.provision.authority import Authority
+from ovca.provision.boot import plain_app, tls_app
+from ovca.provision.server import HttpServer
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+
+class BootService(Role):
+    """Boot scripts and files by HTTP, grants by HTTPS; both on the virtual IP, so only the acting master has them."""
+
+    authority: Authority
+    """Set by the daemon before the first start."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        super().__init__(conf)
+        self._certificate = tls.self_signed(conf.cluster.virtual_ip)
+        self._servers: list[HttpServer] = []
+
+    @property
+    def boot_url(self) -> str:
+        """Where machines reach the boot service."""
+        cluster = self.conf.cluster
+        return self.conf.provision.boot_url or f'http://{_bare(cluster.virtual_ip)}:{cluster.boot_port}'
+
+    @property
+    def tls_facts(self) -> tuple[str, str]:
+        """Where installers ask for grants, and the fingerprint that they pin."""
+        cluster = self.conf.cluster
+        url = self.conf.provision.tls_url or f'https://{_bare(cluster.virtual_ip)}:{cluster.boot_tls_port}'
+        return url, self._certificate.fingerprint
+
+    def start(self) -> None:
+        if self._servers:
+            return
+        cluster, address = self.conf.cluster, _bare(self.conf.cluster.virtual_ip)
+        driver = base.load(self.conf)
+        plain = plain_app(self.authority, driver, self.conf.image.shared_storage)
+        servers = [
+            HttpServer(plain, address, cluster.boot_port),
+            HttpServer(
+                tls_app(self.authority), address, cluster.boot_tls_port, certificate=self._certificate
+            ),
+        ]
+        try:
+            for server in servers:
+                server.start()
+        except OvcaError:
+            for server in servers:
+                server.stop()
+            raise
+        self._servers = servers
+
+    def stop(self) -> None:
+        servers, self._servers = self._servers, []
+        for server in servers:
+            server.stop()
+
+    def running(self) -> bool:
+        return any(server.running for server in self._servers)
+
+
+def _bare(address: str) -> str:
+    return str(address).split('/')[0]

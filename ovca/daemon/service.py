@@ -1,0 +1,390 @@
+"""``ovcad``: one service on each node; it keeps the lease, carries out updates, and proves what it runs.
+
+A few threads, each level-triggered: whatever wakes it, it reads the world afresh. An exception that nobody expected ends
+the service, and the service manager starts it again; that is always safe.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import subprocess
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import ovca
+from ovca import plugins
+from ovca.cluster import roles as role_room
+from ovca.cluster.clock import boot_id
+from ovca.cluster.health import HealthContext, HealthMonitor
+from ovca.cluster.keeper import Keeper
+from ovca.cluster.lease import Lease
+from ovca.cluster.nodes import NodeRow, Pulse
+from ovca.cluster.peer import PeerCare
+from ovca.cluster.roles import Role, RoleError
+from ovca.daemon.notify import notify
+from ovca.daemon.requests import Requests
+from ovca.daemon.roles import BootService
+from ovca.daemon.status import status_app
+from ovca.db import schema
+from ovca.db.engine import Database, check_single_host
+from ovca.exceptions import DatabaseError, LeaseLost, OvcaError
+from ovca.power import load as load_power
+from ovca.power.base import PowerDriver
+from ovca.provision import site
+from ovca.provision.server import HttpServer
+from ovca.remaster import checks, evidence
+from ovca.remaster.eligible import eligible
+from ovca.remaster.grants import GrantDesk
+from ovca.remaster.loop import Hands, RemasterLoop
+from ovca.remaster.observe import newest_update
+from ovca.remaster.protocol import State
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+LOG = logging.getLogger(__name__)
+
+
+class Ovcad:
+    """The service. :meth:`run` returns when :meth:`stop` was called."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        check_single_host(conf)
+        self.conf = conf
+        self.name: str = conf.cluster.node_name
+        self.root = Path(conf.provision.root)
+        self.database = Database.from_conf(conf)
+        record = evidence.installed(self.root)
+        self.version = record.version if record else ovca.__version__
+        self.digest = record.digest if record else None
+        self.incarnation, self.boot_id = uuid.uuid4().hex, boot_id()
+        self.lease = Lease(self.database, self.name, self.incarnation, ttl=conf.cluster.ttl)
+        self.row = NodeRow(conf, self.database, incarnation=self.incarnation, boot_id=self.boot_id)
+        self._stop = threading.Event()
+        self._wakes = {name: threading.Event() for name in ('lease', 'loop', 'beat')}
+        self._serving = threading.Lock()
+        self._fatal: BaseException | None = None
+        self._proof_done = False
+        self._roles_problem: str | None = None
+        self.keeper = Keeper(
+            conf,
+            self.lease,
+            eligible=self._eligible,
+            fence=self._fence,
+            serve=self._serve,
+            stop_serving=self._stop_serving,
+        )
+        self.roles = self._load_roles()
+        self.health = HealthMonitor(
+            HealthContext(conf, self.database, self.name, lambda: self.keeper.epoch is not None),
+            changed=self.wake,
+        )
+        hands = Hands(
+            epoch=self._epoch,
+            power=self._power,
+            checks=self._checks,
+            stop_serving=self._stand_down,
+            gave_away=self._gave_away,
+            give_up=self._give_up,
+            poke=self._poke,
+        )
+        self.loop = RemasterLoop(conf, self.lease, hands, running_digest=self.digest)
+        self.requests = Requests(
+            conf, self.lease, epoch=self._epoch, changed=self.wake, running=(self.version, self.digest)
+        )
+        self.peer = PeerCare(conf, self.lease, power=self._power)
+
+    def run(self) -> None:
+        """Serve until :meth:`stop`. :raises OvcaError: the service cannot go on."""
+        status = HttpServer(
+            status_app(self.facts, self.wake), self.conf.cluster.address, self.conf.cluster.port
+        )
+        status.start()
+        try:
+            self._prepare()
+            threads = [
+                threading.Thread(target=self._guarded, args=(name, work), name=name, daemon=True)
+                for name, work in (
+                    ('health', self.health.run),
+                    ('lease', self._lease_thread),
+                    ('beat', self._beat_thread),
+                    ('loop', self._loop_thread),
+                )
+            ]
+            for thread in threads:
+                thread.start()
+            notify('READY=1')
+            LOG.info(
+                '%s: ovca %s, image %s, boot %s',
+                self.name,
+                self.version,
+                (self.digest or '-')[:12],
+                self.boot_id,
+            )
+            while not self._stop.wait(1.0):
+                notify('WATCHDOG=1')
+            notify('STOPPING=1')
+        finally:
+            self._stop.set()
+            self.health.stop()
+            self.keeper.close()
+            self._stop_serving()
+            status.stop()
+        if self._fatal is not None:
+            raise self._fatal
+
+    def stop(self) -> None:
+        """End :meth:`run`; the lease stays, a restart re-claims it."""
+        self._stop.set()
+        self.wake()
+
+    def wake(self) -> None:
+        """Something changed: look now."""
+        for event in self._wakes.values():
+            event.set()
+
+    def facts(self) -> dict[str, Any]:
+        """What the status server tells."""
+        return {
+            'node': self.name,
+            'version': self.version,
+            'digest': self.digest,
+            'boot_id': self.boot_id,
+            'acting': self.keeper.epoch is not None,
+            'epoch': self.keeper.seen_epoch,
+            'health': self.health.report.status,
+            'problems': dict(self.health.report.problems),
+        }
+
+    # Start.
+
+    def _prepare(self) -> None:
+        """Wait for the database, say who this node is, save its site files."""
+        while not self._stop.is_set():
+            try:
+                self._prepare_schema()
+                self.lease.ensure_row()
+                self.row.register(self.version, self.digest)
+                break
+            except DatabaseError as exc:
+                if not self._temporary(exc):
+                    raise
+                LOG.warning('%s', exc)
+                self._stop.wait(self.conf.cluster.poll_interval)
+        site.save(self.root, self.conf.provision.site_files, Path(self.conf.image.shared_storage), self.name)
+
+    def _prepare_schema(self) -> None:
+        if schema.current(self.database) is None:
+            schema.upgrade(self.database)
+        schema.check(self.database)
+
+    @staticmethod
+    def _temporary(exc: DatabaseError) -> bool:
+        from ovca.exceptions import DatabaseUnavailable
+
+        return isinstance(exc, DatabaseUnavailable)
+
+    def _load_roles(self) -> list[Role]:
+        found: list[Role] = []
+        for name in self.conf.cluster.roles:
+            role = plugins.load_one(role_room.GROUP, name, api=Role.api)(self.conf)
+            if isinstance(role, BootService):
+                boot = role
+                boot.authority = GrantDesk(
+                    self.conf,
+                    self.lease,
+                    epoch=self._epoch,
+                    boot_url=lambda: boot.boot_url,
+                    tls=lambda: boot.tls_facts,
+                    changed=self.wake,
+                )
+            found.append(role)
+        return found
+
+    # The threads.
+
+    def _guarded(self, name: str, work: Callable[[], None]) -> None:
+        try:
+            work()
+        except BaseException as exc:
+            LOG.exception('the thread %s ended; the service stops and is started again', name)
+            self._fatal = exc
+            self._stop.set()
+
+    def _wait(self, name: str, seconds: float) -> None:
+        self._wakes[name].wait(seconds)
+        self._wakes[name].clear()
+
+    def _lease_thread(self) -> None:
+        cluster = self.conf.cluster
+        while not self._stop.is_set():
+            before = (self.keeper.epoch, self.keeper.seen_epoch)
+            self.keeper.tick()
+            if (self.keeper.epoch, self.keeper.seen_epoch) != before:
+                self.wake()
+                continue
+            self._wait('lease', min(cluster.poll_interval, cluster.renew_interval / 2))
+
+    def _beat_thread(self) -> None:
+        interval = self.conf.remaster.ready_age / 4
+        while not self._stop.is_set():
+            try:
+                self._prove()
+                self.row.beat(self._pulse())
+            except LeaseLost as exc:
+                LOG.info('%s', exc)
+            except DatabaseError as exc:
+                LOG.warning('%s', exc)
+            self._wait('beat', interval)
+
+    def _loop_thread(self) -> None:
+        while not self._stop.is_set():
+            changed = False
+            try:
+                changed = self.requests.step() | self.loop.step()
+                epoch = self._epoch()
+                if epoch is not None:
+                    self._migrate(epoch)
+                    self.peer.tick(epoch)
+            except LeaseLost as exc:
+                LOG.info('%s', exc)
+            except OvcaError as exc:
+                LOG.error('%s', exc)
+            if not changed:
+                self._wait('loop', self.conf.cluster.poll_interval)
+
+    # Health, proof, schema.
+
+    def _pulse(self) -> Pulse:
+        report = self.health.report
+        epoch = self.keeper.epoch
+        problems = dict(report.problems)
+        if self._roles_problem:
+            problems['roles'] = self._roles_problem
+        status = 'unhealthy' if problems else report.status
+        acting = epoch is not None
+        return Pulse(
+            epoch=self.keeper.seen_epoch,
+            role='master' if acting else 'standby',
+            health=status,
+            problems=problems,
+            ready=status == 'healthy' and self._eligible(),
+        )
+
+    def _prove(self) -> None:
+        if self._proof_done:
+            return
+        try:
+            if evidence.finalise(self.database, self.conf, node=self.name, boot_id=self.boot_id):
+                LOG.info('%s finalised its entry: it runs %s', self.name, self.version)
+                self._poke()
+                self.wake()
+                self._proof_done = True
+        except evidence.EvidenceRefused as exc:
+            LOG.error('ALARM: %s', exc)
+            self._proof_done = True
+
+    def _migrate(self, epoch: int) -> None:
+        """Bring the schema to this software's revision, only when no update is open and both nodes run it."""
+        if schema.current(self.database) == schema.head():
+            return
+        with self.database.read() as session:
+            update = newest_update(session)
+            if update is None or State(update.state) is not State.DONE or update.digest != self.digest:
+                return
+        LOG.info('migrates the database to revision %s', schema.head())
+        schema.upgrade(self.database)
+
+    # What the others call.
+
+    def _epoch(self) -> int | None:
+        return self.keeper.epoch
+
+    def _eligible(self) -> bool:
+        with self.database.read() as session:
+            return eligible(session, self.name, self.digest)
+
+    def _power(self, node: str) -> PowerDriver:
+        return load_power(self.conf, node)
+
+    def _checks(self, version: str) -> list[str]:
+        with self.database.read() as session:
+            update = newest_update(session)
+            retry = update is not None and update.retry_of is not None
+        return checks.failures(checks.run_all(self.conf, self.database, version, retry=retry))
+
+    def _fence(self) -> str:
+        peer = self.conf.cluster.peer
+        LOG.warning('powers %s off before it takes over', peer)
+        self._power(peer).off_and_wait(self.conf.cluster.fence_timeout)
+        return f'{peer} was seen to be off at {time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}'
+
+    def _serve(self, epoch: int) -> None:
+        with self._serving:
+            LOG.info('%s acts as master, epoch %s', self.name, epoch)
+            self._roles_problem = None
+            for role in self.roles:
+                try:
+                    role.start()
+                except OvcaError as exc:
+                    self._roles_problem = str(exc)
+                    LOG.error('ALARM: %s', exc)
+        self.health.again()
+        self.wake()
+
+    def _stop_serving(self) -> None:
+        with self._serving:
+            for role in reversed(self.roles):
+                try:
+                    role.stop()
+                except OvcaError as exc:
+                    LOG.error('ALARM: %s', exc)
+
+    def _stand_down(self) -> None:
+        """The giver's part of a hand-over. :raises RoleError: something still serves."""
+        epoch = self.keeper.epoch
+        if epoch is None:
+            raise LeaseLost(f'{self.name} does not lead any more')
+        self.keeper.demoting(epoch)
+        self._stop_serving()
+        left = [type(role).__name__ for role in self.roles if role.running()]
+        if left:
+            raise RoleError(f'{", ".join(left)} still run; the hand-over is given up')
+
+    def _give_up(self) -> None:
+        self.keeper.giving_up = True
+        self.wake()
+
+    def _gave_away(self, epoch: int) -> None:
+        self.keeper.gave_away()
+        LOG.info('%s gave the lease away (epoch %s) and reboots', self.name, epoch)
+        self._reboot()
+
+    def _reboot(self) -> None:
+        try:
+            subprocess.run(
+                shlex.split(self.conf.cluster.reboot_command), timeout=30, check=True, env=os.environ
+            )
+        except (OSError, subprocess.SubprocessError) as exc:
+            # The reboot is clean-up only; the lease is gone, and a standby is what this node is now.
+            LOG.error('ALARM: [cluster] reboot_command failed: %s', exc)
+
+    def _poke(self) -> None:
+        url = self.conf.cluster.peer_url
+        if url:
+            threading.Thread(target=_wake_peer, args=(f'{url.rstrip("/")}/v1/wake',), daemon=True).start()
+
+
+def _wake_peer(url: str) -> None:
+    import requests
+
+    try:
+        requests.post(url, timeout=1)
+    except requests.RequestException as exc:
+        LOG.debug('the peer was not woken: %s', exc)  # a hint only; it looks by itself soon
