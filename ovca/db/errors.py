@@ -13,7 +13,7 @@ from ovca.exceptions import DatabaseError, DatabaseUnavailable
 
 # SQLSTATE classes and codes that mean "not now": connection, resources, locks, timeouts, shutdown, rollback.
 _UNAVAILABLE_CLASSES = ('08', '28', '3D', '40', '53', '57', '58')
-_UNAVAILABLE_CODES = ('25P02', '25P03', '25P04', '55P03')
+_UNAVAILABLE_CODES = ('25006', '25P02', '25P03', '25P04', '55P03')
 _UNAVAILABLE_SQLITE = ('SQLITE_BUSY', 'SQLITE_LOCKED', 'SQLITE_CANTOPEN', 'SQLITE_IOERR', 'SQLITE_FULL')
 
 

@@ -8,11 +8,16 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from ovca.exceptions import ConfigError
 
 _GRACE = 2.0  # seconds that the server's "statement timeout" may be on its way
+
+_DURABLE = (
+    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+)
 
 
 def create(
@@ -70,6 +75,14 @@ def create(
     @event.listens_for(engine, 'do_connect')
     def open_connection(dialect: Any, entry: Any, args: Any, kwargs: dict[str, Any]) -> Any:
         return connect(**kwargs)
+
+    @event.listens_for(engine, 'connect')
+    def keep_commits(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+        # A claim that a crash of the server takes back would be given out twice.
+        cursor = connection.cursor()
+        cursor.execute(_DURABLE)
+        cursor.close()
+        connection.commit()
 
     return engine
 

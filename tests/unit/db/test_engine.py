@@ -168,6 +168,21 @@ def test_postgresql_limits_every_wait_of_a_session(database: Database) -> None:
     assert found == ['1s', '2s', '2s', 'read committed']
 
 
+def test_a_commit_survives_a_crash_even_where_the_server_is_set_to_be_fast(
+    database: Database, database_url: str
+) -> None:
+    if database.dialect == 'sqlite':
+        pytest.skip('about PostgreSQL')
+    with database.write() as session:
+        name = session.execute(text('SELECT current_database()')).scalar_one()
+        session.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
+    fresh = Database(database_url)
+
+    with fresh.write() as session:
+        assert session.execute(text('SHOW synchronous_commit')).scalar_one() == 'on'
+    fresh.dispose()
+
+
 def test_a_session_that_the_server_ended_is_replaced(database: Database) -> None:
     if database.dialect == 'sqlite':
         pytest.skip('about PostgreSQL')
