@@ -49,7 +49,9 @@ def load(shared_storage: Path, node: str) -> SiteBundle:
     try:
         return decode(json.loads(path.read_bytes()))
     except FileNotFoundError:
-        raise ProvisionError(f'{path} does not exist; start ovca.service on {node} once, it saves them') from None
+        raise ProvisionError(
+            f'{path} does not exist; start ovca.service on {node} once, it saves them'
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ProvisionError(f'{path} cannot be read: {exc}; start ovca.service on {node} once') from exc
 

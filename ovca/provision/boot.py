@@ -1,0 +1,144 @@
+"""The boot service: what a machine boots, the image's files, and grants.
+
+A machine is identified by its network card's address. Its script says "install" only while a grant for it is armed; any
+other time, and whatever goes wrong, it says "boot from the local disk". Grants are asked for by HTTPS only.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+from ovca.exceptions import GrantRefused, OvcaError
+from ovca.provision import site
+from ovca.provision.authority import Authority, GrantAsk
+from ovca.provision.base import ProvisionDriver
+
+LOG = logging.getLogger(__name__)
+BODY_LIMIT = 64 * 1024
+MAC = re.compile(r'[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}')
+VERSION = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}')
+
+
+def plain_app(authority: Authority, driver: ProvisionDriver, shared_storage: str) -> Starlette:
+    """Return the HTTP half: boot scripts, and the files of published images."""
+    images = Path(shared_storage, 'mgmt_image')
+
+    async def boot(request: Request) -> Response:
+        mac = request.path_params['mac'].lower()
+        if not MAC.fullmatch(mac):
+            return PlainTextResponse('this is not the address of a network card\n', 404)
+        try:
+            order = await run_in_threadpool(authority.boot, mac)
+        except OvcaError as exc:
+            LOG.warning('boot %s: local disk, because %s', mac, exc)
+            order = None
+        if order is None:
+            return PlainTextResponse(driver.local_script())
+        LOG.info('boot %s: install %s on %s, attempt %s', mac, order.version, order.node, order.attempt)
+        return PlainTextResponse(driver.install_script(order))
+
+    async def image(request: Request) -> Response:
+        version, name = request.path_params['version'], request.path_params['path']
+        path = await run_in_threadpool(published_file, images, version, name)
+        if path is None:
+            return PlainTextResponse('there is no such file in a published image\n', 404)
+        return FileResponse(path)
+
+    return Starlette(
+        routes=[
+            Route('/boot/{mac}', boot, methods=['GET', 'HEAD']),
+            Route('/image/{version}/{path:path}', image, methods=['GET', 'HEAD']),
+        ]
+    )
+
+
+def published_file(images: Path, version: str, name: str) -> Path | None:
+    """Return the file ``name`` of a published image, or None; it never leaves the image's folder."""
+    if not VERSION.fullmatch(version) or '\0' in name:
+        return None
+    folder = (images / version).resolve()
+    path = (folder / name).resolve()
+    return path if path.is_relative_to(folder) and path.is_file() else None
+
+
+def tls_app(authority: Authority) -> Starlette:
+    """Return the HTTPS half: grants, progress, and the end of an install."""
+
+    def answering(work: Callable[[dict[str, Any]], Any]) -> Callable[[Request], Any]:
+        async def handler(request: Request) -> Response:
+            try:
+                body = await _body(request)
+                answer = await run_in_threadpool(work, body)
+            except GrantRefused as exc:
+                LOG.warning('%s', exc)
+                return JSONResponse({'error': str(exc)}, 403)
+            except (KeyError, TypeError, ValueError) as exc:
+                return JSONResponse({'error': f'the request is not understood: {type(exc).__name__}'}, 400)
+            except OvcaError as exc:
+                LOG.warning('%s', exc)
+                return JSONResponse({'error': str(exc)}, 503)
+            return JSONResponse(answer or {})
+
+        return handler
+
+    def grant(body: dict[str, Any]) -> dict[str, Any]:
+        granted = authority.consume(
+            GrantAsk(
+                boot_token=str(body['boot_token']),
+                node=str(body['node']),
+                update=int(body['update']),
+                attempt=int(body['attempt']),
+                digest=str(body['digest']),
+                nonce=_nonce(body),
+                boot_id=str(body.get('boot_id', ''))[:64],
+            )
+        )
+        return {'evidence_token': granted.evidence_token, 'site': site.encode(granted.site)}
+
+    def progress(body: dict[str, Any]) -> None:
+        authority.progress(*_who(body), float(body['percent']), str(body.get('text', '')))
+
+    def written(body: dict[str, Any]) -> None:
+        authority.written(*_who(body))
+
+    def failed(body: dict[str, Any]) -> None:
+        authority.failed(*_who(body), str(body.get('text', '')))
+
+    works = {'grant': grant, 'progress': progress, 'written': written, 'failed': failed}
+    return Starlette(
+        routes=[Route(f'/v1/{name}', answering(work), methods=['POST']) for name, work in works.items()]
+    )
+
+
+def _nonce(body: dict[str, Any]) -> str:
+    nonce = str(body['nonce'])
+    if len(nonce) < 32:
+        raise ValueError('the nonce is too short to be a secret')
+    return nonce
+
+
+def _who(body: dict[str, Any]) -> tuple[str, int, int, str]:
+    return str(body['node']), int(body['update']), int(body['attempt']), _nonce(body)
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    data = b''
+    async for chunk in request.stream():
+        data += chunk
+        if len(data) > BODY_LIMIT:
+            raise ValueError('the request is too large')
+    body = json.loads(data)
+    if not isinstance(body, dict):
+        raise ValueError('the request is no object')
+    return body
