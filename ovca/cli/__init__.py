@@ -1,0 +1,1 @@
+"""What the operator types: one file for each noun, thin."""
