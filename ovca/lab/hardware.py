@@ -1,0 +1,82 @@
+"""The power supply of a machine: starting it, and taking its power away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+from ovca.files import write_json
+from ovca.lab import processes, spec
+from ovca.lab.machine import mark_of
+
+REBOOT = """#!{python} -ISB
+# The reset button of {name}; ovca knows it as [cluster] reboot_command.
+import json, os, signal, sys
+try:
+    machine = json.load(open({pid!r}))
+    stat = open('/proc/%d/stat' % machine['pid']).read().rpartition(')')[2].split()
+    if int(stat[19]) != machine['started']:
+        raise OSError('its process has ended')
+    os.kill(machine['pid'], signal.SIGHUP)
+except (OSError, ValueError, KeyError) as exc:
+    sys.exit('{name} has no power: %s' % exc)
+"""
+
+
+class PowerSupply:
+    """One machine's power. Calls are not locked against each other; its BMC is the only one to use it."""
+
+    def __init__(self, lab: spec.LabSpec, node: spec.NodeSpec) -> None:
+        self.lab, self.node = lab, node
+
+    def machine(self) -> processes.Process | None:
+        """The machine's process; None: it is off."""
+        return processes.Process.read(self.node.pid)
+
+    def on(self) -> None:
+        """Start the machine; nothing happens when it runs."""
+        if self.machine() is not None:
+            return
+        # What a machine that died by itself has left.
+        processes.extinguish(-1, mark_of(self.lab, self.node))
+        started = processes.spawn(
+            [sys.executable, '-m', 'ovca.lab.machine', str(self.lab.folder), self.node.name],
+            log=self.node.log,
+            env={**os.environ, processes.MARK: mark_of(self.lab, self.node)},
+            cwd=self.lab.folder,
+        )
+        found = processes.Process.of(started.pid)
+        if found is not None:
+            found.write(self.node.pid)
+
+    def off(self) -> None:
+        """Take the power away: all of the machine's processes are dead when this returns."""
+        machine = self.machine()
+        if machine is not None:
+            os.killpg(machine.pid, signal.SIGKILL)  # in one stroke, as power goes
+        processes.extinguish(machine.pid if machine else -1, mark_of(self.lab, self.node))
+        self.node.pid.unlink(missing_ok=True)
+        self.node.service_pid.unlink(missing_ok=True)
+
+    def press_button(self) -> None:
+        """Ask the machine to power off by itself."""
+        machine = self.machine()
+        if machine is not None:
+            machine.kill(signal.SIGTERM)
+
+    def set_next_boot(self, device: str) -> None:
+        write_json(self.node.boot_device, {'next': device})
+
+    def next_boot(self) -> str:
+        return str(spec.read_json(self.node.boot_device).get('next', 'disk'))
+
+
+def write_reboot(node: spec.NodeSpec, python: str) -> Path:
+    """Write the node's reset button outside its disk; return its path."""
+    button = node.hardware / 'reboot'
+    button.parent.mkdir(parents=True, exist_ok=True)
+    button.write_text(REBOOT.format(python=python, name=node.name, pid=str(node.pid)))
+    button.chmod(0o755)
+    return button
