@@ -1,0 +1,191 @@
+"""Fixtures for all tests: databases on both engines, and how to do without a peer that is not installed."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+REQUIRE_PEERS = os.environ.get('OVCA_REQUIRE_PEERS') == '1'
+PATIENCE = 30  # seconds for the server to come up; never reached when all is well
+
+
+def missing_peer(reason: str) -> NoReturn:
+    """Skip the test, or fail it where every peer has to be there (``OVCA_REQUIRE_PEERS=1``)."""
+    if REQUIRE_PEERS:
+        pytest.fail(f'{reason} (OVCA_REQUIRE_PEERS=1)', pytrace=False)
+    pytest.skip(reason)
+
+
+class PostgresServer:
+    """A private PostgreSQL in a folder of its own; it dies with the tests, even if they are killed."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self.programs, self.folder = programs, folder
+        self.port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._log = folder / 'server.log'
+        if os.getuid() == 0:  # PostgreSQL refuses to run as root
+            self._as_user = ['setpriv', '--reuid=postgres', '--regid=postgres', '--init-groups']
+            account = pwd.getpwnam('postgres')
+            os.chown(folder, account.pw_uid, account.pw_gid)
+        else:
+            self._as_user = ['setpriv']
+
+    def start(self) -> None:
+        """Create the cluster and start the server on a free port; safe for tests, not for data."""
+        options = [
+            '--auth=trust',
+            '--username=ovca',
+            '--encoding=UTF8',
+            '--no-locale',
+            '--no-sync',
+            '--no-instructions',
+        ]
+        self._run('initdb', '--pgdata', str(self.folder / 'data'), *options)
+        for _ in range(5):  # somebody else may take the port between our look and the server's
+            self.port = free_port()
+            self._process = self._serve()
+            if self._ready(self._process):
+                return
+        raise RuntimeError(f'PostgreSQL does not start: {self._log.read_text(errors="replace")[-2000:]}')
+
+    def url(self, database: str) -> str:
+        return f'postgresql://ovca@127.0.0.1:{self.port}/{database}'
+
+    def create(self, database: str) -> None:
+        self._sql(f'CREATE DATABASE "{database}"')
+
+    def drop(self, database: str) -> None:
+        self._sql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
+
+    def stop(self) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(signal.SIGQUIT)
+            self._process.wait(PATIENCE)
+
+    def _serve(self) -> subprocess.Popen[bytes]:
+        settings = {
+            'data_directory': str(self.folder / 'data'),
+            'config_file': str(self.folder / 'data' / 'postgresql.conf'),
+            'port': str(self.port),
+            'listen_addresses': '127.0.0.1',
+            'unix_socket_directories': '',
+            'fsync': 'off',
+            'full_page_writes': 'off',
+            'max_connections': '200',
+            'shared_buffers': '32MB',
+        }
+        arguments = [f'--{name}={value}' for name, value in settings.items()]
+        with self._log.open('ab') as log:
+            return subprocess.Popen(
+                # The server is told to stop when this process dies.
+                [*self._as_user, '--pdeathsig', 'QUIT', str(self.programs / 'postgres'), *arguments],
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _ready(self, process: subprocess.Popen[bytes]) -> bool:
+        import psycopg
+
+        deadline = time.monotonic() + PATIENCE
+        while process.poll() is None and time.monotonic() < deadline:
+            try:
+                psycopg.connect(self.url('postgres'), connect_timeout=2).close()
+                return True
+            except psycopg.OperationalError:
+                time.sleep(0.05)
+        return False
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [*self._as_user, str(self.programs / program), *arguments]
+        done = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f'{program} failed: {done.stderr}')
+
+    def _sql(self, statement: str) -> None:
+        import psycopg
+
+        with psycopg.connect(self.url('postgres'), autocommit=True) as connection:
+            connection.execute(statement.encode())
+
+
+def free_port(address: str = '127.0.0.1') -> int:
+    """A port that nobody listens on right now."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def postgres_programs() -> Path | None:
+    """The folder of the newest installed server."""
+    found = [path.parent for path in Path('/usr/lib/postgresql').glob('*/bin/postgres')]
+    if not found and (other := shutil.which('postgres')):
+        found = [Path(other).resolve().parent]
+    return max(found, key=lambda path: _number(path.parent.name), default=None)
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isdigit() else 0
+
+
+def _have_user_postgres() -> bool:
+    try:
+        pwd.getpwnam('postgres')
+    except KeyError:
+        return False
+    return True
+
+
+@pytest.fixture(scope='session')
+def postgresql_server() -> Iterator[PostgresServer]:
+    """One server for the session (for each worker, under xdist)."""
+    programs = postgres_programs()
+    if programs is None or shutil.which('setpriv') is None:
+        missing_peer('PostgreSQL is not installed: apt-get install postgresql')
+    if os.getuid() == 0 and not _have_user_postgres():
+        missing_peer(f'{getpass.getuser()} cannot run PostgreSQL and there is no user postgres')
+    with tempfile.TemporaryDirectory(prefix='ovca-postgresql-') as folder:
+        server = PostgresServer(programs, Path(folder))
+        try:
+            server.start()
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: PostgresServer) -> Iterator[str]:
+    """The URL of a fresh, empty PostgreSQL database."""
+    name = f'ovca_{uuid.uuid4().hex[:12]}'
+    postgresql_server.create(name)
+    yield postgresql_server.url(name)
+    postgresql_server.drop(name)
+
+
+@pytest.fixture
+def sqlite_url(tmp_path: Path) -> str:
+    """The URL of an SQLite file that does not exist yet."""
+    return f'sqlite:///{tmp_path / "ovca.sqlite"}'
+
+
+@pytest.fixture(params=['sqlite', 'postgresql'])
+def database_url(request: pytest.FixtureRequest) -> str:
+    """The URL of a fresh database; the test runs once on each engine."""
+    url: str = request.getfixturevalue(f'{request.param}_url')
+    return url
