@@ -152,9 +152,7 @@ def test_sqlite_is_durable_waits_for_locks_and_keeps_references(tmp_path: Path) 
     database.dispose()
 
 
-def test_postgresql_limits_every_wait_of_a_session(database: Database) -> None:
-    if database.dialect == 'sqlite':
-        pytest.skip('about PostgreSQL')
+def test_postgresql_limits_every_wait_of_a_session(on_postgresql: Database) -> None:
     names = (
         'lock_timeout',
         'statement_timeout',
@@ -162,45 +160,39 @@ def test_postgresql_limits_every_wait_of_a_session(database: Database) -> None:
         'transaction_isolation',
     )
 
-    with database.write() as session:
+    with on_postgresql.write() as session:
         found = [session.execute(text(f'SHOW {name}')).scalar_one() for name in names]
 
     assert found == ['1s', '2s', '2s', 'read committed']
 
 
 def test_a_commit_survives_a_crash_even_where_the_server_is_set_to_be_fast(
-    database: Database, database_url: str
+    on_postgresql: Database, postgresql_url: str
 ) -> None:
-    if database.dialect == 'sqlite':
-        pytest.skip('about PostgreSQL')
-    with database.write() as session:
+    with on_postgresql.write() as session:
         name = session.execute(text('SELECT current_database()')).scalar_one()
         session.execute(text(f'ALTER DATABASE "{name}" SET synchronous_commit = off'))
-    fresh = Database(database_url)
+    fresh = Database(postgresql_url)
 
     with fresh.write() as session:
         assert session.execute(text('SHOW synchronous_commit')).scalar_one() == 'on'
     fresh.dispose()
 
 
-def test_a_session_that_the_server_ended_is_replaced(database: Database) -> None:
-    if database.dialect == 'sqlite':
-        pytest.skip('about PostgreSQL')
-    with database.read() as session:
+def test_a_session_that_the_server_ended_is_replaced(on_postgresql: Database) -> None:
+    with on_postgresql.read() as session:
         mine = session.execute(text('SELECT pg_backend_pid()')).scalar_one()
-    killer = Database(_url(database))
+    killer = Database(_url(on_postgresql))
     with killer.write() as session:
         session.execute(text('SELECT pg_terminate_backend(:pid)'), {'pid': mine})
     killer.dispose()
 
-    with database.write() as session:
+    with on_postgresql.write() as session:
         assert session.execute(text('SELECT pg_backend_pid()')).scalar_one() != mine
 
 
-def test_a_transaction_that_stands_still_is_ended_by_the_server(database_url: str) -> None:
-    if not database_url.startswith('postgresql'):
-        pytest.skip('about PostgreSQL')
-    database = Database(database_url, idle_timeout=0.2)
+def test_a_transaction_that_stands_still_is_ended_by_the_server(postgresql_url: str) -> None:
+    database = Database(postgresql_url, idle_timeout=0.2)
 
     with pytest.raises(DatabaseUnavailable), database.write() as session:
         session.execute(text('SELECT 1'))
@@ -246,10 +238,8 @@ class Forwarder:
 
 
 @pytest.fixture
-def cable(database_url: str) -> Iterator[Forwarder]:
-    url = make_url(database_url)
-    if not url.drivername.startswith('postgresql'):
-        pytest.skip('about PostgreSQL')
+def cable(postgresql_url: str) -> Iterator[Forwarder]:
+    url = make_url(postgresql_url)
     host = url.host or str(url.query.get('host', '127.0.0.1'))
     if host.startswith('/'):
         pytest.skip('the server listens on a file only')
@@ -258,8 +248,8 @@ def cable(database_url: str) -> Iterator[Forwarder]:
     forwarder.close()
 
 
-def test_a_dead_line_ends_the_wait_of_old_and_new_connections(database_url: str, cable: Forwarder) -> None:
-    url = make_url(database_url).set(host='127.0.0.1', port=cable.port)
+def test_a_dead_line_ends_the_wait_of_old_and_new_connections(postgresql_url: str, cable: Forwarder) -> None:
+    url = make_url(postgresql_url).set(host='127.0.0.1', port=cable.port)
     database = Database(
         url.render_as_string(hide_password=False), connect_timeout=1, statement_timeout=0.2, lock_timeout=0.2
     )
