@@ -61,10 +61,7 @@ def until_somebody_waits(database: Database) -> None:
     if database.dialect == 'sqlite':
         pause.wait(0.2)
         return
-    query = (
-        'SELECT count(*) FROM pg_stat_activity '
-        "WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
     for _ in range(500):
         with database.read() as session:
             if session.execute(text(query)).scalar_one():
@@ -149,9 +146,7 @@ def test_of_two_claims_on_the_same_look_one_wins(mn1: Lease, mn2: Lease) -> None
     assert mn1.read().holder == 'mn1'
 
 
-def test_a_silent_master_is_replaced_and_can_write_nothing_any_more(
-    mn1: Lease, mn2: Lease, database: Database
-) -> None:
+def test_a_silent_master_is_replaced_and_can_write_nothing_any_more(mn1: Lease, mn2: Lease, database: Database) -> None:
     old = lead(mn1)
     expire(mn1)
 
@@ -184,9 +179,7 @@ def test_a_holder_that_let_the_lease_expire_renews_before_it_writes(mn1: Lease, 
     assert notes(database) == ['in time']
 
 
-def test_a_restarted_master_goes_on_acting_under_a_new_epoch_and_fences_nobody(
-    mn1: Lease, database: Database
-) -> None:
+def test_a_restarted_master_goes_on_acting_under_a_new_epoch_and_fences_nobody(mn1: Lease, database: Database) -> None:
     epoch = lead(mn1)
     again = restarted(mn1)
 
@@ -266,9 +259,7 @@ def test_a_hand_over_makes_the_receiver_the_holder_and_it_acts_without_fencing(
     assert notes(database) == ['received']
 
 
-def test_what_is_written_with_a_hand_over_happens_with_it_or_not_at_all(
-    mn1: Lease, database: Database
-) -> None:
+def test_what_is_written_with_a_hand_over_happens_with_it_or_not_at_all(mn1: Lease, database: Database) -> None:
     epoch = lead(mn1)
     mn1.demote(epoch)
 
@@ -355,9 +346,7 @@ def test_every_change_of_the_lease_is_told(mn1: Lease, mn2: Lease, database: Dat
         mn1.hand_over(session, epoch, 'mn2', 'mn2-a')
 
     with database.read() as session:
-        told = session.execute(
-            select(Event.epoch, Event.detail).where(Event.kind == 'lease').order_by(Event.id)
-        ).all()
+        told = session.execute(select(Event.epoch, Event.detail).where(Event.kind == 'lease').order_by(Event.id)).all()
 
     assert [(number, detail.split()[0], detail.split()[1]) for number, detail in told] == [
         (1, 'mn1', 'claimed'),
@@ -398,9 +387,7 @@ def test_a_write_that_waited_for_the_hand_over_to_end_is_refused(
     assert mn2.read().held_by('mn2', 'mn2-a')
 
 
-def test_a_database_that_is_gone_is_not_a_lost_lease(
-    mn1: Lease, database_url: str, database: Database
-) -> None:
+def test_a_database_that_is_gone_is_not_a_lost_lease(mn1: Lease, database_url: str, database: Database) -> None:
     epoch = lead(mn1)
     impatient = Lease(Database(database_url, lock_timeout=0.1), 'mn1', 'mn1-a', ttl=TTL)
 
