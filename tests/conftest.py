@@ -78,8 +78,6 @@ class PostgresServer:
 
     def _serve(self) -> subprocess.Popen[bytes]:
         settings = {
-            'data_directory': str(self.folder / 'data'),
-            'config_file': str(self.folder / 'data' / 'postgresql.conf'),
             'port': str(self.port),
             'listen_addresses': '127.0.0.1',
             'unix_socket_directories': '',
@@ -88,7 +86,7 @@ class PostgresServer:
             'max_connections': '200',
             'shared_buffers': '32MB',
         }
-        arguments = [f'--{name}={value}' for name, value in settings.items()]
+        arguments = ['-D', str(self.folder / 'data'), *(f'--{name}={value}' for name, value in settings.items())]
         with self._log.open('ab') as log:
             return subprocess.Popen(
                 # The server is told to stop when this process dies.
