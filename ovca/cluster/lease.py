@@ -74,9 +74,7 @@ class Lease:
     on.
     """
 
-    def __init__(
-        self, database: Database, node: str, incarnation: str, *, ttl: float, name: str = NAME
-    ) -> None:
+    def __init__(self, database: Database, node: str, incarnation: str, *, ttl: float, name: str = NAME) -> None:
         self.database, self.node, self.incarnation, self.ttl, self.name = (
             database,
             node,
@@ -121,9 +119,7 @@ class Lease:
             if (view.holder, view.incarnation, view.epoch, view.renewed_at) != before:
                 raise LeaseLost(f'the lease has changed since it was watched; {_who(view)}; watch it anew')
             if not view.expired:
-                raise LeaseLost(
-                    f'the lease has not expired; {_who(view)}; wait for its ttl of {view.ttl:g} s'
-                )
+                raise LeaseLost(f'the lease has not expired; {_who(view)}; wait for its ttl of {view.ttl:g} s')
             self._take(row, view)
             row.acting, row.fence_proof = False, None
             self._tell(session, row.epoch, f'{self.node} claimed the lease; before, {_who(view)}')
@@ -266,9 +262,7 @@ class Lease:
     def _giver(self, session: Session, row: LeaseRow, epoch: int) -> LeaseView:
         view = self._valid(self._mine(self._view(session, row), epoch))
         if not view.demoted or view.acting:
-            raise LeaseLost(
-                f'{self.node} has not given up epoch {epoch}, so it cannot hand it over; demote first'
-            )
+            raise LeaseLost(f'{self.node} has not given up epoch {epoch}, so it cannot hand it over; demote first')
         return view
 
     def _take(self, row: LeaseRow, view: LeaseView) -> None:

@@ -154,9 +154,7 @@ def configured_url(conf: cfg.ConfigOpts) -> str:
     except (OSError, UnicodeError) as exc:
         raise ConfigError(f'[database] connection_file {name} cannot be read: {exc}') from exc
     if not text:
-        raise ConfigError(
-            f'[database] connection_file {name} is empty; write the URL of the database into it'
-        )
+        raise ConfigError(f'[database] connection_file {name} is empty; write the URL of the database into it')
     return text
 
 

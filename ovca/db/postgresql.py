@@ -15,9 +15,7 @@ from ovca.exceptions import ConfigError
 
 _GRACE = 2.0  # seconds that the server's "statement timeout" may be on its way
 
-_DURABLE = (
-    "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-)
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 
 
 def create(

@@ -124,6 +124,4 @@ def _number(revision: str) -> int:
     try:
         return int(revision)
     except ValueError:
-        raise SchemaError(
-            f'{revision} is not a schema revision of ovca; check [database] connection'
-        ) from None
+        raise SchemaError(f'{revision} is not a schema revision of ovca; check [database] connection') from None
