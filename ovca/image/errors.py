@@ -1,0 +1,48 @@
+"""What can be wrong with an image or its source, in whole sentences."""
+
+from __future__ import annotations
+
+from ovca.exceptions import FetchError, ImageError
+
+
+class BundleError(ImageError):
+    """The zip is damaged, hostile, or not a bundle of ovca."""
+
+    def __init__(self, source: str, what: str) -> None:
+        self.source, self.what = source, what
+        super().__init__(f'{source}: {what}; get the bundle again, or ask who made it')
+
+
+class SignatureRefused(ImageError):
+    """The manifest's signature is missing or not by a trusted key."""
+
+    def __init__(self, source: str, what: str) -> None:
+        super().__init__(f'{source}: {what}; install the right public key in [image] keys, or get the right bundle')
+
+
+class NoSpace(ImageError):
+    """The shared storage is too full for this image."""
+
+    def __init__(self, folder: object, needed: int, free: int) -> None:
+        super().__init__(
+            f'{folder} has {free} bytes free, the image needs {needed} with [image] space_reserve; make space, then repeat'
+        )
+
+
+class DownloadRunning(ImageError):
+    """Another download holds the lock."""
+
+    def __init__(self, owner: str) -> None:
+        super().__init__(f'another download is running ({owner}); wait for it')
+
+
+class SourceError(FetchError):
+    """The source does not give the file."""
+
+    def __init__(self, uri: str, what: str) -> None:
+        self.uri = uri
+        super().__init__(f'{uri}: {what}')
+
+
+class Cancelled(ImageError):
+    """The download was told to stop; what was received is kept."""

@@ -1,0 +1,47 @@
+"""Versions of images, as vendors write them: ``1.1.0``, ``3.0.2-b852928``, ``2.4.4-el7``."""
+
+from __future__ import annotations
+
+import functools
+import re
+
+from ovca.exceptions import ImageError
+
+FORM = re.compile(r'[0-9A-Za-z][0-9A-Za-z._+~-]{0,127}')
+
+
+@functools.total_ordering
+class ImageVersion:
+    """A version with a total order: numbers by value, a suffix after its bare version, ``~`` before it.
+
+    :raises ImageError: the text is no version (it becomes a folder's name, so it is bounded).
+    """
+
+    def __init__(self, text: str) -> None:
+        if not FORM.fullmatch(text) or '..' in text:
+            raise ImageError(f'{text!r} is not a version; use letters, digits and . _ + ~ -')
+        self.text = text
+        parts = re.findall(r'\d+|[A-Za-z]+|~', text)
+        # The end of a version sorts after "~", before letters and numbers.
+        self._key = [_part(p) for p in parts] + [(1, 0, '')]
+
+    def __str__(self) -> str:
+        return self.text
+
+    def __repr__(self) -> str:
+        return f'ImageVersion({self.text!r})'
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ImageVersion) and self._key == other._key
+
+    def __hash__(self) -> int:
+        return hash(tuple(self._key))
+
+    def __lt__(self, other: ImageVersion) -> bool:
+        return self._key < other._key
+
+
+def _part(text: str) -> tuple[int, int, str]:
+    if text == '~':
+        return 0, 0, ''
+    return (3, int(text), '') if text.isdigit() else (2, 0, text.lower())
