@@ -1,0 +1,35 @@
+"""Reading a source: one driver for each scheme."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
+
+from ovca import plugins
+from ovca.image.errors import SourceError
+from ovca.image.fetch.base import Fetcher, FetchOptions
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+GROUP = 'ovca.fetch'
+
+
+def redacted(uri: str) -> str:
+    """The URI without user, password and query: the form that may be shown and stored."""
+    parts = urlsplit(uri)
+    host = parts.netloc.rpartition('@')[2]
+    return urlunsplit((parts.scheme, host, parts.path, '', ''))
+
+
+def fetcher(uri: str, conf: cfg.ConfigOpts) -> Fetcher:
+    """Return the driver for the URI's scheme; a path without a scheme is a local file.
+
+    :raises SourceError: there is no driver for it.
+    """
+    scheme = urlsplit(uri).scheme.lower() or 'file'
+    if scheme not in plugins.names(GROUP):
+        known = ', '.join(plugins.names(GROUP))
+        raise SourceError(redacted(uri), f'sources of the kind {scheme} cannot be read; known are {known}')
+    driver: Fetcher = plugins.load_one(GROUP, scheme, api=Fetcher.api)(uri, FetchOptions.from_conf(conf))
+    return driver

@@ -1,0 +1,159 @@
+"""The base of all fetch drivers: it keeps what was received, and resumes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovca.files import write_json
+from ovca.image.errors import SourceError
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """The options of ``[update]``; times in seconds, rates in bytes a second."""
+
+    proxies: dict[str, str]
+    no_proxy: tuple[str, ...] = ()
+    ca_file: str | None = None
+    connect_timeout: float = 10.0
+    read_timeout: float = 60.0
+    limit_rate: int = 0
+    attempts: int = 5
+    pause: float = 1.0
+
+    @classmethod
+    def from_conf(cls, conf: cfg.ConfigOpts) -> FetchOptions:
+        group = conf.update
+        proxies = {'http': group.http_proxy, 'https': group.https_proxy, 'ftp': group.ftp_proxy}
+        return cls(
+            {scheme: proxy for scheme, proxy in proxies.items() if proxy},
+            tuple(group.no_proxy or ()),
+            group.ca_file or None,
+            group.connect_timeout,
+            group.read_timeout,
+            group.limit_rate,
+        )
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A source from ``offset`` on. ``validator`` changes when its content does (a strong ETag, a time)."""
+
+    offset: int
+    size: int | None
+    validator: str | None
+    chunks: Iterator[bytes]
+
+
+class SourceChanged(SourceError):
+    """The source is not what was partly received; what was received is dropped."""
+
+
+class Fetcher(ABC):
+    """Reads one URI; entry-point group ``ovca.fetch``, by scheme.
+
+    A driver writes :meth:`_open` and raises :exc:`SourceError` for what cannot be mended by trying again, ``OSError`` for
+    what can.
+    """
+
+    api = 1
+
+    def __init__(self, uri: str, options: FetchOptions) -> None:
+        self.uri, self.options = uri, options
+        self.size: int | None = None
+        """The length of the whole, once it is known."""
+
+    @abstractmethod
+    def _open(self, offset: int, validator: str | None) -> Opened:
+        """Open the source at ``offset`` if it still is what ``validator`` says, else at 0."""
+
+    def stream(self, part: Path, stopped: Callable[[], bool]) -> Iterator[bytes]:
+        """Yield the whole source: what ``part`` holds already, then the rest, which is kept there before it is given.
+
+        :raises SourceChanged: the source changed after some of it was given; begin again.
+        :raises SourceError: it cannot be read.
+        """
+        note = part.with_name(part.name + '.json')
+        validator, held = self._held(part, note)
+        with part.open('r+b' if held else 'w+b') as store:
+            given = 0
+            while given < held:
+                data = store.read(CHUNK)
+                given += len(data)
+                yield data
+            failures = 0
+            while True:
+                try:
+                    opened = self._open(given, validator)
+                    if opened.offset != given:
+                        self._forget(part, note)
+                        raise SourceChanged(self.shown, 'it has changed since a part of it was received; begin again')
+                    self.size, validator = opened.size, opened.validator
+                    write_json(note, {'uri': self.uri_digest, 'validator': validator})
+                    for data in self._limited(opened.chunks):
+                        store.write(data)
+                        given += len(data)
+                        failures = 0
+                        yield data
+                        if stopped():
+                            return
+                    if self.size is None or given == self.size:
+                        store.flush()
+                        os.fsync(store.fileno())
+                        return
+                    raise OSError(f'it ended after {given} of {self.size} bytes')
+                except OSError as exc:
+                    failures += 1
+                    if failures >= self.options.attempts or stopped():
+                        raise SourceError(self.shown, f'{exc}; tried {failures} times') from exc
+                    store.flush()
+                    time.sleep(self.options.pause)
+
+    @property
+    def shown(self) -> str:
+        """The URI without secrets."""
+        from ovca.image.fetch import redacted
+
+        return redacted(self.uri)
+
+    @property
+    def uri_digest(self) -> str:
+        """What names the source in the resume note, without its secrets."""
+        import hashlib
+
+        return hashlib.sha256(self.uri.encode()).hexdigest()
+
+    def _held(self, part: Path, note: Path) -> tuple[str | None, int]:
+        try:
+            known = json.loads(note.read_bytes())
+            held = part.stat().st_size
+        except (OSError, ValueError):
+            return None, 0
+        if known.get('uri') != self.uri_digest or not known.get('validator'):
+            return None, 0
+        return str(known['validator']), held
+
+    @staticmethod
+    def _forget(part: Path, note: Path) -> None:
+        note.unlink(missing_ok=True)
+        part.unlink(missing_ok=True)
+
+    def _limited(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        rate, start, sent = self.options.limit_rate, time.monotonic(), 0
+        for data in chunks:
+            yield data
+            if rate:
+                sent += len(data)
+                time.sleep(max(0.0, sent / rate - (time.monotonic() - start)))
