@@ -35,7 +35,7 @@ OPTS: list[cfg.Opt] = [
         min=0.5,
         help=(
             'Seconds without a successful renewal after which a master stops serving. It must be '
-            'below ttl.'
+            'above renew_interval and below ttl.'
         ),
     ),
     cfg.StrOpt(
@@ -61,10 +61,7 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         'virtual_ip_interface',
         default=None,
-        help=(
-            'The interface that the virtual IP is added to. Empty means that the address is only '
-            'bound.'
-        ),
+        help=('The interface that the virtual IP is added to. Empty means that the address is only bound.'),
     ),
     cfg.PortOpt(
         'boot_port',
@@ -102,9 +99,6 @@ OPTS: list[cfg.Opt] = [
         'power_on_attempts',
         default=5,
         min=1,
-        help=(
-            'How often the master powers a silent peer on again before it leaves it off and raises an '
-            'alarm.'
-        ),
+        help=('How often the master powers a silent peer on again before it leaves it off and raises an alarm.'),
     ),
 ]

@@ -16,10 +16,7 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         'connection_file',
         default=None,
-        help=(
-            'A file that holds the URL, readable by root only; it is used instead of the option '
-            'connection.'
-        ),
+        help=('A file that holds the URL, readable by root only; it is used instead of the option connection.'),
     ),
     cfg.BoolOpt(
         'single_host',

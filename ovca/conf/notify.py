@@ -7,6 +7,11 @@ OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         'drivers',
         default=[],
-        help='The notification drivers to use, by name.',
+        help='The notification drivers to use, by name; an empty list means that events are only logged.',
+    ),
+    cfg.StrOpt(
+        'command',
+        default=None,
+        help='The command that the driver `command` runs for each message; it reads JSON on its standard input.',
     ),
 ]

@@ -12,18 +12,12 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         'boot_url',
         default=None,
-        help=(
-            'The URL at which machines reach the boot service. Empty means '
-            'http://<virtual_ip>:<boot_port>.'
-        ),
+        help=('The URL at which machines reach the boot service. Empty means http://<virtual_ip>:<boot_port>.'),
     ),
     cfg.StrOpt(
         'tls_url',
         default=None,
-        help=(
-            'The URL at which installers ask for grants. Empty means '
-            'https://<virtual_ip>:<boot_tls_port>.'
-        ),
+        help=('The URL at which installers ask for grants. Empty means https://<virtual_ip>:<boot_tls_port>.'),
     ),
     cfg.DictOpt(
         'mac',

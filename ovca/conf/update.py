@@ -32,10 +32,7 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         'ca_file',
         default=None,
-        help=(
-            'A file of CA certificates (PEM) that HTTPS sources are checked with, instead of the '
-            "system's."
-        ),
+        help=("A file of CA certificates (PEM) that HTTPS sources are checked with, instead of the system's."),
     ),
     cfg.FloatOpt(
         'connect_timeout',
