@@ -1,0 +1,70 @@
+# make demo    an update of a whole appliance, on this machine, as a normal user
+# make test    the tests
+# Both set themselves up below this folder; nothing outside of it is changed.
+# More: make lint, make docs, make sample, make soak, make clean.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+TOX := $(BIN)/tox -qq run -e
+# Handed on to pytest: make test ARGS='-k lease'
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test functional model lint docs sample soak clean
+
+help:
+	@sed -n 's/^# //p' Makefile | head -n 4
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo 'ovca needs Python 3.11 or newer, called $(PYTHON). On Debian: apt-get install python3 python3-venv'; \
+	  echo 'If it has another name here: make PYTHON=python3.12 ...'; exit 1; } >&2
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo '$(PYTHON) cannot make a virtual environment. On Debian: apt-get install python3-venv'; exit 1; } >&2
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/lab: $(BIN)/pip setup.cfg setup.py constraints.txt
+	@echo 'Installing packages into $(VENV); this is done once ...'
+	@$(PIP) --editable '.[lab]'
+	@touch $@
+
+$(VENV)/tox: $(BIN)/pip constraints.txt
+	@echo 'Installing tox into $(VENV), and packages into .tox; this is done once ...'
+	@$(PIP) tox
+	@touch $@
+
+demo: $(VENV)/lab
+	@$(BIN)/ovca-lab demo
+
+test: $(VENV)/tox
+	@$(TOX) py3 -- $(ARGS)
+
+functional: $(VENV)/tox
+	@$(TOX) functional -- $(ARGS)
+
+model: $(VENV)/tox
+	@$(TOX) model -- $(ARGS)
+
+lint: $(VENV)/tox
+	@$(TOX) pep8
+
+docs: $(VENV)/tox
+	@$(TOX) docs
+	@echo 'The documentation is in doc/build/html/index.html'
+
+sample: $(VENV)/tox
+	@$(TOX) config-sample
+
+# The tests again and again, in another order each time: make soak ROUNDS=20
+ROUNDS ?= 10
+soak: $(VENV)/tox
+	@for round in $$(seq $(ROUNDS)); do \
+	  echo "Round $$round of $(ROUNDS)"; $(TOX) py3 -- -p randomly -p no:cacheprovider $(ARGS) || exit 1; \
+	done
+
+clean:
+	@rm -rf $(VENV) .tox .lab build dist doc/build *.egg-info
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
