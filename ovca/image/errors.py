@@ -17,7 +17,7 @@ class SignatureRefused(ImageError):
     """The manifest's signature is missing or not by a trusted key."""
 
     def __init__(self, source: str, what: str) -> None:
-        super().__init__(f'{source}: {what}; install the right public key in [image] keys, or get the right bundle')
+        super().__init__(f'{source}: {what}; install the right public key in [image] key_folder, or get the right bundle')
 
 
 class NoSpace(ImageError):

@@ -89,7 +89,11 @@ def parse_files(data: bytes, source: str) -> dict[str, ListedFile]:
         rows = json.loads(data)['files']
         listed = {
             str(r['path']): ListedFile(
-                str(r['path']), int(r.get('size', 0)), str(r.get('sha256', '')), int(r.get('mode', 0o644)) & 0o777, r.get('link')
+                str(r['path']),
+                int(r.get('size', 0)),
+                str(r.get('sha256', '')),
+                int(r.get('mode', 0o644)) & 0o777,
+                r.get('link'),
             )
             for r in rows
         }

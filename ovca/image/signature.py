@@ -46,5 +46,5 @@ def load_keys(folder: Path) -> dict[str, minisign.PublicKey]:
         except (OSError, ValueError, minisign.ParseError) as exc:
             raise ConfigError(f'{path} is not a minisign public key: {exc}; mend or remove it') from exc
     if not keys:
-        raise ConfigError(f'[image] keys {folder} holds no public key (*.pub); put the vendor\'s key there')
+        raise ConfigError(f"[image] key_folder {folder} holds no public key (*.pub); put the vendor's key there")
     return keys

@@ -80,4 +80,3 @@ def tree_path(store: Store, version: str, top: str, rest: str) -> Path | None:
         return None
     folder = store.folder(component, version)
     return folder / 'tree' / rest if component == 'mgmt' else folder / rest
-
