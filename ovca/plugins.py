@@ -69,7 +69,7 @@ def chosen(group: str) -> dict[str, Extension]:
 def clashes(group: str) -> list[Extension]:
     """The extensions that do not count, because their name was taken."""
     winners = chosen(group)
-    return [e for e in extensions(group) if winners[e.name] is not e and winners[e.name].package != e.package]
+    return [e for e in extensions(group) if winners[e.name] != e and winners[e.name].package != e.package]
 
 
 def load(extension: Extension, *, api: int | None = None) -> Any:

@@ -22,7 +22,7 @@ class PluginList(base.Lister):
             winners = plugins.chosen(group)
             for extension in plugins.extensions(group):
                 problem = ''
-                if winners[extension.name] is not extension:
+                if winners[extension.name] != extension:
                     problem = f'ignored: the name belongs to {winners[extension.name].package}'
                 else:
                     try:

@@ -69,7 +69,7 @@ class Keeper:
         except DatabaseError as exc:
             LOG.warning('%s', exc)
             self._watched = None  # what was not seen all the time was not watched
-            self._demote_if_stale()
+            self.demote_if_stale()
 
     def close(self) -> None:
         """Let the fencing thread go."""
@@ -176,7 +176,11 @@ class Keeper:
             self.epoch = None
             self._stop_serving()
 
-    def _demote_if_stale(self) -> None:
+    def demote_if_stale(self) -> None:
+        """Stop serving when no renewal has succeeded for ``self_demote``.
+
+        Another thread calls it too: the one that keeps the lease may hang in a call to the database.
+        """
         if self.epoch is not None and self.clock() - self._renewed > self.conf.cluster.self_demote:
             LOG.error(
                 'ALARM: no renewal for %s s; stops serving until the database is back',

@@ -10,7 +10,7 @@ OPTS: list[cfg.Opt] = [
         help='The folder that both nodes share; images are published below it.',
     ),
     cfg.StrOpt(
-        'keys',
+        'key_folder',
         default='/etc/ovca/keys',
         help='The folder of minisign public keys (*.pub) that images may be signed with.',
     ),

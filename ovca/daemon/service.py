@@ -127,7 +127,8 @@ class Ovcad:
                 (self.digest or '-')[:12],
                 self.boot_id,
             )
-            while not self._stop.wait(1.0):
+            while not self._stop.wait(min(1.0, self.conf.cluster.self_demote / 10)):
+                self.keeper.demote_if_stale()
                 notify('WATCHDOG=1')
             notify('STOPPING=1')
         finally:
@@ -168,7 +169,7 @@ class Ovcad:
         """Wait for the database, say who this node is, save its site files."""
         while not self._stop.is_set():
             try:
-                self._prepare_schema()
+                schema.prepare(self.database)
                 self.lease.ensure_row()
                 self.row.register(self.version, self.digest)
                 break
@@ -178,11 +179,6 @@ class Ovcad:
                 LOG.warning('%s', exc)
                 self._stop.wait(self.conf.cluster.poll_interval)
         site.save(self.root, self.conf.provision.site_files, Path(self.conf.image.shared_storage), self.name)
-
-    def _prepare_schema(self) -> None:
-        if schema.current(self.database) is None:
-            schema.upgrade(self.database)
-        schema.check(self.database)
 
     @staticmethod
     def _temporary(exc: DatabaseError) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy import DateTime as SaDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -137,7 +137,17 @@ class Update(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     finished_at: Mapped[dt.datetime | None]
 
-    __table_args__ = (Index('ix_update_finished_at', 'finished_at'),)
+    __table_args__ = (
+        Index('ix_update_finished_at', 'finished_at'),
+        # At most one update is open.
+        Index(
+            'ix_update_open',
+            text('(1)'),
+            unique=True,
+            sqlite_where=text('finished_at IS NULL'),
+            postgresql_where=text('finished_at IS NULL'),
+        ),
+    )
 
 
 class Entry(Base):

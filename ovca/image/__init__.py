@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ovca.image.manifest import Manifest
     from ovca.image.pipeline import Progress, PublishedImage, receive
     from ovca.image.store import Store
-    from ovca.image.verify import verify, verify_root
+    from ovca.image.verification import verify, verify_root
 
 __all__ = ['Manifest', 'Progress', 'PublishedImage', 'Store', 'receive', 'verify', 'verify_root']
 _HOMES = {
@@ -21,8 +21,8 @@ _HOMES = {
     'PublishedImage': 'pipeline',
     'receive': 'pipeline',
     'Store': 'store',
-    'verify': 'verify',
-    'verify_root': 'verify',
+    'verify': 'verification',
+    'verify_root': 'verification',
 }
 
 

@@ -25,7 +25,7 @@ from ovca.image.fetch.base import Fetcher, SourceChanged
 from ovca.image.iso9660 import Entry, Iso, IsoError
 from ovca.image.manifest import LIMIT, IsoFacts, ListedFile, Manifest, parse_files
 from ovca.image.store import Store
-from ovca.image.verify import tree_path
+from ovca.image.verification import tree_path
 from ovca.image.version import ImageVersion
 
 if TYPE_CHECKING:

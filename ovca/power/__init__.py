@@ -29,7 +29,11 @@ def load(conf: cfg.ConfigOpts, node: str) -> PowerDriver:
         try:
             password = Path(conf.power.password_file).read_text(encoding='utf-8').strip()
         except (OSError, UnicodeError) as exc:
-            raise ConfigError(f'[power] password_file {conf.power.password_file} cannot be read: {exc}') from exc
-    bmc = Bmc(node, address, conf.power.user, password, conf.power.timeout, conf.power.verify, conf.power.poll)
+            raise ConfigError(
+                f'[power] password_file {conf.power.password_file} cannot be read: {exc}'
+            ) from exc
+    bmc = Bmc(
+        node, address, conf.power.user, password, conf.power.timeout, conf.power.verify, conf.power.poll
+    )
     driver: PowerDriver = plugins.load_one(GROUP, conf.power.driver, api=PowerDriver.api)(bmc)
     return driver

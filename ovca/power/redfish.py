@@ -64,7 +64,10 @@ class RedfishPower(PowerDriver):
         import sushy
 
         for media in system.virtual_media.get_members():
-            if sushy.VirtualMediaType.CD in media.media_types or sushy.VirtualMediaType.DVD in media.media_types:
+            if (
+                sushy.VirtualMediaType.CD in media.media_types
+                or sushy.VirtualMediaType.DVD in media.media_types
+            ):
                 return media
         raise PowerError(f'{self.bmc.node}: its BMC {self._base} has no virtual CD drive')
 

@@ -125,6 +125,14 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint('id'),
     )
     op.create_index('ix_update_finished_at', 'update', ['finished_at'], unique=False)
+    op.create_index(
+        'ix_update_open',
+        'update',
+        [sa.text('(1)')],
+        unique=True,
+        sqlite_where=sa.text('finished_at IS NULL'),
+        postgresql_where=sa.text('finished_at IS NULL'),
+    )
     op.create_table(
         'entry',
         sa.Column('update_id', Id, nullable=False),
