@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
 from ovca import plugins
+from ovca.exceptions import ProvisionError
 from ovca.provision.authority import Order
 
 if TYPE_CHECKING:
@@ -29,6 +31,18 @@ class ProvisionDriver(ABC):
     @abstractmethod
     def local_script(self) -> str:
         """Return the script that boots the local disk."""
+
+
+def words(order: Order) -> dict[str, str]:
+    """Return the order's facts by name, each a single word: no script can be told more by a fact than it was meant to.
+
+    :raises ProvisionError: a fact is empty, or holds a space or something unprintable.
+    """
+    facts = {field.name: str(getattr(order, field.name)) for field in dataclasses.fields(order)}
+    for name, value in sorted(facts.items()):
+        if not value.isprintable() or len(value.split()) != 1 or value.strip() != value:
+            raise ProvisionError(f'{order.node}: {name} of its install order is not a single word; see [provision]')
+    return dict(sorted(facts.items()))
 
 
 def load(conf: cfg.ConfigOpts) -> ProvisionDriver:

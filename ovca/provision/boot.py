@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -26,27 +27,47 @@ from ovca.provision.base import ProvisionDriver
 
 LOG = logging.getLogger(__name__)
 BODY_LIMIT = 64 * 1024
+TEXT_LIMIT = 500
+FIRMWARE = ('snponly.efi', 'undionly.kpxe')
 MAC = re.compile(r'[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}')
 VERSION = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}')
 
 
-def plain_app(authority: Authority, driver: ProvisionDriver, shared_storage: str) -> Starlette:
-    """Return the HTTP half: boot scripts, and the files of published images."""
+class TooLarge(Exception):
+    """A request's body is over the limit."""
+
+
+def plain_app(
+    authority: Authority, driver: ProvisionDriver, shared_storage: str, *, firmware: Path | None = None
+) -> Starlette:
+    """Return the HTTP half: boot scripts, the files of published images, and iPXE itself for EFI's HTTP boot.
+
+    ``firmware`` is the folder that holds iPXE's ``snponly.efi``; the same that dnsmasq serves by TFTP.
+    """
     images = Path(shared_storage, 'mgmt_image')
 
     async def boot(request: Request) -> Response:
         mac = request.path_params['mac'].lower()
         if not MAC.fullmatch(mac):
             return PlainTextResponse('this is not the address of a network card\n', 404)
+        if request.method == 'HEAD':  # UEFI asks so first; a boot token is made only for who takes it
+            return PlainTextResponse('')
+        return PlainTextResponse(await run_in_threadpool(script, mac.replace('-', ':')))
+
+    def script(mac: str) -> str:
         try:
-            order = await run_in_threadpool(authority.boot, mac)
+            order = authority.boot(mac)
+            if order is None:
+                return driver.local_script()
+            text = driver.install_script(order)
         except OvcaError as exc:
             LOG.warning('boot %s: local disk, because %s', mac, exc)
-            order = None
-        if order is None:
-            return PlainTextResponse(driver.local_script())
+            return driver.local_script()
+        except Exception:  # whatever it is, a machine that asks gets the answer that does no harm
+            LOG.exception('boot %s: local disk, because the answer could not be made', mac)
+            return driver.local_script()
         LOG.info('boot %s: install %s on %s, attempt %s', mac, order.version, order.node, order.attempt)
-        return PlainTextResponse(driver.install_script(order))
+        return text
 
     async def image(request: Request) -> Response:
         version, name = request.path_params['version'], request.path_params['path']
@@ -55,20 +76,29 @@ def plain_app(authority: Authority, driver: ProvisionDriver, shared_storage: str
             return PlainTextResponse('there is no such file in a published image\n', 404)
         return FileResponse(path)
 
+    async def firmware_file(request: Request) -> Response:
+        name = request.path_params['name']
+        if firmware is None or name not in FIRMWARE or not (firmware / name).is_file():
+            return PlainTextResponse('there is no such file\n', 404)
+        return FileResponse(firmware / name)
+
     return Starlette(
         routes=[
             Route('/boot/{mac}', boot, methods=['GET', 'HEAD']),
             Route('/image/{version}/{path:path}', image, methods=['GET', 'HEAD']),
+            Route('/files/{name}', firmware_file, methods=['GET', 'HEAD']),
         ]
     )
 
 
 def published_file(images: Path, version: str, name: str) -> Path | None:
     """Return the file ``name`` of a published image, or None; it never leaves the image's folder."""
-    if not VERSION.fullmatch(version) or '\0' in name:
+    if not VERSION.fullmatch(version) or '\0' in name or len(name) > 1024:
         return None
     folder = (images / version).resolve()
     path = (folder / name).resolve()
+    if not folder.is_relative_to(images.resolve()) or not (folder / 'manifest.json').is_file():
+        return None  # being unpacked, or no image at all
     return path if path.is_relative_to(folder) and path.is_file() else None
 
 
@@ -80,6 +110,8 @@ def tls_app(authority: Authority) -> Starlette:
             try:
                 body = await _body(request)
                 answer = await run_in_threadpool(work, body)
+            except TooLarge as exc:
+                return JSONResponse({'error': str(exc)}, 413)
             except GrantRefused as exc:
                 LOG.warning('%s', exc)
                 return JSONResponse({'error': str(exc)}, 403)
@@ -107,18 +139,19 @@ def tls_app(authority: Authority) -> Starlette:
         return {'evidence_token': granted.evidence_token, 'site': site.encode(granted.site)}
 
     def progress(body: dict[str, Any]) -> None:
-        authority.progress(*_who(body), float(body['percent']), str(body.get('text', '')))
+        percent = float(body['percent'])
+        if not math.isfinite(percent):
+            raise ValueError('the percentage is no number')
+        authority.progress(*_who(body), min(100.0, max(0.0, percent)), str(body.get('text', ''))[:TEXT_LIMIT])
 
     def written(body: dict[str, Any]) -> None:
         authority.written(*_who(body))
 
     def failed(body: dict[str, Any]) -> None:
-        authority.failed(*_who(body), str(body.get('text', '')))
+        authority.failed(*_who(body), str(body.get('text', ''))[:TEXT_LIMIT])
 
     works = {'grant': grant, 'progress': progress, 'written': written, 'failed': failed}
-    return Starlette(
-        routes=[Route(f'/v1/{name}', answering(work), methods=['POST']) for name, work in works.items()]
-    )
+    return Starlette(routes=[Route(f'/v1/{name}', answering(work), methods=['POST']) for name, work in works.items()])
 
 
 def _nonce(body: dict[str, Any]) -> str:
@@ -137,7 +170,7 @@ async def _body(request: Request) -> dict[str, Any]:
     async for chunk in request.stream():
         data += chunk
         if len(data) > BODY_LIMIT:
-            raise ValueError('the request is too large')
+            raise TooLarge(f'the request is larger than {BODY_LIMIT} bytes')
     body = json.loads(data)
     if not isinstance(body, dict):
         raise ValueError('the request is no object')

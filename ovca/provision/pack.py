@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from pathlib import Path
 
+from ovca.files import write_atomic
+
 PACKAGE = Path(__file__).parent.parent
-MODULES = ('files.py', 'image/iso9660.py', 'provision/installer.py')
+MODULES = ('files.py', 'image/iso9660.py', 'provision/client.py', 'provision/installer.py', 'provision/tree.py')
 MAIN = 'import sys\nfrom ovca.provision.installer import main\nsys.exit(main())\n'
 
 
@@ -15,6 +18,11 @@ def pack(output: Path) -> None:
     members = {'__main__.py': MAIN.encode()}
     members |= {f'ovca/{folder}__init__.py': b'' for folder in ('', 'image/', 'provision/')}
     members |= {f'ovca/{name}': (PACKAGE / name).read_bytes() for name in MODULES}
-    with zipfile.ZipFile(output, 'w', zipfile.ZIP_DEFLATED) as archive:
+    packed = io.BytesIO()
+    # Stored, not deflated: what deflate makes depends on the machine's zlib.
+    with zipfile.ZipFile(packed, 'w', zipfile.ZIP_STORED) as archive:
         for name, data in sorted(members.items()):
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), data)
+            member = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            member.create_system, member.external_attr = 3, 0o644 << 16
+            archive.writestr(member, data)
+    write_atomic(output, packed.getvalue())

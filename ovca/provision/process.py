@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ovca.provision.authority import Order
-from ovca.provision.base import ProvisionDriver
+from ovca.provision.base import ProvisionDriver, words
 
 HEADER = '#!ovca-process'
 
@@ -13,7 +13,7 @@ class ProcessDriver(ProvisionDriver):
 
     def install_script(self, order: Order) -> str:
         lines = [HEADER, f'install {order.boot_url}/image/{order.version}/boot/installer.pyz']
-        lines += [f'{name}={value}' for name, value in sorted(vars(order).items())]
+        lines += [f'{name}={value}' for name, value in words(order).items()]
         return '\n'.join(lines) + '\n'
 
     def local_script(self) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import socket
 import threading
+import time
 from typing import TYPE_CHECKING
 
 from ovca.exceptions import ServiceUnavailable
@@ -13,13 +16,14 @@ if TYPE_CHECKING:
     import uvicorn
     from starlette.applications import Starlette
 
+LOG = logging.getLogger(__name__)
+START_TIMEOUT = 10.0
+
 
 class HttpServer:
-    """Serves one application on one address; with a certificate by HTTPS."""
+    """Serves one application on one address; with a certificate by HTTPS. It can be started again after a stop."""
 
-    def __init__(
-        self, app: Starlette, host: str, port: int, *, certificate: Certificate | None = None
-    ) -> None:
+    def __init__(self, app: Starlette, host: str, port: int, *, certificate: Certificate | None = None) -> None:
         self.app, self.host, self.port, self.certificate = app, host, port, certificate
         self._server: uvicorn.Server | None = None
         self._thread: threading.Thread | None = None
@@ -31,23 +35,16 @@ class HttpServer:
         return self._socket is not None
 
     def start(self) -> None:
-        """Bind, listen, and serve. Port 0 takes a free one, which :attr:`port` then names.
+        """Bind, listen, and serve. Port 0 takes a free one, which :attr:`port` then names. Starting twice is fine.
 
         :raises ServiceUnavailable: the address is taken, or not on this machine.
         """
+        if self.running:
+            return
         import uvicorn
 
-        listener = socket.socket(socket.AF_INET6 if ':' in self.host else socket.AF_INET)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((self.host, self.port))
-            listener.listen(128)
-        except OSError as exc:
-            listener.close()
-            raise ServiceUnavailable(
-                f'{self.host}:{self.port} cannot be listened on: {exc.strerror}; see what else uses it'
-            ) from exc
-        self.port = listener.getsockname()[1]
+        listener = self._listen()
+        certificate = self.certificate
         config = uvicorn.Config(
             self.app,
             log_config=None,
@@ -56,25 +53,66 @@ class HttpServer:
             timeout_graceful_shutdown=1,
             timeout_keep_alive=5,
             limit_concurrency=200,
-            ssl_certfile=str(self.certificate.certificate) if self.certificate else None,
-            ssl_keyfile=str(self.certificate.key) if self.certificate else None,
+            ssl_certfile=str(certificate.certificate) if certificate else None,
+            ssl_keyfile=str(certificate.key) if certificate else None,
         )
         server = uvicorn.Server(config)
+        self.port = listener.getsockname()[1]
         self._server, self._socket = server, listener
         self._thread = threading.Thread(
-            target=server.run, kwargs={'sockets': [listener]}, name=f'http-{self.port}', daemon=True
+            target=self._run, args=(server, listener), name=f'http-{self.port}', daemon=True
         )
         self._thread.start()
+        end = time.monotonic() + START_TIMEOUT
+        while not server.started:
+            if not self._thread.is_alive() or time.monotonic() > end:
+                self.stop()
+                raise ServiceUnavailable(
+                    f'the server on {self.host}:{self.port} does not come up; see the log for the cause'
+                )
+            time.sleep(0.005)
+
+    def _listen(self) -> socket.socket:
+        listener = socket.socket(socket.AF_INET6 if ':' in self.host else socket.AF_INET)
+        try:
+            # Without it a restart waits for connections of the run before; it never shares a port that is in use.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind((self.host, self.port))
+            listener.listen(128)
+        except OSError as exc:
+            listener.close()
+            raise ServiceUnavailable(
+                f'{self.host}:{self.port} cannot be listened on: {exc.strerror}; see what else uses the address'
+            ) from exc
+        return listener
+
+    @staticmethod
+    def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+        async def serve() -> None:
+            await server.serve(sockets=[listener])
+            # What still hangs here would keep its client waiting on a server that is gone.
+            for connection in list(server.server_state.connections):
+                transport = getattr(connection, 'transport', None)
+                if transport is not None:
+                    transport.abort()
+            await asyncio.sleep(0)
+
+        try:
+            asyncio.run(serve())
+        except Exception:
+            LOG.exception('the HTTP server ended')
 
     def stop(self) -> None:
-        """Stop, within about a second; open transfers are cut. Stopping twice is fine."""
+        """Stop within a second; open transfers are cut. Stopping twice is fine."""
         server, thread, listener = self._server, self._thread, self._socket
         if server is None or thread is None or listener is None:
             return
         server.should_exit = True
-        thread.join(0.8)
+        thread.join(0.5)
         if thread.is_alive():
             server.force_exit = True
-            thread.join(2)
+            thread.join(0.45)
+        if thread.is_alive():
+            LOG.warning('a request on %s:%s still runs; its answer goes nowhere', self.host, self.port)
         listener.close()
         self._server = self._thread = self._socket = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from ovca.exceptions import ProvisionError
 from ovca.files import write_json
 from ovca.provision.authority import SiteBundle, SiteFile
 
+LOG = logging.getLogger(__name__)
 FOLDER = '.ovca-site'
 
 
@@ -30,13 +32,28 @@ def collect(root: Path, patterns: Sequence[str]) -> SiteBundle:
 
 
 def save(root: Path, patterns: Sequence[str], shared_storage: Path, node: str) -> int:
-    """Save the node's site files on the shared storage, for root's eyes only; return how many."""
+    """Save the node's site files on the shared storage, for root's eyes only; return how many.
+
+    What is saved already is not written again, so it may be called often: an operator may edit a file at any time.
+
+    :raises ProvisionError: the shared storage does not take them.
+    """
     bundle = collect(root, patterns)
     target = _path(shared_storage, node)
-    for folder in (target.parent.parent, target.parent):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
-    write_json(target, encode(bundle), mode=0o600)
+    try:
+        if target.is_file() and decode(json.loads(target.read_bytes())) == bundle:
+            return len(bundle.files)
+    except (ValueError, KeyError, TypeError):
+        LOG.warning('%s is damaged; it is written anew', target)
+    except OSError as exc:
+        raise ProvisionError(f'{target} cannot be read: {exc.strerror}; see to the shared storage') from exc
+    try:
+        for folder in (target.parent.parent, target.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.chmod(0o700)
+        write_json(target, encode(bundle), mode=0o600)
+    except OSError as exc:
+        raise ProvisionError(f'{target} cannot be written: {exc.strerror}; see to the shared storage') from exc
     return len(bundle.files)
 
 
@@ -49,18 +66,14 @@ def load(shared_storage: Path, node: str) -> SiteBundle:
     try:
         return decode(json.loads(path.read_bytes()))
     except FileNotFoundError:
-        raise ProvisionError(
-            f'{path} does not exist; start ovca.service on {node} once, it saves them'
-        ) from None
+        raise ProvisionError(f'{path} does not exist; start ovca.service on {node} once, it saves them') from None
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ProvisionError(f'{path} cannot be read: {exc}; start ovca.service on {node} once') from exc
 
 
 def encode(bundle: SiteBundle) -> list[dict[str, object]]:
     """The bundle as JSON."""
-    return [
-        {'path': f.path, 'mode': f.mode, 'base64': base64.b64encode(f.content).decode()} for f in bundle.files
-    ]
+    return [{'path': f.path, 'mode': f.mode, 'base64': base64.b64encode(f.content).decode()} for f in bundle.files]
 
 
 def decode(data: list[dict[str, object]]) -> SiteBundle:

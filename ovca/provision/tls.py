@@ -46,9 +46,7 @@ def self_signed(name: str) -> Certificate:
     paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     paths[1].touch(mode=0o600)
     paths[1].write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     der = certificate.public_bytes(serialization.Encoding.DER)
     return Certificate(*paths, hashlib.sha256(der).hexdigest(), folder)
