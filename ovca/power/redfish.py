@@ -79,8 +79,6 @@ class RedfishPower(PowerDriver):
         try:
             service = sushy.Sushy(
                 self._base,
-                self.bmc.user,
-                self.bmc.password,
                 verify=self.bmc.verify,
                 auth=sushy.auth.BasicAuth(self.bmc.user, self.bmc.password) if self.bmc.user else _no_auth(),
                 server_side_retries=0,
