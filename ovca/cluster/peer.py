@@ -54,7 +54,7 @@ class PeerCare:
             if node is None or node.last_seen_at is None:
                 return False
             now = self.lease.database.now(session)
-            if (now - node.last_seen_at).total_seconds() <= 2 * self.conf.remaster.ready_age:
+            if (now - node.last_seen_at).total_seconds() <= self.conf.remaster.ready_age / 2:
                 return False
             ordered = node.power_ordered_at
             if ordered and (now - ordered).total_seconds() < self.conf.remaster.order_interval:
