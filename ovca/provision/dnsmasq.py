@@ -1,7 +1,7 @@
 """The static configuration of dnsmasq: it hands iPXE to known machines and points them at the boot service.
 
-It never changes while an update runs, and dnsmasq is never told to read it again: what a machine boots is decided by the
-boot service alone. (dnsmasq 2.90 dies of SIGHUP when hosts in a file of their own have tags; these are in the main one.)
+It never changes while an update runs, and dnsmasq is never told to read it again: the boot service alone decides what a
+machine boots. (dnsmasq 2.90 dies of SIGHUP when hosts in a file of their own have tags; these are in the main file.)
 """
 
 from __future__ import annotations

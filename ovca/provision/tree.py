@@ -32,7 +32,7 @@ def silent(percent: float, text: str) -> None:
 
 
 def check_root(root: Path, *, real: bool = False, keep: Sequence[Path] = ()) -> None:
-    """Check that ``root`` may be emptied: it is marked as a lab's, or (``real``) a mounted disk, and holds none of ``keep``.
+    """Check that ``root`` may be emptied: a lab's by its marker, or (``real``) a mounted disk; without any of ``keep``.
 
     :raises InstallError: it may not.
     """

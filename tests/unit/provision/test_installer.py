@@ -1,0 +1,292 @@
+"""The installer as a machine runs it: the packed file, a real boot service, a real ISO."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+
+import pytest
+
+from ovca.exceptions import GrantRefused
+from ovca.image import verify_root
+from ovca.provision.authority import GrantAsk, Granted, SiteBundle, SiteFile
+from ovca.provision.client import Denied, Service
+from ovca.provision.tls import self_signed
+
+
+def test_an_install_leaves_the_image_the_site_files_and_the_evidence(stage):
+    grant = stage.arm()
+
+    done = stage.install()
+
+    assert done.returncode == 0, done.stderr
+    assert verify_root(stage.root, stage.image.iso.parent / 'files.json') == []
+    assert not (stage.root / 'home/kept-by-nobody').exists()
+    assert (stage.root / 'usr/bin/link').readlink().as_posix() == 'ovcad'
+    assert (stage.root / 'usr/bin/ovcad').stat().st_mode & 0o777 == 0o755
+    assert (stage.root / 'var/empty').is_dir()
+    assert (stage.root / '.ovca-lab').is_file()
+    record = json.loads(stage.installed().read_text())
+    manifest = json.loads((stage.image.iso.parent / 'manifest.json').read_text())
+    assert (record['version'], record['digest']) == ('1.1.0', stage.image.digest)
+    assert (record['files_digest'], record['update'], record['attempt']) == (manifest['files_digest'], 7, 1)
+    assert json.loads(stage.evidence().read_text()) == {'update': 7, 'node': 'mn2', 'attempt': 1, 'token': grant.token}
+    assert (stage.evidence().stat().st_mode & 0o777, grant.written, grant.failed) == (0o600, True, None)
+
+
+def test_site_files_come_back_with_their_modes(stage):
+    stage.arm()
+
+    stage.install()
+
+    found = [stage.root / name for name in ('etc/ovca.conf', 'etc/ssh/ssh_host_key')]
+    assert [path.stat().st_mode & 0o777 for path in found] == [0o640, 0o600]
+    assert [path.read_bytes() for path in found] == [b'[cluster]\n', b'k\n']
+
+
+def test_a_refused_grant_touches_nothing(stage):
+    stage.arm()
+    stage.authority.disarm('mn2')
+
+    done = stage.install()
+
+    assert (done.returncode, stage.untouched()) == (3, True)
+    assert 'no install is armed' in done.stderr
+
+
+def test_a_stale_boot_token_touches_nothing(stage):
+    grant = stage.arm()
+    stale = stage.order.boot_token
+    stage.authority.boot('52:54:00:00:00:01')
+
+    done = stage.install(boot_token=stale)
+
+    assert (done.returncode, stage.untouched(), grant.consumed) == (3, True, False)
+
+
+def test_another_certificate_gets_nothing_sent_and_touches_nothing(stage):
+    grant = stage.arm()
+    received = bytearray()
+    certificate = self_signed('impostor')
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate.certificate, certificate.key)
+    listener = socket.create_server(('127.0.0.1', 0))
+
+    def listen() -> None:
+        connection, _ = listener.accept()
+        with context.wrap_socket(connection, server_side=True) as secured:
+            while data := secured.recv(4096):
+                received.extend(data)
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    done = stage.install(tls_url=f'https://127.0.0.1:{listener.getsockname()[1]}')
+    thread.join(10)
+    listener.close()
+
+    assert (done.returncode, stage.untouched(), bytes(received), grant.asked) == (3, True, b'', 0)
+    assert 'another certificate' in done.stderr
+
+
+def test_no_boot_service_touches_nothing(stage):
+    stage.arm()
+    stage.tls.stop()
+
+    done = stage.install()
+
+    assert (done.returncode, stage.untouched()) == (3, True)
+
+
+def test_a_lost_reply_is_asked_again_with_the_same_nonce(stage, monkeypatch):
+    grant = stage.arm()
+    asks: list[GrantAsk] = []
+    consume = stage.authority.consume
+
+    def losing(ask: GrantAsk) -> Granted:
+        asks.append(ask)
+        granted = consume(ask)
+        if len(asks) < 3:
+            raise OSError('the reply is lost')  # the server answers 500: consumed, and the installer does not know it
+        return granted
+
+    monkeypatch.setattr(stage.authority, 'consume', losing)
+    done = stage.install(patience=20)
+
+    assert done.returncode == 0, done.stderr
+    assert len({ask.nonce for ask in asks}) == 1
+    assert (grant.asked, grant.written) == (3, True)
+    assert json.loads(stage.evidence().read_text())['token'] == grant.token
+
+
+def test_the_same_nonce_gets_the_same_token_and_another_is_refused(stage):
+    stage.arm()
+    identity = {'node': 'mn2', 'update': 7, 'attempt': 1}
+    body = {'boot_token': stage.order.boot_token, 'digest': stage.order.digest, 'boot_id': ''}
+    pin = stage.order.tls_url, stage.order.tls_fingerprint
+    first = Service(*pin, {**identity, 'nonce': 'a' * 64})
+
+    answers = [first.post('grant', body) for _ in range(2)]
+
+    assert answers[0] == answers[1]
+    with pytest.raises(Denied, match='another run'):
+        Service(*pin, {**identity, 'nonce': 'b' * 64}).post('grant', body)
+
+
+def test_a_second_run_after_the_grant_is_consumed_touches_nothing(stage):
+    stage.arm()
+    assert stage.install().returncode == 0
+    before = stage.evidence().read_bytes()
+
+    done = stage.install()
+
+    assert (done.returncode, stage.evidence().read_bytes()) == (3, before)
+
+
+def test_the_reply_to_written_may_be_lost(stage, monkeypatch):
+    stage.arm()
+
+    def gone(*_: object) -> None:
+        raise GrantRefused('mn2: this node is not the acting master')
+
+    monkeypatch.setattr(stage.authority, 'written', gone)
+    done = stage.install()
+
+    assert (done.returncode, stage.evidence().exists()) == (0, True)
+
+
+def test_a_damaged_file_in_the_iso_fails_without_record_or_token(stage):
+    grant = stage.arm()
+    data = stage.image.iso.read_bytes()
+    stage.image.iso.write_bytes(data.replace(b'd' * 300_000, b'd' * 299_999 + b'e'))
+
+    done = stage.install()
+
+    assert (done.returncode, stage.installed().exists(), stage.evidence().exists()) == (1, False, False)
+    assert grant.failed == 'mgmt_image/usr/lib/data is damaged: its digest is not the one that its image lists'
+    assert not grant.written
+
+
+def test_a_list_that_the_manifest_does_not_name_touches_nothing(stage):
+    grant = stage.arm()
+    listing = stage.image.iso.parent / 'files.json'
+    listing.write_bytes(listing.read_bytes() + b' ')
+
+    done = stage.install()
+
+    assert (done.returncode, stage.untouched(), grant.consumed) == (3, True, False)
+
+
+def test_an_image_of_another_digest_touches_nothing(stage):
+    grant = stage.arm()
+
+    done = stage.install(digest='0' * 64)
+
+    assert (done.returncode, stage.untouched(), grant.consumed) == (3, True, False)
+
+
+def test_a_short_iso_touches_nothing(stage):
+    grant = stage.arm()
+    stage.image.iso.write_bytes(stage.image.iso.read_bytes()[:-4096])
+
+    done = stage.install()
+
+    assert (done.returncode, stage.untouched(), grant.consumed) == (3, True, False)
+
+
+@pytest.mark.parametrize('more', [[], ['--real']])
+def test_a_folder_without_the_marker_is_never_emptied(stage, more):
+    grant = stage.arm()
+    (stage.root / '.ovca-lab').unlink()
+
+    done = stage.install(**({'real': ''} if more else {}))
+
+    assert (done.returncode, stage.untouched(), grant.consumed) == (3, True, False) or more
+
+
+def test_a_root_that_holds_the_shared_storage_is_never_emptied(stage):
+    grant = stage.arm()
+    (stage.image.shared.parent / '.ovca-lab').touch()
+
+    done = stage.install(root=stage.image.shared.parent)
+
+    assert (done.returncode, stage.image.iso.exists(), grant.consumed) == (3, True, False)
+    assert 'lies inside' in done.stderr
+
+
+def test_a_site_file_that_leaves_the_root_fails_before_the_wipe(stage):
+    grant = stage.arm(SiteBundle((SiteFile('../outside', 0o644, b''),)))
+
+    done = stage.install()
+
+    assert (done.returncode, stage.untouched()) == (1, True)
+    assert 'leaves the root folder' in (grant.failed or '')
+    assert not (stage.root.parent / 'outside').exists()
+
+
+def test_a_disk_that_cannot_be_made_the_boot_device_gets_no_token(stage):
+    grant = stage.arm()
+
+    done = stage.install(disk_boot_command='false')
+
+    assert (done.returncode, stage.evidence().exists()) == (1, False)
+    assert 'boot device' in (grant.failed or '')
+
+
+def test_the_disk_is_the_boot_device_before_the_token_is_written(stage):
+    stage.arm()
+    note = stage.root.parent / 'note'
+
+    done = stage.install(disk_boot_command=f'sh -c "ls {stage.root}/var/lib/ovca > {note}"')
+
+    assert (done.returncode, note.read_text(), stage.evidence().exists()) == (0, '', True)
+
+
+def test_progress_is_told_and_its_failure_changes_nothing(stage, monkeypatch):
+    stage.arm()
+    told = threading.Event()
+
+    def refuse(*_: object) -> None:
+        told.set()
+        raise GrantRefused('no')
+
+    monkeypatch.setattr(stage.authority, 'progress', refuse)
+    done = stage.install(disk_boot_command='sleep 0')
+
+    assert done.returncode == 0
+
+
+def test_no_secret_is_said(stage):
+    grant = stage.arm()
+
+    stage.install()
+    stage.install()
+
+    said = ''.join(stage.outputs)
+    assert grant.nonce and grant.nonce not in said
+    assert grant.token and grant.token not in said
+    assert stage.order.boot_token not in said
+    assert grant.nonce not in ''.join(p.read_text(errors='replace') for p in stage.root.rglob('*') if p.is_file())
+
+
+def test_facts_that_an_installer_does_not_know_are_passed_over(stage):
+    stage.arm()
+
+    done = stage.install(something_newer='value')
+
+    assert done.returncode == 0
+
+
+def test_an_order_may_come_on_the_kernels_command_line(stage):
+    grant = stage.arm()
+    words = stage.words()
+    pairs = zip(words[::2], words[1::2], strict=True)
+    line = ' '.join(f'ovca.{key[2:].replace("-", "_")}={value}' for key, value in pairs)
+    cmdline = stage.root.parent / 'cmdline'
+    cmdline.write_text(f'BOOT_IMAGE=vmlinuz quiet {line}\n')
+
+    stage.words = lambda **_: ['--kernel-command-line', str(cmdline)]
+    done = stage.install()
+
+    assert (done.returncode, grant.written) == (0, True), done.stderr
