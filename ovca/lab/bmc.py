@@ -35,7 +35,6 @@ from ovca.lab import spec
 from ovca.lab.hardware import PowerSupply
 
 DEVICES = {'Pxe': 'network', 'Hdd': 'disk', 'Cd': 'media'}
-VICES = ('off_delay', 'stuck_on', 'unreachable', 'repeat_network_boot')
 
 
 class MachineDriver(AbstractSystemsDriver):  # type: ignore[misc]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ovca.files import write_json
 from ovca.lab import processes, spec
-from ovca.lab.machine import mark_of
+from ovca.lab.machine import environment, mark_of, service_environment
 
 REBOOT = """#!{python} -ISB
 # The reset button of {name}; ovca knows it as [cluster] reboot_command.
@@ -80,3 +82,21 @@ def write_reboot(node: spec.NodeSpec, python: str) -> Path:
     button.write_text(REBOOT.format(python=python, name=node.name, pid=str(node.pid)))
     button.chmod(0o755)
     return button
+
+
+def command(lab: spec.LabSpec, node: spec.NodeSpec, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Return the command line and environment of ``ovca`` as on the node: the software of its disk only."""
+    terminal = {key: os.environ[key] for key in ('TERM', 'COLUMNS', 'LINES', 'NO_COLOR') if key in os.environ}
+    env = environment({**service_environment(node), **terminal})
+    return [lab.python, '-S', '-m', 'ovca', *argv], env
+
+
+def write_shell(lab: spec.LabSpec, node: spec.NodeSpec) -> Path:
+    """Write ``hw/ovca``: the node's command, for people who type."""
+    words, _ = command(lab, node, [])
+    settings = [f'{key}={value}' for key, value in service_environment(node).items()]
+    script = node.hardware / 'ovca'
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text(f'#!/bin/sh\n# ovca as on {node.name}.\nexec env {shlex.join([*settings, *words])} "$@"\n')
+    script.chmod(0o755)
+    return script

@@ -106,9 +106,11 @@ class Machine:
             return None
         arguments = {key: self._through_cable(value) for key, value in arguments.items()}
         arguments['root'] = str(self.node.root)
+        # Secrets go by the environment: arguments are for everybody to see.
+        secrets = {'OVCA_BOOT_TOKEN': arguments.pop('boot_token', '')}
         words = [word for key, value in arguments.items() for word in (f'--{key.replace("_", "-")}', value)]
         self.say(f'install {arguments.get("version", "")} with {installer}')
-        outcome = self._wait(self._start(['-I', '-S', '-B', str(program), *words]))
+        outcome = self._wait(self._start(['-I', '-S', '-B', str(program), *words], secrets))
         if isinstance(outcome, Event):
             return outcome
         if outcome == INSTALLED:

@@ -209,10 +209,12 @@ def order(lab: LabSpec, what: str, node: str = '', cable: str = '') -> list[tupl
 
     :raises LabError: the network does not run, or there is no such cable.
     """
-    folder = os.open(lab.folder / 'network', os.O_RDONLY | os.O_DIRECTORY) if lab.folder.is_dir() else -1
+    folder = -1
     try:
+        folder = os.open(lab.folder / 'network', os.O_RDONLY | os.O_DIRECTORY)
         with socket.socket(socket.AF_UNIX) as talk:
             talk.settimeout(5)
+            # Through /proc, because the name of a unix socket may only be short.
             talk.connect(f'/proc/self/fd/{folder}/{CONTROL}')
             talk.sendall(json.dumps({'do': what, 'node': node, 'cable': cable}).encode() + b'\n')
             answer = json.loads(talk.makefile('rb').read())

@@ -16,7 +16,8 @@ from ovca.exceptions import OvcaError
 from ovca.files import write_json
 
 MARKER = '.ovca-lab'
-CABLES = ('database', 'bmc-mn1', 'bmc-mn2', 'boot', 'boot-tls', 'peer')
+VICES = ('off_delay', 'stuck_on', 'unreachable', 'repeat_network_boot')
+"""What may be wrong with a BMC; see :mod:`ovca.lab.bmc`."""
 
 STATUS_PORT, BOOT_PORT, TLS_PORT, BMC_PORT, WWW_PORT = 6640, 6641, 6642, 8000, 8080
 DATABASE_CABLE_PORT = 5432

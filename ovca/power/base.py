@@ -1,14 +1,27 @@
-"""The interface of a power driver, and the promises that its base keeps."""
+"""Power drivers: what the appliance may ask of a machine's BMC.
+
+A driver writes the private methods, one each; the base keeps the promises: every foreign error becomes a
+:class:`~ovca.exceptions.PowerError` that names node, BMC and what to do and holds no secret, and a machine counts as
+off only when its BMC was *read* to say so, never because an order was accepted.
+"""
 
 from __future__ import annotations
 
 import enum
+import logging
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import ClassVar
+from urllib.parse import urlsplit, urlunsplit
 
 from ovca.exceptions import PowerError
+
+LOG = logging.getLogger(__name__)
+
+GROUP = 'ovca.power'
 
 
 class PowerState(enum.StrEnum):
@@ -20,87 +33,200 @@ class PowerState(enum.StrEnum):
 
 
 class BootDevice(enum.StrEnum):
-    """What a machine boots from."""
+    """What the next boot starts from."""
 
     NETWORK = 'network'
     DISK = 'disk'
+    MEDIA = 'media'
+
+
+class Capability(enum.Enum):
+    """What not every BMC can do."""
+
+    BOOT_ONCE = 'choosing the next boot'
+    MEDIA = 'virtual media'
 
 
 @dataclass(frozen=True)
 class Bmc:
-    """Where a BMC is and how to talk to it; times in seconds."""
+    """Where a node's BMC is and how to talk to it; times in seconds."""
 
     node: str
     address: str
     user: str | None = None
     password: str | None = field(default=None, repr=False)
     timeout: float = 10.0
-    verify: bool = True
+    verify: bool | str = True
+    """Whether its certificate is checked, or the file of the authorities that it is checked against."""
     poll: float = 0.5
+
+    @property
+    def place(self) -> str:
+        """The address without user and password, fit for messages."""
+        parts = urlsplit(self.address)
+        return urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))
+
+    def without_secrets(self, text: str) -> str:
+        """The text without the password."""
+        return text.replace(self.password, '***') if self.password else text
+
+
+class BmcFailed(PowerError):
+    """A BMC did not answer, or refused an order."""
+
+    def __init__(self, bmc: Bmc, doing: str, cause: str, advice: str = '') -> None:
+        self.node, self.doing = bmc.node, doing
+        advice = advice or 'look at the BMC, the way to it, and [power]'
+        super().__init__(bmc.without_secrets(f'{bmc.node}: BMC {bmc.place}: {doing} failed: {cause}; {advice}'))
 
 
 class NotOff(PowerError):
-    """A machine was powered off, but was not seen to be off in time."""
+    """A machine was told to power off, and was not seen to be off in time."""
 
-    def __init__(self, bmc: Bmc, timeout: float, state: PowerState) -> None:
+    def __init__(self, bmc: Bmc, timeout: float, last: str) -> None:
+        self.node = bmc.node
         super().__init__(
-            f'{bmc.node}: its BMC {bmc.address} was told to power it off, but {timeout:g} s later the machine is '
-            f'{state}; look at the machine, nothing is done to it or instead of it until it is seen to be off'
+            bmc.without_secrets(
+                f'{bmc.node}: BMC {bmc.place} was told to power it off, but {timeout:g} s later {last}; look at the '
+                f'machine, nothing is done to it or instead of it until it is seen to be off'
+            )
         )
 
 
-class PowerDriver(ABC):
-    """Power control of one machine; entry-point group ``ovca.power``.
+class NotCapable(PowerError):
+    """The driver cannot do what is asked."""
 
-    A driver writes the abstract methods and raises :exc:`~ovca.exceptions.PowerError` for whatever goes wrong. An
-    order that a BMC has accepted is no proof of anything: :meth:`off_and_wait` reads the state until it is OFF.
+    def __init__(self, bmc: Bmc, driver: str, capability: Capability) -> None:
+        super().__init__(f'{bmc.node}: the power driver {driver} lacks {capability.value}; use another driver')
+
+
+class PowerDriver(ABC):
+    """One machine's BMC; entry-point group ``ovca.power``.
+
+    A call blocks for a few times ``bmc.timeout`` at most, but for :meth:`off_and_wait`, and may be repeated after any
+    error. One thread at a time uses a driver.
     """
 
-    api = 1
+    api: ClassVar[int] = 1
+    capabilities: ClassVar[frozenset[Capability]] = frozenset()
 
-    def __init__(self, bmc: Bmc, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self.bmc, self._clock = bmc, clock
+    def __init__(
+        self,
+        bmc: Bmc,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.bmc, self._clock, self._sleep = bmc, clock, sleep
 
-    @abstractmethod
     def state(self) -> PowerState:
-        """Read the machine's power state."""
+        """Read the power state. :raises PowerError: it cannot be read."""
+        with self._talking('reading the power state'):
+            return self._state()
 
-    @abstractmethod
     def on(self) -> None:
         """Order power on; a machine that is on stays so."""
+        with self._talking('power on'):
+            self._on()
 
-    @abstractmethod
     def off(self) -> None:
-        """Order power off, at once and without asking the machine."""
-
-    @abstractmethod
-    def set_boot_once(self, device: BootDevice) -> None:
-        """Choose the device of the next boot only."""
-
-    def insert_media(self, url: str) -> None:
-        """Attach an ISO as virtual media, where the driver can."""
-        raise PowerError(f'{self.bmc.node}: this power driver has no virtual media; boot from the network')
-
-    def eject_media(self) -> None:
-        """Detach the virtual media, where the driver can."""
+        """Order power off, at once and without asking the machine. The order proves nothing: :meth:`off_and_wait`."""
+        with self._talking('power off'):
+            self._off()
 
     def off_and_wait(self, timeout: float) -> None:
-        """Power off, and return once the machine was *seen* to be off.
+        """Power off, and return only when the machine was *seen* to be off.
 
-        :raises NotOff: it was not, within ``timeout`` seconds.
+        The order is repeated while the machine stays on, and reading goes on through lost answers.
+
+        :raises NotOff: it was not seen within ``timeout`` seconds; then nothing is known.
         """
         end = self._clock() + timeout
-        self.off()
+        repeat = max(5.0, timeout / 4)
+        ordered: float | None = None
         while True:
-            state = self.state()
-            if state is PowerState.OFF:
-                return
+            try:
+                state = self.state()
+                if state is PowerState.OFF:
+                    return
+                last = f'it says {state}'
+                if ordered is None or self._clock() - ordered >= repeat:
+                    LOG.info('%s: BMC %s: orders power off', self.bmc.node, self.bmc.place)
+                    ordered = self._clock()
+                    self.off()
+                    if self.state() is PowerState.OFF:
+                        return
+            except PowerError as exc:
+                last = str(exc)
             if self._clock() >= end:
-                raise NotOff(self.bmc, timeout, state)
-            time.sleep(min(self.bmc.poll, max(0.0, end - self._clock())))
+                raise NotOff(self.bmc, timeout, last)
+            self._sleep(min(self.bmc.poll, max(0.0, end - self._clock())))
 
     def cycle(self, timeout: float) -> None:
-        """Power off, see it off, power on."""
-        if self.state() is not PowerState.OFF:
-            self.off_and_wait(timeout)
+        """Power off, see it off, power on: more than a reset button can promise."""
+        self.off_and_wait(timeout)
         self.on()
+
+    def set_boot_once(self, device: BootDevice) -> None:
+        """Let the next boot, and only that, start from ``device``.
+
+        A BMC may ignore "once", or the device; that is why an install needs a grant as well. A read-back would prove
+        nothing and is not made.
+        """
+        self._need(Capability.BOOT_ONCE)
+        with self._talking(f'setting the next boot to {device}'):
+            self._set_boot_once(device)
+
+    def insert_media(self, url: str) -> None:
+        """Attach the ISO at ``url`` as a virtual drive."""
+        self._need(Capability.MEDIA)
+        with self._talking('inserting virtual media'):
+            self._insert_media(url)
+
+    def eject_media(self) -> None:
+        """Detach whatever is attached."""
+        self._need(Capability.MEDIA)
+        with self._talking('ejecting virtual media'):
+            self._eject_media()
+
+    def _need(self, capability: Capability) -> None:
+        if capability not in self.capabilities:
+            raise NotCapable(self.bmc, type(self).__name__, capability)
+
+    @contextmanager
+    def _talking(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except PowerError:
+            raise
+        except self._foreign() as exc:
+            cause, advice = self._explain(exc)
+            raise BmcFailed(self.bmc, doing, cause, advice) from exc
+
+    # What a driver writes.
+
+    @abstractmethod
+    def _state(self) -> PowerState: ...
+
+    @abstractmethod
+    def _on(self) -> None: ...
+
+    @abstractmethod
+    def _off(self) -> None: ...
+
+    def _set_boot_once(self, device: BootDevice) -> None:
+        raise NotImplementedError
+
+    def _insert_media(self, url: str) -> None:
+        raise NotImplementedError
+
+    def _eject_media(self) -> None:
+        raise NotImplementedError
+
+    def _foreign(self) -> tuple[type[Exception], ...]:
+        """The exceptions by which the driver's library tells of the world."""
+        return (OSError,)
+
+    def _explain(self, exc: Exception) -> tuple[str, str]:
+        """Return the cause in a few words, and what to do (empty: the usual advice)."""
+        return str(exc) or type(exc).__name__, ''

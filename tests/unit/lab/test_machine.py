@@ -186,7 +186,12 @@ def test_a_bmc_that_forgets_once_boots_from_the_network_each_time(node, supply, 
 
 def test_an_installer_gets_the_order_its_own_disk_and_its_own_cables_and_success_resets(lab, node, supply, boot):
     note = node.folder / 'arguments'
-    offer(boot, lab, node, f'import sys; open({str(note)!r}, "w").write("\\n".join(sys.argv[1:]))')
+    offer(
+        boot,
+        lab,
+        node,
+        f'import os, sys; open({str(note)!r}, "w").write("\\n".join([*sys.argv[1:], os.environ["OVCA_BOOT_TOKEN"]]))',
+    )
     supply.set_next_boot('network')
 
     supply.on()
@@ -194,7 +199,8 @@ def test_an_installer_gets_the_order_its_own_disk_and_its_own_cables_and_success
     until(lambda: starts(node))
     words = note.read_text().splitlines()
     assert words[words.index('--root') + 1] == str(node.root)
-    assert words[words.index('--boot-token') + 1] == 'secret'
+    assert '--boot-token' not in words
+    assert words[-1] == 'secret'
     assert words[words.index('--tls-url') + 1] == f'https://{node.cables}:{spec.TLS_PORT}'
     assert log(node).count(': boot ') == 2
 

@@ -1,0 +1,129 @@
+"""What a node needs besides ovca, as an installed tree: ovca's requirements and theirs, taken from this environment.
+
+A tree is made once for each set of packages and kept in a cache. Modules are compiled, and their sources left out: half
+the files to write, hash and check at each install. Byte code is of the kind that is never compared with a source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import py_compile
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.metadata import Distribution, PackagePath
+from pathlib import Path
+
+from ovca.lab.spec import LabError
+
+UNWANTED = {'cmd2', 'prompt-toolkit', 'pyperclip', 'rich-argparse', 'setuptools', 'tzdata'}
+"""Required by something, and not imported by anything that a node runs."""
+JUNK_FOLDERS = {'__pycache__', 'test', 'tests', 'testing', 'docs', 'examples'}
+JUNK_PLACES = ('pygments/lexers/', 'pygments/styles/', 'pygments/formatters/', 'netaddr/eui/')
+JUNK_SUFFIXES = {'.c', '.exe', '.h', '.idx', '.js', '.po', '.pxd', '.pyi', '.pyx', '.tmpl', '.txt', '.typed', '.xml'}
+METADATA = {'METADATA', 'entry_points.txt'}
+
+
+def cached_tree(cache: Path, extras: Sequence[str] = ('redfish',)) -> Path:
+    """Return the folder that holds the dependencies, made when it is not there yet. Do not write into it."""
+    wanted = closure([f'ovca[{",".join(extras)}]'])
+    target = cache / f'tree-{_identity(wanted)}'
+    if target.is_dir():
+        return target
+    cache.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(dir=cache, prefix='.making-'))
+    try:
+        for dist in wanted:
+            _copy(dist, temporary)
+        temporary.chmod(0o755)
+        try:
+            temporary.rename(target)
+        except OSError:
+            if not target.is_dir():  # else somebody else made the same meanwhile
+                raise
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return target
+
+
+def closure(requirements: Iterable[str]) -> list[Distribution]:
+    """Return the installed distributions that ``requirements`` need, but for ovca itself, by name.
+
+    :raises LabError: one is not installed.
+    """
+    from packaging.requirements import Requirement
+
+    found: dict[str, Distribution] = {}
+    extras: dict[str, set[str]] = {}
+    todo = [Requirement(text) for text in requirements]
+    while todo:
+        wanted = todo.pop()
+        name = canonical(wanted.name)
+        if name in UNWANTED or (name in found and wanted.extras <= extras[name]):
+            continue
+        try:
+            dist = found[name] = importlib.metadata.distribution(wanted.name)
+        except importlib.metadata.PackageNotFoundError as exc:
+            raise LabError(f'{wanted.name} is not installed here; install ovca with: pip install -e .[lab]') from exc
+        mine = extras.setdefault(name, set())
+        mine |= wanted.extras
+        for text in dist.requires or []:
+            need = Requirement(text)
+            if need.marker is None or any(need.marker.evaluate({'extra': extra}) for extra in {'', *mine}):
+                todo.append(need)
+    found.pop('ovca', None)
+    return [found[name] for name in sorted(found)]
+
+
+def canonical(name: str) -> str:
+    return re.sub(r'[-_.]+', '-', name).lower()
+
+
+def compile_module(source: Path, target: Path, shown: str) -> None:
+    """Compile a module; the byte code is believed without a look at any source."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    py_compile.compile(
+        str(source),
+        cfile=str(target),
+        dfile=shown,
+        doraise=True,
+        optimize=0,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+    )
+
+
+def _identity(dists: Iterable[Distribution]) -> str:
+    digest = hashlib.sha256(Path(__file__).read_bytes())
+    digest.update(sys.version.encode())
+    for dist in dists:
+        digest.update(f'{dist.metadata["Name"]} {dist.version}\n'.encode())
+    return digest.hexdigest()[:16]
+
+
+def _copy(dist: Distribution, target: Path) -> None:
+    paths = list(_wanted(dist))
+    modules = {str(path) for path in paths if path.suffix == '.py'}
+    for path in paths:
+        source = Path(str(dist.locate_file(path)))
+        if path.suffix == '.py':
+            compile_module(source, target / path.with_suffix('.pyc'), str(path))
+        elif path.suffix != '.so' or f'{str(path).partition(".")[0]}.py' not in modules:
+            # What is there twice, compiled and as Python, is taken as Python: smaller by far.
+            (target / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, target / path)
+
+
+def _wanted(dist: Distribution) -> Iterator[PackagePath]:
+    for path in dist.files or []:
+        if '..' in path.parts or path.is_absolute() or JUNK_FOLDERS & set(path.parts[:-1]):
+            continue
+        if path.parts[0].endswith(('.dist-info', '.egg-info')):
+            if len(path.parts) == 2 and path.name in METADATA:
+                yield path
+        elif str(path).startswith(JUNK_PLACES) and path.name not in ('__init__.py', '_mapping.py'):
+            continue
+        elif path.suffix in ('.py', '.so') or (len(path.parts) > 1 and path.suffix not in JUNK_SUFFIXES):
+            yield path

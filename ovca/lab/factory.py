@@ -1,0 +1,146 @@
+"""The factory: makes a lab's folders, keys and database, and puts the first version on both nodes.
+
+The first version is installed by the same installer that every update uses, from an image published as any other.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ovca.lab import config, hardware, images, spec
+
+if TYPE_CHECKING:
+    from ovca.db.engine import Database
+    from ovca.image import PublishedImage
+
+Files = dict[str, tuple[bytes, int]]
+"""Content and mode by path below a node's root."""
+
+SECRET_KEY, PUBLIC_KEY = 'keys/lab.key', 'keys/lab.pub'
+
+
+def build(lab: spec.LabSpec, *, overrides: config.Overrides | None, cache: Path | None) -> None:
+    """Write everything that a new lab needs; nothing of it runs afterwards."""
+    for folder in (lab.folder, lab.shared, lab.run, lab.folder / 'db', lab.folder / 'www', lab.folder / 'network'):
+        folder.mkdir(parents=True, exist_ok=True)
+    make_keys(lab.folder)
+    lab.save()
+    for node in lab.nodes:
+        _make_node(lab, node)
+    recipe = images.Recipe(lab.version, extras=extras(lab), notes='as it left the factory')
+    bundle = make_image(lab, recipe, cache=cache)
+    with_files = {node.name: site_files(lab, node, overrides) for node in lab.nodes}
+    image = publish(lab, bundle, with_files[lab.nodes[0].name])
+    for node in lab.nodes:
+        install(lab, node, image, with_files[node.name])
+
+
+def make_keys(folder: Path) -> None:
+    """Make the key pair that signs this lab's images."""
+    from ovca.image.build import keygen
+
+    (folder / 'keys').mkdir(exist_ok=True)
+    keygen(folder / 'keys', 'lab')
+
+
+def extras(lab: spec.LabSpec) -> tuple[str, ...]:
+    """The extras of ovca that the nodes need."""
+    return ('redfish',) if lab.database.startswith('sqlite') else ('postgresql', 'redfish')
+
+
+def make_image(lab: spec.LabSpec, recipe: images.Recipe, *, cache: Path | None = None) -> Path:
+    """Make an image, signed with the lab's key, in the folder that the image server shows."""
+    recipe = replace(recipe, extras=extras(lab))
+    output = lab.folder / 'www' / f'ovca-{recipe.version}.iso.zip'
+    return images.make(output, recipe, secret_key=lab.folder / SECRET_KEY, cache=cache)
+
+
+def site_files(lab: spec.LabSpec, node: spec.NodeSpec, overrides: config.Overrides | None) -> Files:
+    """What makes a node this node: configuration, keys and password, by path below its root."""
+    conf = config.text(config.sections(lab, node, overrides))
+    return {
+        'etc/ovca.conf': (conf.encode(), 0o600),
+        'etc/ovca/keys/lab.pub': ((lab.folder / PUBLIC_KEY).read_bytes(), 0o644),
+        config.BMC_PASSWORD: (lab.bmc_password.encode(), 0o600),
+    }
+
+
+def publish(lab: spec.LabSpec, bundle: Path, files: Files) -> PublishedImage:
+    """Publish the bundle in the shared storage and the database, as the service does it."""
+    from ovca import conf as configuration
+    from ovca.db import schema
+    from ovca.db.models import Image
+    from ovca.image import Store, receive
+
+    # The nodes' files are not on their disks yet, so the image room gets them from the side.
+    desk = lab.folder / 'factory'
+    for name, (content, mode) in files.items():
+        _write(desk / name, content, mode)
+    conf = configuration.load(str(desk / 'etc/ovca.conf'), [f'image.key_folder={desk / "etc/ovca/keys"}'])
+    database = open_database(lab)
+    try:
+        schema.upgrade(database)
+
+        def commit(image: PublishedImage) -> None:
+            with database.write() as session:
+                session.add(
+                    Image(
+                        version=image.version,
+                        digest=image.digest,
+                        iso=image.iso,
+                        size=image.size,
+                        files_digest=image.files_digest,
+                        manifest=image.manifest,
+                        signed_by=image.signed_by,
+                        source=image.source,
+                        published_at=database.now(session),
+                    )
+                )
+
+        return receive(
+            str(bundle),
+            store=Store.from_conf(conf),
+            conf=conf,
+            progress=lambda _: None,
+            cancelled=lambda: False,
+            accept=lambda _: None,
+            commit=commit,
+        )
+    finally:
+        database.dispose()
+
+
+def install(lab: spec.LabSpec, node: spec.NodeSpec, image: PublishedImage, files: Files) -> None:
+    """Install a published image on a node's disk; the machine is off."""
+    from ovca.provision.tree import install_tree
+
+    iso = lab.shared / image.iso
+    site: list[dict[str, Any]] = [
+        {'path': name, 'mode': mode, 'base64': base64.b64encode(content).decode()}
+        for name, (content, mode) in files.items()
+    ]
+    install_tree(iso=iso, digest=image.digest, root=node.root, site=site)
+
+
+def open_database(lab: spec.LabSpec) -> Database:
+    """The lab's database as the host reaches it, whatever cables are cut."""
+    from ovca.db.engine import Database
+
+    return Database(lab.database)
+
+
+def _make_node(lab: spec.LabSpec, node: spec.NodeSpec) -> None:
+    node.root.mkdir(parents=True, exist_ok=True)
+    (node.root / spec.MARKER).write_text('The disk of a node in a process lab; an installer may empty this folder.\n')
+    hardware.write_reboot(node, lab.python)
+    hardware.write_shell(lab, node)
+
+
+def _write(path: Path, content: bytes, mode: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.touch(mode)
+    path.chmod(mode)
+    path.write_bytes(content)

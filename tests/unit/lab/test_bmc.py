@@ -1,0 +1,116 @@
+"""The Redfish driver against the emulator: a peer that is not ours, with vices."""
+
+import dataclasses
+import time
+
+import pytest
+from labkit import log, starts, until
+
+from ovca.exceptions import PowerError
+from ovca.lab import spec
+from ovca.lab.lab import Lab
+from ovca.power.base import BootDevice, NotOff, PowerState
+from ovca.power.redfish import BadAddress, RedfishPower
+
+
+@pytest.fixture
+def appliance(lab):
+    found = Lab(lab)
+    found.start(power=False)
+    yield found
+    found.stop()
+
+
+@pytest.fixture
+def power(appliance):
+    driver = appliance.power('mn1')
+    driver.bmc = dataclasses.replace(driver.bmc, poll=0.05)
+    return driver
+
+
+def test_a_machine_is_switched_on_and_off_and_seen_to_be_so(appliance, power):
+    assert power.state() is PowerState.OFF
+
+    power.on()
+    until(lambda: starts(appliance.node('mn1')))
+    assert power.state() is PowerState.ON
+
+    power.off_and_wait(10)
+    assert power.state() is PowerState.OFF
+    assert appliance.power('mn2').state() is PowerState.OFF
+
+
+def test_a_boot_device_is_taken_once_even_if_the_bmc_says_continuous(appliance, power):
+    power.set_boot_once(BootDevice.NETWORK)
+    power.on()
+    until(lambda: starts(appliance.node('mn1')))
+    power.cycle(10)
+    until(lambda: len(starts(appliance.node('mn1'))) == 2)
+
+    text = log(appliance.node('mn1'))
+    assert [line.split()[-1] for line in text.splitlines() if ': boot ' in line] == ['network', 'disk']
+
+
+def test_off_comes_late_and_is_waited_for(appliance, power):
+    power.on()
+    appliance.set_vice('mn1', 'off_delay', 0.5)
+    before = time.monotonic()
+
+    power.off_and_wait(10)
+
+    assert power.state() is PowerState.OFF
+    assert time.monotonic() - before >= 0.5
+
+
+def test_a_machine_that_stays_on_is_an_error_and_stays_on(appliance, power):
+    power.on()
+    appliance.set_vice('mn1', 'stuck_on', True)
+
+    with pytest.raises(NotOff, match='it says on'):
+        power.off_and_wait(0.3)
+
+    assert power.state() is PowerState.ON
+    appliance.set_vice('mn1', 'stuck_on', False)
+    power.off_and_wait(10)
+
+
+def test_an_unreachable_bmc_is_an_error_that_names_it(appliance, power):
+    appliance.set_vice('mn1', 'unreachable', True)
+
+    with pytest.raises(PowerError, match=f'mn1: BMC http://{appliance.node("mn1").bmc}:8000'):
+        power.state()
+
+    appliance.set_vice('mn1', 'unreachable', None)
+    assert power.state() is PowerState.OFF
+
+
+def test_a_bmc_that_does_not_listen_is_an_error(lab):
+    with pytest.raises(PowerError, match='refused'):
+        Lab(lab).power('mn1').state()
+
+
+def test_a_wrong_password_is_said_without_it(appliance, power):
+    wrong = RedfishPower(dataclasses.replace(power.bmc, password='open-sesame'))
+
+    with pytest.raises(PowerError, match='refuses user admin; set') as caught:
+        wrong.state()
+
+    assert 'open-sesame' not in str(caught.value)
+
+
+def test_a_wrong_system_is_said(appliance, power):
+    wrong = RedfishPower(dataclasses.replace(power.bmc, address=f'{power.bmc.address}x'))
+
+    with pytest.raises(PowerError, match='no such system'):
+        wrong.state()
+
+
+def test_without_a_system_in_the_address_the_only_one_is_taken(appliance, power):
+    short = RedfishPower(dataclasses.replace(power.bmc, address=f'http://{appliance.node("mn1").bmc}:{spec.BMC_PORT}'))
+
+    assert short.state() is PowerState.OFF
+
+
+def test_an_address_that_is_none_is_refused_at_once(power):
+    with pytest.raises(BadAddress):
+        RedfishPower(dataclasses.replace(power.bmc, address='10.0.0.1'))
