@@ -1,0 +1,106 @@
+"""An update in words, before and after: what would be done, what each failure leads to, and what to do next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ovca.remaster.observe import Limits
+from ovca.remaster.protocol import State
+from ovca.remaster.reading import ImageView, UpdateView
+
+
+@dataclass(frozen=True)
+class PlanStep:
+    """One step: on which node, what is done there, and where its failure ends."""
+
+    node: str
+    text: str
+    on_failure: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What an update is going to do."""
+
+    version: str
+    old_version: str | None
+    first: str
+    """The node installed first; it is the master in the end."""
+    second: str
+    steps: tuple[PlanStep, ...]
+    remarks: tuple[str, ...] = ()
+    retry_of: int | None = None
+
+    def lines(self) -> list[str]:
+        """The plan as an operator reads it."""
+        what = f'Retry of update {self.retry_of} to' if self.retry_of else f'Update from {self.old_version or "?"} to'
+        width = max(len(s.node) for s in self.steps)
+        result = [f'{what} {self.version}: {len(self.steps)} steps, {self.first} is the master after them.']
+        for number, step in enumerate(self.steps, 1):
+            result.append(f'  {number}. {step.node:<{width}}  {step.text}')
+            result.append(f'     {"":<{width}}  else: {step.on_failure}')
+        return result + [f'  {remark}' for remark in self.remarks]
+
+
+def make(
+    image: ImageView,
+    *,
+    first: str,
+    second: str,
+    old_version: str | None,
+    limits: Limits,
+    proven: bool = False,
+    retry_of: int | None = None,
+) -> Plan:
+    """Return the plan; with ``proven`` the first node runs the new software already."""
+    new, old = image.version, old_version or 'the old software'
+    tries = 'once' if limits.attempts == 1 else f'up to {limits.attempts} times'
+    degraded = f'{second} goes on serving {old} alone ({State.FAILED_DEGRADED})'
+    forward = f'{first} goes on serving {new} alone ({State.FAILED_FORWARD}); `ovca update-retry` finishes it'
+    before = (
+        PlanStep(first, f'wipe and install {new}, tried {tries}; {second} keeps serving', degraded),
+        PlanStep(first, f'prove what it runs, and stay healthy for {limits.soak:g} s', degraded),
+        PlanStep(second, f'hand over to {first} and reboot', f'{second} goes on serving {old}'),
+        PlanStep(
+            first,
+            f'stay healthy as master for {limits.prove_soak:g} s; from then on there is no way back to {old}',
+            f'{second} becomes master again with {old} ({State.FAILED_ROLLED_BACK})',
+        ),
+    )
+    after = (
+        PlanStep(second, f'wipe and install {new}, tried {tries}; {first} keeps serving', forward),
+        PlanStep(second, f'prove what it runs, and stay healthy for {limits.soak:g} s', forward),
+    )
+    others = sorted(set(image.manifest.get('components') or ()) - {'mgmt'})
+    remarks = tuple(f'{name}: published, not applied.' for name in others)
+    return Plan(new, old_version, first, second, after if proven else before + after, remarks, retry_of)
+
+
+def next_step(update: UpdateView) -> str:
+    """What an operator does now, given how the update stands."""
+    retry = '`ovca update-retry`'
+    match update.state:
+        case State.DONE:
+            return 'nothing is to be done'
+        case State.ABORTED:
+            return f'mend what the reason names, then repeat `ovca activate {update.version}`'
+        case State.FAILED_DEGRADED:
+            return (
+                f'{update.second} is the node to trust; find out why {update.first} failed, then install it again with '
+                f'{retry}'
+            )
+        case State.FAILED_ROLLED_BACK:
+            return (
+                f'{update.old_version or "the old software"} serves again; find out why {update.version} failed as '
+                f'master on {update.first}, then {retry}, or update to another version'
+            )
+        case State.FAILED_FORWARD:
+            return f'{update.version} is proven and serves; mend {update.second}, then finish with {retry}'
+    return f'it goes on by itself; `ovca update-watch {update.id}` follows it'
+
+
+def ending(update: UpdateView) -> str:
+    """One sentence on how the update ended."""
+    if update.state is State.DONE:
+        return f'update {update.id} is done: both nodes run {update.version}'
+    return f'update {update.id} to {update.version} ended {update.state}: {update.reason or "no reason was recorded"}'

@@ -1,0 +1,293 @@
+"""What the rows say, as values that travel: read in one short transaction, safe to show.
+
+Nothing here is secret: URIs come without user, password and query. The ages are by the database's clock.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ovca.db.engine import now as database_now
+from ovca.db.models import Entry, Event, Image, InstallGrant, Lease, Node, Request, Update
+from ovca.image.fetch import redacted
+from ovca.remaster.protocol import State
+
+SILENT = 'silent'
+"""The health of a node that has not been heard of for a while, whatever it said last."""
+
+
+@dataclass(frozen=True)
+class MasterFacts:
+    """Who is master, as seen on the node ``here``."""
+
+    here: str
+    holder: str | None = None
+    epoch: int = 0
+    acting: bool = False
+    renewed_at: dt.datetime | None = None
+    age: float | None = None
+    """Seconds since the holder renewed the lease."""
+    ttl: float = 0.0
+    fence_proof: str | None = None
+
+    @property
+    def is_here(self) -> bool:
+        """Whether this node holds the lease."""
+        return self.holder == self.here
+
+    @property
+    def expired(self) -> bool:
+        """Whether nobody holds the lease, or its holder is silent for its ttl."""
+        return self.holder is None or self.age is None or self.age >= self.ttl
+
+
+@dataclass(frozen=True)
+class NodeView:
+    """A node as it last described itself, and what the lease says of it."""
+
+    name: str
+    role: str
+    version: str | None
+    digest: str | None
+    health: str
+    problems: dict[str, str]
+    ready: bool
+    last_seen_at: dt.datetime | None
+    age: float | None = field(compare=False)
+    """Seconds since the node was last seen."""
+    quarantined: bool
+    quarantine_reason: str | None
+    address: str | None
+    bmc: str | None
+    mac: str | None
+    boot_id: str | None
+
+
+@dataclass(frozen=True)
+class ImageView:
+    """A published image."""
+
+    version: str
+    digest: str
+    iso: str
+    size: int
+    signed_by: str | None
+    source: str | None
+    published_at: dt.datetime
+    manifest: dict[str, Any]
+    runs_on: tuple[str, ...]
+    """The nodes that run it."""
+
+
+@dataclass(frozen=True)
+class EntryView:
+    """A node's record in an update."""
+
+    node: str
+    version: str
+    attempt: int
+    step: str
+    percent: float | None
+    detail: str | None
+    step_at: dt.datetime
+    final_at: dt.datetime | None
+
+
+@dataclass(frozen=True)
+class UpdateView:
+    """One run of the protocol."""
+
+    id: int
+    state: State
+    version: str
+    digest: str
+    old_version: str | None
+    first: str
+    second: str
+    retry_of: int | None
+    created_at: dt.datetime
+    created_by: str
+    state_since: dt.datetime
+    proven_at: dt.datetime | None
+    abort_requested_at: dt.datetime | None
+    abort_reason: str | None
+    handovers: int
+    reason: str | None
+    finished_at: dt.datetime | None
+
+
+@dataclass(frozen=True)
+class EventView:
+    """One line of the journal."""
+
+    id: int
+    at: dt.datetime
+    node: str | None
+    actor: str
+    kind: str
+    from_state: str | None
+    to_state: str | None
+    detail: str
+
+
+@dataclass(frozen=True)
+class RequestView:
+    """What an operator asked for, and how far it is."""
+
+    id: int
+    kind: str
+    args: dict[str, Any] = field(repr=False)
+    """As they were given; a URI in it may hold a password, so it is not shown."""
+    state: str
+    progress: dict[str, Any] | None
+    result: dict[str, Any] | None
+    error: str | None
+    exit_code: int | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was carried out, or failed."""
+        return self.state in ('done', 'failed')
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """An update at one moment; ``events`` are those since the snapshot before it."""
+
+    update: UpdateView
+    entries: tuple[EntryView, ...]
+    nodes: tuple[NodeView, ...]
+    master: MasterFacts
+    events: tuple[EventView, ...]
+    now: dt.datetime
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """What has to differ for a snapshot to be worth showing; that a node was seen again is not."""
+        nodes = tuple((n.name, n.role, n.version, n.health, tuple(n.problems.items()), n.ready) for n in self.nodes)
+        entries = tuple((e.node, e.attempt, e.step, e.percent, e.detail, e.final_at) for e in self.entries)
+        return (self.update, entries, nodes, self.master.holder, self.master.epoch, self.master.acting)
+
+    def entry(self, node: str) -> EntryView | None:
+        """The node's record, if it has one yet."""
+        return next((e for e in self.entries if e.node == node), None)
+
+
+def master(session: Session, here: str) -> MasterFacts:
+    """Return who is master; nobody, when the service never ran."""
+    row = session.scalars(select(Lease).limit(1)).one_or_none()
+    if row is None:
+        return MasterFacts(here)
+    age = (database_now(session) - row.renewed_at).total_seconds() if row.renewed_at else None
+    return MasterFacts(here, row.holder, row.epoch, row.acting, row.renewed_at, age, row.ttl, row.fence_proof)
+
+
+def nodes(session: Session, *, leader: MasterFacts, silent_after: float) -> tuple[NodeView, ...]:
+    """Return all nodes by name. One that is not heard of for ``silent_after`` seconds is ``silent``, not healthy."""
+    now = database_now(session)
+    return tuple(_node(n, leader, silent_after, now) for n in session.scalars(select(Node).order_by(Node.name)))
+
+
+def _node(row: Node, leader: MasterFacts, silent_after: float, now: dt.datetime) -> NodeView:
+    age = (now - row.last_seen_at).total_seconds() if row.last_seen_at else None
+    silent = age is None or age > silent_after
+    role = 'standby'
+    if row.name == leader.holder:
+        role = 'master' if leader.acting and not leader.expired else 'claiming'
+    return NodeView(
+        name=row.name,
+        role='-' if silent and role == 'standby' else role,
+        version=row.running_version,
+        digest=row.running_digest,
+        health=SILENT if silent else row.health,
+        problems={str(k): str(v) for k, v in (row.health_detail or {}).items()},
+        ready=row.ready and not silent,
+        last_seen_at=row.last_seen_at,
+        age=age,
+        quarantined=row.quarantined,
+        quarantine_reason=row.quarantine_reason,
+        address=row.address,
+        bmc=redacted(row.bmc) if row.bmc else None,
+        mac=row.mac,
+        boot_id=row.boot_id,
+    )
+
+
+def images(session: Session) -> list[ImageView]:
+    """Return all published images, the newest first."""
+    running: dict[str, list[str]] = {}
+    for node in session.scalars(select(Node).order_by(Node.name)):
+        if node.running_digest:
+            running.setdefault(node.running_digest, []).append(node.name)
+    rows = session.scalars(select(Image).order_by(Image.published_at.desc(), Image.version))
+    return [
+        ImageView(
+            version=row.version,
+            digest=row.digest,
+            iso=row.iso,
+            size=row.size,
+            signed_by=row.signed_by,
+            source=redacted(row.source) if row.source else None,
+            published_at=row.published_at,
+            manifest=row.manifest,
+            runs_on=tuple(running.get(row.digest, ())),
+        )
+        for row in rows
+    ]
+
+
+def update(row: Update) -> UpdateView:
+    """Return an update's row as a value."""
+    return UpdateView(
+        id=row.id,
+        state=State(row.state),
+        version=row.version,
+        digest=row.digest,
+        old_version=row.old_version,
+        first=row.first,
+        second=row.second,
+        retry_of=row.retry_of,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        state_since=row.state_since,
+        proven_at=row.proven_at,
+        abort_requested_at=row.abort_requested_at,
+        abort_reason=row.abort_reason,
+        handovers=row.handovers,
+        reason=row.reason,
+        finished_at=row.finished_at,
+    )
+
+
+def entries(session: Session, update: UpdateView) -> tuple[EntryView, ...]:
+    """Return the nodes' records, in the order of installation."""
+    rows = session.scalars(select(Entry).where(Entry.update_id == update.id))
+    views = (
+        EntryView(e.node, e.version, e.attempt, e.step, e.percent, e.step_detail, e.step_at, e.final_at) for e in rows
+    )
+    return tuple(sorted(views, key=lambda e: (e.node != update.first, e.node)))
+
+
+def events(session: Session, update_id: int, after: int = 0) -> tuple[EventView, ...]:
+    """Return the journal of an update, after the event with the number ``after``."""
+    rows = session.scalars(select(Event).where(Event.update_id == update_id, Event.id > after).order_by(Event.id))
+    return tuple(EventView(e.id, e.at, e.node, e.actor, e.kind, e.from_state, e.to_state, e.detail) for e in rows)
+
+
+def request(row: Request) -> RequestView:
+    """Return a request's row as a value."""
+    return RequestView(row.id, row.kind, dict(row.args), row.state, row.progress, row.result, row.error, row.exit_code)
+
+
+def wiped(session: Session, update_id: int, nodes: Sequence[str]) -> bool:
+    """Whether a grant to wipe one of these nodes was consumed in this update."""
+    query = select(InstallGrant.id).where(
+        InstallGrant.update_id == update_id, InstallGrant.node.in_(nodes), InstallGrant.consumed_at.is_not(None)
+    )
+    return session.scalars(query.limit(1)).first() is not None

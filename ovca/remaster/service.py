@@ -1,0 +1,368 @@
+"""What the commands delegate to: it reads rows, writes requests, and watches; the master's service does the work."""
+
+from __future__ import annotations
+
+import getpass
+import logging
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from sqlalchemy import select
+
+from ovca.db.engine import Database
+from ovca.db.models import Node, Request, Update
+from ovca.exceptions import (
+    ConfigError,
+    DatabaseError,
+    DatabaseUnavailable,
+    FetchError,
+    ImageError,
+    NotMaster,
+    OvcaError,
+    PowerError,
+    ProvisionError,
+    Refused,
+    ServiceUnavailable,
+    UsageError,
+)
+from ovca.remaster import plan as planning
+from ovca.remaster import reading
+from ovca.remaster.observe import Limits, newest_update
+from ovca.remaster.protocol import Landing, State, abort_landing
+from ovca.remaster.reading import (
+    EntryView,
+    EventView,
+    ImageView,
+    MasterFacts,
+    NodeView,
+    RequestView,
+    Snapshot,
+    UpdateView,
+)
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+LOG = logging.getLogger(__name__)
+KINDS = ('download', 'activate', 'update', 'abort', 'retry')
+LONG = ('download', 'activate', 'update', 'retry')
+"""Requests that an update comes out of, or its image."""
+POLL = 0.25
+PATIENCE = 5.0
+"""Seconds after which a request that nobody takes is worth a word."""
+ERRORS: dict[int, type[OvcaError]] = {
+    kind.exit_code: kind
+    for kind in (
+        UsageError,
+        ConfigError,
+        ImageError,
+        FetchError,
+        Refused,
+        ServiceUnavailable,
+        DatabaseError,
+        PowerError,
+        ProvisionError,
+    )
+}
+Notice = Callable[[str], None]
+T = TypeVar('T')
+
+
+def _quiet(text: str) -> None:
+    LOG.info('%s', text)
+
+
+class Service:
+    """The library behind the commands. Reading works on every node, writing only where the master is."""
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database | None = None,
+        *,
+        user: str | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.conf = conf
+        self.here: str = conf.cluster.node_name
+        self._database, self._user, self._sleep, self._clock = database, user, sleep, clock
+
+    @property
+    def database(self) -> Database:
+        """The database, opened when it is first needed. :raises ConfigError: nothing usable is configured."""
+        if self._database is None:
+            self._database = Database.from_conf(self.conf)
+        return self._database
+
+    # Who and what is there.
+
+    def master(self) -> MasterFacts:
+        """Who is master."""
+        with self.database.read() as session:
+            return reading.master(session, self.here)
+
+    def nodes(self) -> tuple[NodeView, ...]:
+        """All nodes, by name."""
+        with self.database.read() as session:
+            leader = reading.master(session, self.here)
+            return reading.nodes(session, leader=leader, silent_after=self._silent_after)
+
+    def node(self, name: str) -> NodeView:
+        """One node. :raises UsageError: it is not known."""
+        found = self.nodes()
+        for node in found:
+            if node.name == name:
+                return node
+        known = ', '.join(n.name for n in found) or 'none yet'
+        raise UsageError(f'there is no node {name!r}; known are: {known}')
+
+    def images(self) -> list[ImageView]:
+        """All published images, the newest first."""
+        with self.database.read() as session:
+            return reading.images(session)
+
+    def image(self, version: str) -> ImageView:
+        """One image. :raises UsageError: it is not published."""
+        found = self.images()
+        for image in found:
+            if image.version == version:
+                return image
+        known = ', '.join(i.version for i in found) or 'none'
+        raise UsageError(f'image {version} is not here; fetch it with `ovca download`. Published are: {known}')
+
+    # Updates.
+
+    def updates(self, limit: int = 20) -> list[UpdateView]:
+        """The last updates, the newest first."""
+        with self.database.read() as session:
+            rows = session.scalars(select(Update).order_by(Update.id.desc()).limit(limit))
+            return [reading.update(row) for row in rows]
+
+    def update(self, id: int | None = None) -> UpdateView:
+        """One update, or the latest. :raises UsageError: there is none."""
+        with self.database.read() as session:
+            row = newest_update(session) if id is None else session.get(Update, id)
+            if row is None:
+                raise UsageError(_no_update(id))
+            return reading.update(row)
+
+    def open_update(self) -> UpdateView | None:
+        """The update that is going on, if there is one."""
+        with self.database.read() as session:
+            row = newest_update(session)
+            return reading.update(row) if row is not None and not State(row.state).ended else None
+
+    def entries(self, update: UpdateView) -> tuple[EntryView, ...]:
+        """The nodes' records in an update, in the order of installation."""
+        with self.database.read() as session:
+            return reading.entries(session, update)
+
+    def events(self, update_id: int, after: int = 0) -> tuple[EventView, ...]:
+        """The journal of an update, after the event with the number ``after``."""
+        with self.database.read() as session:
+            return reading.events(session, update_id, after)
+
+    def snapshot(self, update_id: int, after: int = 0) -> Snapshot:
+        """An update with all around it, at one moment. :raises UsageError: there is no such update."""
+        with self.database.read() as session:
+            row = session.get(Update, update_id)
+            if row is None:
+                raise UsageError(_no_update(update_id))
+            update, leader = reading.update(row), reading.master(session, self.here)
+            return Snapshot(
+                update=update,
+                entries=reading.entries(session, update),
+                nodes=reading.nodes(session, leader=leader, silent_after=self._silent_after),
+                master=leader,
+                events=reading.events(session, update_id, after),
+                now=self.database.now(session),
+            )
+
+    def follow(self, update_id: int, *, after: int = 0, on_notice: Notice = _quiet) -> Iterator[Snapshot]:
+        """Yield a snapshot whenever something changed, until the update is over; the last one shows the end.
+
+        While the database cannot be reached it says so once through ``on_notice``, and goes on trying.
+        """
+        last: tuple[Any, ...] | None = None
+        # Each look asks for what came after the newest event seen so far.
+        for snapshot in self._polled(lambda: self.snapshot(update_id, after), on_notice):  # noqa: B023
+            if snapshot.events:
+                after = snapshot.events[-1].id
+            if snapshot.events or snapshot.key != last:
+                last = snapshot.key
+                yield snapshot
+            if snapshot.update.state.ended:
+                return
+
+    def landing(self, update: UpdateView) -> Landing:
+        """Where an abort would end now."""
+        with self.database.read() as session:
+            return abort_landing(update.state, wiped=reading.wiped(session, update.id, [update.first]))
+
+    def plan(self, version: str) -> planning.Plan:
+        """What ``activate`` would do. :raises Refused: this appliance cannot be updated as it is configured."""
+        image, leader = self.image(version), self.master()
+        names = [name for name in (self.here, self.conf.cluster.peer) if name]
+        if len(names) < 2:
+            raise Refused('there is no second management node to hand over to; set [cluster] peer')
+        second = next((name for name in names if name == leader.holder), self.here)
+        first = next(name for name in names if name != second)
+        old = next((n.version for n in self.nodes() if n.name == second), None)
+        limits = Limits.from_conf(self.conf)
+        return planning.make(image, first=first, second=second, old_version=old, limits=limits)
+
+    def retry_plan(self) -> planning.Plan:
+        """What ``update-retry`` would do. :raises Refused: the last update is not one that can be retried."""
+        last = self.update()
+        if not last.state.ended or last.state in (State.DONE, State.ABORTED):
+            raise Refused(f'update {last.id} is {last.state}; only a failed update can be retried')
+        return planning.make(
+            self.image(last.version),
+            first=last.first,
+            second=last.second,
+            old_version=last.old_version,
+            limits=Limits.from_conf(self.conf),
+            proven=last.proven_at is not None,
+            retry_of=last.id,
+        )
+
+    # Requests.
+
+    def submit(self, kind: str, **args: Any) -> int:
+        """Ask the acting master for something; return the request's number.
+
+        The same request is not written twice: while it waits or runs, its number is returned again.
+
+        :raises NotMaster: this node is not the master. :raises ServiceUnavailable: its service does not run.
+        """
+        if kind not in KINDS:
+            raise ValueError(f'{kind!r} is not a kind of request')
+        given = {name: value for name, value in args.items() if value is not None}
+        with self.database.write() as session:
+            leader = reading.master(session, self.here)
+            _must_lead(leader)
+            unfinished = select(Request).where(Request.kind == kind, Request.state.in_(('open', 'running')))
+            for row in session.scalars(unfinished.order_by(Request.id)):
+                if row.args == given:
+                    return row.id
+            row = Request(
+                kind=kind,
+                args=given,
+                state='open',
+                created_at=self.database.now(session),
+                created_by=self._user or _user(),
+            )
+            session.add(row)
+            session.flush()
+            number, node = row.id, session.get(Node, self.here)
+            address = node.address if node else None
+        if address:
+            _wake(address)
+        return number
+
+    def must_lead(self) -> None:
+        """Refuse early what only the master can do. :raises NotMaster: this node is not it."""
+        _must_lead(self.master())
+
+    def request(self, id: int) -> RequestView:
+        """One request. :raises UsageError: there is none."""
+        with self.database.read() as session:
+            row = session.get(Request, id)
+            if row is None:
+                raise UsageError(f'there is no request {id}')
+            return reading.request(row)
+
+    def open_request(self) -> RequestView | None:
+        """The oldest long request that is not finished: a download, or the start of an update."""
+        query = select(Request).where(Request.state.in_(('open', 'running')), Request.kind.in_(LONG))
+        with self.database.read() as session:
+            row = session.scalars(query.order_by(Request.id).limit(1)).one_or_none()
+            return reading.request(row) if row is not None else None
+
+    def wait(
+        self, id: int, on_progress: Callable[[dict[str, Any]], None] | None = None, *, on_notice: Notice = _quiet
+    ) -> RequestView:
+        """Wait until a request is done; ``on_progress`` gets each new report of its progress.
+
+        :raises OvcaError: the request failed; the class is that of the master's error.
+        """
+        last: dict[str, Any] | None = None
+        started, complained = self._clock(), False
+        for now in self._polled(lambda: self.request(id), on_notice):
+            if now.progress and now.progress != last and on_progress is not None:
+                last = now.progress
+                on_progress(now.progress)
+            if now.state == 'done':
+                return now
+            if now.state == 'failed':
+                raise ERRORS.get(now.exit_code or 1, OvcaError)(now.error or f'request {id} failed')
+            if now.state == 'open' and not complained and self._clock() - started > PATIENCE:
+                complained = True
+                on_notice(f'request {id} waits for the service of the acting master; see `ovca master-show`')
+        raise RuntimeError('unreachable')
+
+    def _polled(self, look: Callable[[], T], on_notice: Notice) -> Iterator[T]:
+        lost = False
+        while True:
+            try:
+                seen = look()
+            except DatabaseUnavailable as exc:
+                if not lost:
+                    on_notice(f'{exc}; trying on')
+                lost = True
+            else:
+                if lost:
+                    on_notice('the database answers again')
+                lost = False
+                yield seen
+            self._sleep(POLL)
+
+    @property
+    def _silent_after(self) -> float:
+        return max(10.0, 3 * float(self.conf.remaster.ready_age))
+
+
+def _must_lead(leader: MasterFacts) -> None:
+    if leader.holder is None:
+        raise NotMaster('no node is master yet; start ovca.service on both nodes, then see `ovca master-show`')
+    if not leader.is_here:
+        gone = f', which has not renewed its lease for {leader.age:.0f} s' if leader.expired and leader.age else ''
+        raise NotMaster(f'this node, {leader.here}, is not the master; run the command on {leader.holder}{gone}')
+    if leader.expired:
+        silent = f'for {leader.age:.0f} s' if leader.age is not None else 'at all'
+        raise ServiceUnavailable(
+            f'ovca.service on {leader.here} has not renewed its lease {silent}; start it, or read its log'
+        )
+
+
+def _no_update(id: int | None) -> str:
+    if id is None:
+        return 'there was no update yet; begin one with `ovca update`'
+    return f'there is no update {id}; see `ovca update-list`'
+
+
+def _user() -> str:
+    try:
+        return os.environ.get('SUDO_USER') or getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _wake(address: str) -> None:
+    """A hint to look now; the service looks by itself soon, so that nothing depends on it."""
+    import http.client
+    from urllib.parse import urlsplit
+
+    try:
+        parts = urlsplit(address)
+        connection = http.client.HTTPConnection(parts.hostname or '', parts.port or 80, timeout=1)
+        try:
+            connection.request('POST', '/v1/wake')
+            connection.getresponse().read()
+        finally:
+            connection.close()
+    except (OSError, ValueError, http.client.HTTPException) as exc:
+        LOG.debug('%s was not woken: %s', address, exc)
