@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from ovca.exceptions import PluginError
 
@@ -37,6 +37,9 @@ class Extension:
     def core(self) -> bool:
         return self.package == CORE
 
+    def __str__(self) -> str:
+        return f'{self.group}: {self.name} of package {self.package} {self.version}'
+
 
 def extensions(group: str) -> list[Extension]:
     """All extensions of a group: the core's first, then by name. Two of one name are both listed.
@@ -46,16 +49,19 @@ def extensions(group: str) -> list[Extension]:
     """
     found: dict[tuple[str, str], Extension] = {}
     for dist in importlib.metadata.distributions():
-        package = (dist.metadata['Name'] or '?') if dist.metadata else '?'
-        for entry in dist.entry_points:
-            if entry.group == group:
-                found.setdefault((entry.name, package), Extension(group, entry.name, package, dist.version, entry))
+        entries = [entry for entry in dist.entry_points if entry.group == group]
+        if not entries:
+            continue  # reading the name as well would cost most of the time
+        package = dist.metadata['Name'] or '?'
+        for entry in entries:
+            # The first one on the path is the one that is imported.
+            found.setdefault((entry.name, package), Extension(group, entry.name, package, dist.version, entry))
     return sorted(found.values(), key=lambda e: (not e.core, e.name, e.package))
 
 
 def names(group: str) -> list[str]:
     """The names in a group, each once."""
-    return list(dict.fromkeys(e.name for e in extensions(group)))
+    return list(chosen(group))
 
 
 def chosen(group: str) -> dict[str, Extension]:
@@ -66,10 +72,10 @@ def chosen(group: str) -> dict[str, Extension]:
     return result
 
 
-def clashes(group: str) -> list[Extension]:
-    """The extensions that do not count, because their name was taken."""
+def clashes(group: str) -> list[tuple[Extension, Extension]]:
+    """The extensions that do not count because their name was taken, each with the one that counts."""
     winners = chosen(group)
-    return [e for e in extensions(group) if winners[e.name] != e and winners[e.name].package != e.package]
+    return [(e, winners[e.name]) for e in extensions(group) if winners[e.name].package != e.package]
 
 
 def load(extension: Extension, *, api: int | None = None) -> Any:
@@ -77,17 +83,25 @@ def load(extension: Extension, *, api: int | None = None) -> Any:
 
     :raises PluginError: it cannot be imported, or was written for another API.
     """
-    try:
-        loaded = extension.entry.load()
-    except Exception as exc:  # the plugin's code may raise anything
+    from stevedore import DriverManager
+
+    class Driver(DriverManager[Any]):
+        def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
+            return [extension.entry]  # and not what stevedore's cache holds
+
+    def failed(manager: Any, entry: importlib.metadata.EntryPoint, exc: BaseException) -> NoReturn:
         raise PluginError(
-            f'{extension.group}: {extension.name} of package {extension.package} {extension.version} cannot be loaded: '
-            f'{type(exc).__name__}: {exc}; mend or remove the package'
+            f'{extension} cannot be loaded: {type(exc).__name__}: {exc}; mend or remove the package'
         ) from exc
+
+    try:
+        loaded = Driver(extension.group, extension.name, on_load_failure_callback=failed).driver
+    except AssertionError as exc:  # the one error that stevedore does not hand to the callback
+        failed(None, extension.entry, exc)
     if api is not None and getattr(loaded, 'api', None) != api:
         raise PluginError(
-            f'{extension.group}: {extension.name} of package {extension.package} is written for API '
-            f'{getattr(loaded, "api", "?")}, this is {api}; install a version of the package that fits'
+            f'{extension} is written for API {getattr(loaded, "api", "?")}, and this is {api}; install a version of '
+            f'the package that fits'
         )
     return loaded
 
@@ -104,17 +118,18 @@ def load_one(group: str, name: str, *, api: int | None = None) -> Any:
     return load(extension, api=api)
 
 
+def problem(extension: Extension) -> str:
+    """One sentence on why an extension cannot be used; empty when it can."""
+    winner = chosen(extension.group)[extension.name]
+    if winner.package != extension.package:
+        return f'{extension} is ignored; the name belongs to {winner.package}'
+    try:
+        load(extension)
+    except PluginError as exc:
+        return str(exc)
+    return ''
+
+
 def problems(groups: Sequence[str] = GROUPS) -> list[str]:
     """One sentence for each extension that cannot be used."""
-    result = []
-    for group in groups:
-        for extension in chosen(group).values():
-            try:
-                load(extension)
-            except PluginError as exc:
-                result.append(str(exc))
-        result += [
-            f'{e.group}: {e.name} of package {e.package} is ignored; the name belongs to {chosen(group)[e.name].package}'
-            for e in clashes(group)
-        ]
-    return result
+    return [text for group in groups for extension in extensions(group) if (text := problem(extension))]

@@ -1,64 +1,42 @@
 """The command line: loads commands by entry point, reports errors in one sentence, and sets the exit status.
 
 It stands on cliff's application and mends what an operator would stumble over: a command is imported only when it
-runs; a core command cannot be replaced; a broken plugin is named; nothing is abbreviated.
+runs; a core command cannot be replaced; a broken plugin is named; nothing is abbreviated; what stands behind the
+command's name belongs to the command alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import difflib
+import inspect
 import logging
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from cliff import _argparse
 from cliff.app import App
-from cliff.commandmanager import CommandManager
 
 import ovca
 from ovca import plugins
-from ovca.exceptions import Interrupted, OvcaError, PluginError
+from ovca.cli.commands import GROUP, Commands, Help, overview
+from ovca.exceptions import Interrupted, OvcaError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-GROUP = 'ovca.cli'
-LOG = logging.getLogger(__name__)
-
-
-class Commands(CommandManager):
-    """The commands of one entry-point group, found without importing any of them."""
-
-    def __init__(self, namespace: str = GROUP) -> None:
-        super().__init__(namespace)
-        self.known = plugins.chosen(namespace)
-
-    def load_commands(self, namespace: str) -> None:
-        """Read nothing here: the entry points are read in the constructor, and imported when a command runs."""
-
-    def __iter__(self) -> Any:
-        return iter(sorted((name, extension.entry) for name, extension in self.known.items()))
-
-    def find_command(self, argv: list[str]) -> tuple[Any, str, list[str]]:
-        """Return the command's class, its name, and the rest; names are never abbreviated.
-
-        :raises ValueError: there is no such command.
-        """
-        if not argv or argv[0] not in (*self.known, *self.commands):
-            raise ValueError(argv[0] if argv else '')
-        name = argv[0]
-        if name in self.commands:
-            return self.commands[name].load(), name, argv[1:]
-        return plugins.load(self.known[name]), name, argv[1:]
+SIGPIPE_EXIT = 141  # what a shell shows for a program whose reader went away
 
 
 class OvcaApp(App):
-    """The application ``ovca``."""
+    """The application ``ovca``. Every run is independent: nothing is left in the process's logging."""
 
     NAME = 'ovca'
     LOG = logging.getLogger('ovca')
+
+    command_manager: Commands
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
@@ -68,22 +46,36 @@ class OvcaApp(App):
             deferred_help=True,
             **kwargs,
         )
+        self.command_manager.commands.clear()
+        self.command_manager.add_command('help', Help)
         self._conf: cfg.ConfigOpts | None = None
         self._service: Any = None
 
     def build_option_parser(
         self, description: str | None, version: str | None, argparse_kwargs: dict[str, Any] | None = None
     ) -> argparse.ArgumentParser:
-        """The options that stand before the command."""
-        parser: argparse.ArgumentParser = super().build_option_parser(description, version, argparse_kwargs)
-        parser.add_argument('--config-file', metavar='<file>', help='The configuration (default: /etc/ovca.conf).')
+        """The options that stand before the command; everything from the command's name on is left alone."""
+        parser = _argparse.ArgumentParser(
+            prog=self.NAME,
+            description=description,
+            usage='%(prog)s [options] <command> [arguments]',
+            add_help=False,
+            allow_abbrev=False,
+        )
+        parser.add_argument(
+            '-h', '--help', dest='deferred_help', action='store_true', help='show this, and all commands'
+        )
+        parser.add_argument('--version', action='version', version=f'{self.NAME} {version}')
+        parser.add_argument('--config-file', metavar='<file>', help='the configuration (default: /etc/ovca.conf)')
         parser.add_argument(
             '--set',
             metavar='<group.option=value>',
             action='append',
             default=[],
-            help='Set an option for this run; may be repeated.',
+            help='set an option of the configuration for this run; may be repeated',
         )
+        parser.add_argument('--debug', action='store_true', help='log everything, and show where errors come from')
+        parser.add_argument('words', nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
         return parser
 
     @property
@@ -104,67 +96,96 @@ class OvcaApp(App):
             self._service = Service(self.conf)
         return self._service
 
+    def complain(self, text: str) -> None:
+        """Tell the operator something that belongs to no output."""
+        print(f'{self.NAME}: {text}', file=self.stderr)
+
     def run(self, argv: list[str]) -> int:
-        """Run one command; return its exit status."""
+        """Run one command; return its exit status. Every error becomes one sentence."""
+        console = logging.StreamHandler(self.stderr)
+        console.setFormatter(logging.Formatter(self.CONSOLE_MESSAGE_FORMAT))
+        root = logging.getLogger()
+        level = root.level
         try:
-            return int(super().run(argv) or 0)
-        except SystemExit as exc:
-            # argparse ends the program by itself: 0 for --help, 2 for a wrong argument.
+            self.options = self.parser.parse_args(argv)
+            console.setLevel(logging.DEBUG if self.options.debug else logging.WARNING)
+            root.setLevel(console.level)
+            root.addHandler(console)
+            code = self._run(self.options.words)
+            self.stdout.flush()
+            return code
+        except SystemExit as exc:  # argparse ends the program by itself: 0 for --help, 2 for a wrong argument
             return exc.code if isinstance(exc.code, int) else 2
         except BrokenPipeError:
-            sys.stdout = open(os.devnull, 'w')  # noqa: SIM115, PTH123 - the reader went away; nothing is to be said
-            return 0
+            self._reader_is_gone()
+            return SIGPIPE_EXIT
+        finally:
+            root.removeHandler(console)
+            root.setLevel(level)
 
-    def run_subcommand(self, argv: list[str]) -> int:
-        """Find the command and run it; every error becomes one sentence and an exit status."""
+    def _run(self, words: list[str]) -> int:
+        name = words[0] if words else ''
         try:
-            factory, name, rest = self.command_manager.find_command(argv)
-        except ValueError as exc:
-            return self._unknown(str(exc))
-        except PluginError as exc:
-            return self._fail(exc)
-        command = factory(self, self.options, cmd_name=name)
-        try:
-            parsed = command.get_parser(f'{self.NAME} {name}').parse_args(rest)
-            return int(command.run(parsed) or 0)
+            for loser, winner in plugins.clashes(GROUP):
+                self.complain(f'{loser} is ignored; the name belongs to {winner.package}')
+            if self.options.deferred_help or not words:
+                overview(self)
+                return 0
+            return self.run_subcommand(words)
         except KeyboardInterrupt:
-            return self._fail(Interrupted('interrupted'))
+            return self._fail(Interrupted('interrupted; `ovca update-watch` shows an update that is under way'))
         except OvcaError as exc:
             return self._fail(exc)
         except BrokenPipeError:
             raise
         except Exception as exc:
             if self.options.debug:
-                raise
-            print(
-                f'{self.NAME}: {type(exc).__name__}: {exc}; this is a mistake in {self.NAME}, run it again with --debug '
-                f'and report what it shows',
-                file=self.stderr,
+                traceback.print_exc(file=self.stderr)
+            extension = self.command_manager.known.get(name)
+            culprit = f'{extension.package} {extension.version}' if extension else self.NAME
+            self.complain(
+                f'{type(exc).__name__}: {exc}; this is a mistake in {culprit}: run it again with `ovca --debug {name}` '
+                f'and report what it shows'
             )
-            return 1
+            return OvcaError.exit_code
+
+    def run_subcommand(self, argv: list[str]) -> int:
+        """Run a command by its words; errors are the caller's.
+
+        :raises UsageError: there is no such command.
+        """
+        command, parser, rest = self.command(argv)
+        return int(command.run(parser.parse_args(rest)) or 0)
+
+    def command(self, argv: list[str]) -> tuple[Any, argparse.ArgumentParser, list[str]]:
+        """A command of this application, its parser, and the words that are left for it.
+
+        :raises UsageError: there is no such command.
+        """
+        factory, name, rest = self.command_manager.find_command(argv)
+        takes_name = 'cmd_name' in inspect.signature(factory).parameters
+        command = factory(self, self.options, **({'cmd_name': name} if takes_name else {}))
+        parser = command.get_parser(f'{self.NAME} {name}')
+        parser.allow_abbrev = False
+        return command, parser, rest
 
     def _fail(self, exc: OvcaError) -> int:
         if self.options.debug and not isinstance(exc, Interrupted):
-            LOG.exception('%s', exc)
-        print(f'{self.NAME}: {exc}', file=self.stderr)
+            traceback.print_exc(file=self.stderr)
+        self.complain(str(exc))
         return exc.exit_code
 
-    def _unknown(self, word: str) -> int:
-        close = difflib.get_close_matches(word, list(self.command_manager.known), 3, 0.5)
-        hint = f'did you mean {" or ".join(close)}?' if close else f'see `{self.NAME} help` for all commands'
-        print(f'{self.NAME}: {word!r} is not a command; {hint}', file=self.stderr)
-        return 2
-
-    def interact(self) -> int:
-        """Without a command there is nothing to run: show the help."""
-        self.parser.print_help(self.stdout)
-        return 0
+    def _reader_is_gone(self) -> None:
+        """Keep Python from complaining about it once more, when it flushes at the end."""
+        if sys.__stdout__ is not None and self.stdout is sys.__stdout__:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, sys.__stdout__.fileno())
+            os.close(null)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """The console script."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    return OvcaApp().run(words or ['--help'])
+    return OvcaApp().run(list(sys.argv[1:] if argv is None else argv))
 
 
 if __name__ == '__main__':

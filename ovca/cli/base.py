@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import enum
 from collections.abc import Iterable, Sequence
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from cliff import command, lister, show
 
-from ovca.exceptions import Refused
+from ovca import plugins
+from ovca.exceptions import PluginError, Refused, UsageError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -19,9 +22,10 @@ Record = tuple[Sequence[str], Sequence[Any]]
 
 
 def plain(value: Any) -> Any:
-    """Return a value that every output format can show: times as ISO-8601 in UTC, enums as words."""
+    """Return a value that every output format can carry: times as ISO-8601 in UTC, enums as words."""
     if isinstance(value, dt.datetime):
-        return value.astimezone(dt.UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
+        moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
+        return moment.astimezone(dt.UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
     if isinstance(value, enum.Enum):
         return value.value
     if isinstance(value, dict):
@@ -33,14 +37,42 @@ def plain(value: Any) -> Any:
     return str(value)
 
 
-class _Common:
-    """Shortcuts, and no search for the package that a command comes from."""
+def shown(value: Any) -> Any:
+    """Return a plain value as people read it in a table; what could steer a terminal is made visible."""
+    if value is None:
+        return ''
+    if isinstance(value, bool):
+        return 'yes' if value else 'no'
+    if isinstance(value, dict):
+        return '\n'.join(f'{k}: {shown(v)}' for k, v in value.items())
+    if isinstance(value, list):
+        return ', '.join(str(shown(v)) for v in value)
+    if isinstance(value, str):
+        return ''.join(c if c.isprintable() or c == '\n' else ascii(c)[1:-1] for c in value)
+    return value
+
+
+class _Common(command.Command):
+    """Shortcuts, and the mending of what cliff does for each command."""
+
+    exit_code = 0
+    """The exit status of a command that returns a table or a record; :meth:`take_action` may set it."""
 
     app: Any
 
+    def _load_hooks(self) -> None:
+        # cliff takes them from stevedore's cache, which can be stale, and passes over broken ones.
+        self._hooks: Any = []
+        for extension in plugins.extensions(f'{self.app.command_manager.namespace}.{self.cmd_name}'):
+            try:
+                self._hooks.append(SimpleNamespace(obj=plugins.load(extension)(command=self)))
+            except PluginError as exc:
+                self.complain(str(exc))
+
     def get_epilog(self) -> str:
-        """cliff would look through every installed package's files for it."""
-        return ''
+        """The hooks' words. cliff would also look through the files of every package for the command's own."""
+        epilogs = [self._epilog, *(hook.obj.get_epilog() for hook in self._hooks)]
+        return '\n\n'.join(text for text in epilogs if text)
 
     @property
     def conf(self) -> cfg.ConfigOpts:
@@ -59,6 +91,10 @@ class _Common:
         stdin = getattr(self.app, 'stdin', None)
         return bool(stdin and stdin.isatty())
 
+    def complain(self, text: str) -> None:
+        """Tell the operator something that belongs to no output."""
+        self.app.stderr.write(f'{self.app.NAME}: {text}\n')
+
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask once, unless ``--yes`` was given.
 
@@ -71,24 +107,45 @@ class _Common:
         self.app.stdout.write(f'{question} [y/N] ')
         self.app.stdout.flush()
         if self.app.stdin.readline().strip().lower() not in ('y', 'yes'):
-            raise Refused('nothing was done')
+            raise Refused('the answer was not yes; nothing was done')
 
 
-class Command(_Common, command.Command):  # type: ignore[misc]  # cliff has no annotations
+class Command(_Common):
     """A command that acts."""
 
 
-class Lister(_Common, lister.Lister):  # type: ignore[misc]
+class Lister(_Common, lister.Lister):
     """A command that returns a table."""
 
-    def produce_output(self, parsed_args: Any, column_names: Any, data: Any) -> int:
-        rows = [tuple(plain(value) for value in row) for row in data]
-        return int(super().produce_output(parsed_args, column_names, rows) or 0)
+    def produce_output(
+        self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Sequence[Any]]
+    ) -> int:
+        rows = [tuple(_value(value, parsed_args) for value in row) for row in data]
+        _check_columns(parsed_args, column_names, self._normalize_column_name)
+        return super().produce_output(parsed_args, column_names, rows)
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        return super().run(parsed_args) or self.exit_code
 
 
-class ShowOne(_Common, show.ShowOne):  # type: ignore[misc]
+class ShowOne(_Common, show.ShowOne):
     """A command that returns one record."""
 
-    def produce_output(self, parsed_args: Any, column_names: Any, data: Any) -> int:
-        values = tuple(plain(value) for value in data)
-        return int(super().produce_output(parsed_args, column_names, values) or 0)
+    def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Sequence[Any]) -> int:
+        values = tuple(_value(value, parsed_args) for value in data)
+        _check_columns(parsed_args, column_names, self._normalize_column_name)
+        return super().produce_output(parsed_args, column_names, values)
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        return super().run(parsed_args) or self.exit_code
+
+
+def _value(value: Any, parsed_args: argparse.Namespace) -> Any:
+    return shown(plain(value)) if parsed_args.formatter == 'table' else plain(value)
+
+
+def _check_columns(parsed_args: argparse.Namespace, names: Sequence[str], normal: Any) -> None:
+    known = [normal(name) for name in names]
+    for name in parsed_args.columns:
+        if normal(name) not in known:
+            raise UsageError(f'there is no column {name}; the columns are {", ".join(names)}')

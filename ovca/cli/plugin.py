@@ -1,9 +1,10 @@
-"""``plugin-list``."""
+"""Commands about plugins."""
 
 from __future__ import annotations
 
 import argparse
 
+from ovca import plugins
 from ovca.cli import base
 
 
@@ -13,22 +14,18 @@ class PluginList(base.Lister):
     Example: ovca plugin-list -f json
     """
 
-    def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
-        from ovca import plugins
-        from ovca.exceptions import PluginError
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--group', metavar='<group>', choices=plugins.GROUPS, help='list this group only, as ovca.power'
+        )
+        return parser
 
+    def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
+        groups = [parsed_args.group] if parsed_args.group else plugins.GROUPS
         rows = []
-        for group in plugins.GROUPS:
-            winners = plugins.chosen(group)
-            for extension in plugins.extensions(group):
-                problem = ''
-                if winners[extension.name] != extension:
-                    problem = f'ignored: the name belongs to {winners[extension.name].package}'
-                else:
-                    try:
-                        plugins.load(extension)
-                    except PluginError as exc:
-                        problem = str(exc)
-                status = 'broken' if problem else 'usable'
-                rows.append((group, extension.name, extension.package, extension.version, status, problem))
+        for extension in [e for group in groups for e in plugins.extensions(group)]:
+            problem = plugins.problem(extension)
+            status = 'broken' if problem else 'usable'
+            rows.append((extension.group, extension.name, extension.package, extension.version, status, problem))
         return ('group', 'name', 'package', 'version', 'status', 'problem'), rows

@@ -1,0 +1,100 @@
+"""The commands: found by entry point without importing them, and the command that explains them."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from cliff.commandmanager import CommandManager, EntryPointWrapper
+
+from ovca import plugins
+from ovca.cli import base
+from ovca.exceptions import PluginError, UsageError
+
+if TYPE_CHECKING:
+    from ovca.cli.app import OvcaApp
+
+GROUP = 'ovca.cli'
+
+
+class Commands(CommandManager):
+    """The commands of one entry-point group.
+
+    A core command cannot be replaced, and a name is never abbreviated: rules that hang on a command's name would not
+    see the abbreviated ones.
+    """
+
+    def __init__(self, namespace: str = GROUP) -> None:
+        super().__init__(namespace, convert_underscores=False)
+        self.known = plugins.chosen(namespace)
+
+    def load_commands(self, namespace: str) -> None:
+        """Read nothing here: cliff would import every command at every run."""
+        self.group_list.append(namespace)
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        return iter(sorted([*((name, e.entry) for name, e in self.known.items()), *self.commands.items()]))
+
+    def names(self) -> list[str]:
+        return [name for name, _ in self]
+
+    def get_command_names(self, group: str | None = None) -> list[str]:
+        return list(plugins.chosen(group)) if group else self.names()
+
+    def find_command(self, argv: list[str]) -> tuple[Any, str, list[str]]:
+        """Return the command's class, its name, and the rest of the words.
+
+        :raises UsageError: there is no such command.
+        :raises PluginError: it cannot be imported.
+        """
+        if not argv:
+            raise UsageError('a command is missing; see `ovca help` for all of them')
+        name = argv[0]
+        if name in self.known:
+            return plugins.load(self.known[name]), name, argv[1:]
+        own = self.commands.get(name)
+        if isinstance(own, EntryPointWrapper):
+            return own.load(), name, argv[1:]
+        raise UsageError(f'{name!r} is not a command; {self._hint(name)}')
+
+    def _hint(self, word: str) -> str:
+        names = self.names()
+        close = [name for name in names if name.startswith(word)] if len(word) > 1 else []
+        close = close[:3] or difflib.get_close_matches(word, names, 3, 0.6)
+        return f'did you mean {" or ".join(close)}?' if close else 'see `ovca help` for all of them'
+
+
+class Help(base.Command):
+    """Explain a command, or list all of them."""
+
+    app: OvcaApp
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('command', metavar='<command>', nargs='?', help='the name of a command')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        if parsed_args.command:
+            self.app.command([parsed_args.command])[1].print_help(self.app.stdout)
+        else:
+            overview(self.app)
+
+
+def overview(app: OvcaApp) -> None:
+    """Write the global options and one line for each command; broken commands are named on stderr."""
+    app.parser.print_help(app.stdout)
+    app.stdout.write('\ncommands:\n')
+    for name in app.command_manager.names():
+        try:
+            factory = app.command_manager.find_command([name])[0]
+        except PluginError as exc:
+            app.complain(str(exc))
+            continue
+        extension = app.command_manager.known.get(name)
+        origin = f' ({extension.package})' if extension and not extension.core else ''
+        promise = (getattr(factory, '_description', '') or factory.__doc__ or '').strip().split('\n')[0]
+        app.stdout.write(f'  {name:<14} {promise.rstrip(".")}{origin}\n')
+    app.stdout.write('\n`ovca help <command>` explains one of them.\n')

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import ovca
+from ovca import exceptions, testing
+
+Install = Callable[..., None]
+
+HELLO = """
+from ovca import exceptions
+from ovca.cli import base
+
+class Hello(base.Command):
+    \"\"\"Greet.\"\"\"
+
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--version')
+        parser.add_argument('--raise', dest='error')
+        return parser
+
+    def take_action(self, parsed_args):
+        if parsed_args.error:
+            raise eval(parsed_args.error)
+        self.app.stdout.write(f'hello {parsed_args.version or ""}\\n')
+"""
+HELLO_ENTRY = {'ovca.cli': {'hello': 'hellomod:Hello'}}
+
+
+def test_a_command_of_another_package_runs(install: Install) -> None:
+    install('hello-plugin', HELLO_ENTRY, hellomod=HELLO)
+
+    result = testing.run(['hello'])
+
+    assert (result.code, result.out, result.err) == (0, 'hello \n', '')
+
+
+def test_what_stands_behind_the_command_belongs_to_the_command(install: Install) -> None:
+    install('hello-plugin', HELLO_ENTRY, hellomod=HELLO)
+
+    assert testing.run(['hello', '--version', '7']).out == 'hello 7\n'
+    assert testing.run(['--version', 'hello']).out == f'ovca {ovca.__version__}\n'
+
+
+def test_commands_are_not_imported_before_they_run(install: Install) -> None:
+    install('hello-plugin', HELLO_ENTRY, hellomod='raise RuntimeError("imported")')
+
+    assert testing.run(['--version']).code == 0
+    assert testing.run(['help', 'config-show']).err == ''
+
+
+@pytest.mark.parametrize('source', ['import no_such_module', 'class Other: pass', 'raise RuntimeError("boom")'])
+def test_a_broken_plugin_is_named_and_all_else_works(install: Install, source: str) -> None:
+    install('hello-plugin', HELLO_ENTRY, hellomod=source)
+
+    broken = testing.run(['hello'])
+    listing = testing.run(['--help'])
+
+    assert broken.code == 3
+    assert broken.err.startswith('ovca: ovca.cli: hello of package hello-plugin 1.0 cannot be loaded: ')
+    assert broken.err.count('\n') == 1
+    assert listing.code == 0
+    assert broken.err in listing.err
+    assert 'plugin-list' in listing.out
+
+
+def test_a_core_command_cannot_be_replaced(install: Install) -> None:
+    install('aaa', {'ovca.cli': {'plugin-list': 'hellomod:Hello'}}, hellomod=HELLO)
+
+    result = testing.run(['plugin-list', '--group', 'ovca.cli', '-f', 'json'])
+
+    sentence = 'ovca.cli: plugin-list of package aaa 1.0 is ignored; the name belongs to ovca'
+    assert result.code == 0
+    assert result.err == f'ovca: {sentence}\n'
+    assert [row['problem'] for row in result.json if row['package'] == 'aaa'] == [sentence]
+
+
+@pytest.mark.parametrize(
+    ('word', 'said'),
+    [
+        ('plugin', "ovca: 'plugin' is not a command; did you mean plugin-list?\n"),
+        ('pluginlist', "ovca: 'pluginlist' is not a command; did you mean plugin-list?\n"),
+        ('xyzzy', "ovca: 'xyzzy' is not a command; see `ovca help` for all of them\n"),
+    ],
+)
+def test_an_unknown_command_is_answered_with_a_guess_and_never_run(word: str, said: str) -> None:
+    result = testing.run([word])
+
+    assert (result.code, result.out) == (2, '')
+    assert result.err.startswith(said)
+
+
+@pytest.mark.parametrize('argv', [['--deb', 'plugin-list'], ['plugin-list', '--form', 'json']])
+def test_options_are_not_abbreviated(argv: list[str]) -> None:
+    result = testing.run(argv)
+
+    assert (result.code, result.out) == (2, '')
+    assert 'unrecognized arguments' in result.err
+
+
+@pytest.mark.parametrize(
+    'kind',
+    [
+        exceptions.OvcaError,
+        exceptions.UsageError,
+        exceptions.ConfigError,
+        exceptions.ImageError,
+        exceptions.FetchError,
+        exceptions.Refused,
+        exceptions.NotMaster,
+        exceptions.UpdateFailed,
+        exceptions.DatabaseUnavailable,
+        exceptions.PowerError,
+        exceptions.ProvisionError,
+    ],
+)
+def test_an_error_is_one_sentence_and_its_class_sets_the_exit_status(
+    install: Install, kind: type[exceptions.OvcaError]
+) -> None:
+    install('hello-plugin', HELLO_ENTRY, hellomod=HELLO)
+
+    result = testing.run(['hello', '--raise', f'exceptions.{kind.__name__}("it is so")'])
+
+    assert (result.code, result.out, result.err) == (kind.exit_code, '', 'ovca: it is so\n')
+
+
+def test_a_mistake_in_a_plugin_is_blamed_on_its_package(install: Install) -> None:
+    install('hello-plugin', HELLO_ENTRY, hellomod=HELLO)
+
+    result = testing.run(['hello', '--raise', 'KeyError("x")'])
+
+    assert result.code == 1
+    assert result.err.startswith("ovca: KeyError: 'x'; this is a mistake in hello-plugin 1.0: ")
+    assert result.err.count('\n') == 1
+
+
+def test_a_traceback_is_shown_with_debug_only(install: Install) -> None:
+    install('hello-plugin', HELLO_ENTRY, hellomod=HELLO)
+    argv = ['hello', '--raise', 'exceptions.Refused("no")']
+
+    assert 'Traceback' not in testing.run(argv).err
+    assert 'Traceback' in testing.run(['--debug', *argv]).err
+
+
+def test_a_hook_gets_the_full_name_and_a_broken_one_is_one_line(install: Install) -> None:
+    hook = 'from cliff import hooks\nclass Hook(hooks.CommandHook):\n' + ''.join(
+        f'    def {name}: {body}\n'
+        for name, body in {
+            'get_parser(self, parser)': 'pass',
+            'get_epilog(self)': 'return "hooked"',
+            'before(self, parsed_args)': 'print(self.command.cmd_name, file=self.command.app.stdout)',
+            'after(self, parsed_args, return_code)': 'return 5',
+        }.items()
+    )
+    groups = {'ovca.cli.hello': {'mine': 'hookmod:Hook', 'other': 'nohookmod:Hook'}}
+    install('hello-plugin', HELLO_ENTRY, hellomod=HELLO)
+    install('hook-plugin', groups, hookmod=hook)
+
+    result = testing.run(['hello'])
+
+    assert (result.code, result.out) == (5, 'hello\nhello \n')
+    assert result.err.count('\n') == 1
+    assert 'ovca.cli.hello: other of package hook-plugin 1.0 cannot be loaded' in result.err
+
+
+def test_help_shows_a_command_and_its_options() -> None:
+    by_word = testing.run(['help', 'plugin-list'])
+    by_option = testing.run(['plugin-list', '--help'])
+
+    assert (by_word.code, by_option.code) == (0, 0)
+    assert by_word.out == by_option.out
+    assert '--group' in by_word.out
+
+
+def test_without_a_command_all_are_listed() -> None:
+    result = testing.run([])
+
+    assert result.code == 0
+    assert '  plugin-list ' in result.out
+
+
+def test_running_twice_leaves_nothing_in_the_process_s_logging() -> None:
+    before = list(logging.getLogger().handlers)
+
+    testing.run(['help'])
+    testing.run(['--debug', 'help'])
+
+    assert logging.getLogger().handlers == before
+
+
+def test_the_commands_load_in_another_cliff_application(install: Install) -> None:
+    from cliff.app import App
+    from cliff.commandmanager import CommandManager
+
+    manager = CommandManager('none')
+    manager.commands['plugin-list'] = dict(_entries())['plugin-list']
+    output = __import__('io').StringIO()
+
+    code = App('Vendor', '1', manager, stdout=output).run(['plugin-list', '-f', 'value', '-c', 'name'])
+
+    assert code == 0
+    assert 'redfish' in output.getvalue()
+
+
+def _entries() -> list[tuple[str, object]]:
+    from ovca.cli.commands import Commands
+
+    return list(Commands())
+
+
+def start(*argv: str, folder: Path, **options: object) -> subprocess.Popen[str]:
+    environment = os.environ | {'PYTHONPATH': os.pathsep.join([str(folder), *filter(None, sys.path)])}
+    return subprocess.Popen(
+        [sys.executable, '-m', 'ovca', *argv],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def test_ctrl_c_ends_a_command_with_a_sentence(tmp_path: Path) -> None:
+    source = HELLO.replace(
+        'if parsed_args.error:', 'print("up", flush=True); import time; time.sleep(60)\n        if 0:'
+    )
+    testing.write_distribution(tmp_path, 'hello-plugin', HELLO_ENTRY, hellomod=source)
+    process = start('hello', folder=tmp_path)
+    assert process.stdout is not None and process.stdout.readline() == 'up\n'
+
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+
+    assert process.returncode == 130
+    assert err.startswith('ovca: interrupted; ')
+    assert err.count('\n') == 1
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    source = HELLO.replace('self.app.stdout.write', 'for _ in range(10**6): self.app.stdout.write')
+    testing.write_distribution(tmp_path, 'hello-plugin', HELLO_ENTRY, hellomod=source)
+    process = start('hello', folder=tmp_path)
+    assert process.stdout is not None and process.stderr is not None
+
+    process.stdout.read(10)
+    process.stdout.close()
+
+    assert process.stderr.read() == ''
+    assert process.wait(timeout=20) == 141

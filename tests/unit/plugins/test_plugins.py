@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ovca import plugins
+from ovca.exceptions import PluginError
+
+GOOD = 'class Good:\n    api = 1\n'
+Install = Callable[..., None]
+
+
+def test_the_core_brings_extensions() -> None:
+    assert {'file', 'http', 'https'} <= set(plugins.names('ovca.fetch'))
+    assert all(e.core for e in plugins.extensions('ovca.power') if e.name in ('fake', 'redfish'))
+
+
+def test_an_extension_of_another_package_is_loaded_by_its_name(install: Install) -> None:
+    install('vendor', {'ovca.power': {'ipmi': 'vendormod:Good'}}, vendormod=GOOD)
+
+    assert plugins.load_one('ovca.power', 'ipmi', api=1).__name__ == 'Good'
+
+
+def test_a_package_installed_a_moment_ago_is_seen(install: Install) -> None:
+    before = plugins.names('ovca.power')
+
+    install('vendor', {'ovca.power': {'ipmi': 'vendormod:Good'}}, vendormod=GOOD)
+
+    assert [*before, 'ipmi'] == plugins.names('ovca.power')
+
+
+def test_nothing_is_imported_to_list_extensions(install: Install) -> None:
+    install('vendor', {'ovca.power': {'ipmi': 'vendormod:Good'}}, vendormod='raise RuntimeError("imported")')
+
+    assert 'ipmi' in plugins.names('ovca.power')
+
+
+@pytest.mark.parametrize(
+    ('source', 'cause'),
+    [
+        ('import no_such_module', "ModuleNotFoundError: No module named 'no_such_module'"),
+        ('x = 1', "AttributeError: module 'vendormod' has no attribute 'Good'"),
+        ('assert False, "never"', 'AssertionError: never'),
+        ('def', 'SyntaxError'),
+        ('raise RuntimeError("boom")', 'RuntimeError: boom'),
+    ],
+)
+def test_a_broken_extension_is_named_with_package_and_cause(install: Install, source: str, cause: str) -> None:
+    install('vendor', {'ovca.power': {'ipmi': 'vendormod:Good'}}, vendormod=source)
+
+    with pytest.raises(PluginError) as caught:
+        plugins.load_one('ovca.power', 'ipmi')
+
+    sentence = str(caught.value)
+    assert sentence.startswith('ovca.power: ipmi of package vendor 1.0 cannot be loaded: ')
+    assert cause in sentence
+
+
+def test_an_extension_for_another_api_is_refused(install: Install) -> None:
+    install('vendor', {'ovca.power': {'ipmi': 'vendormod:Good'}}, vendormod=GOOD.replace('1', '2'))
+
+    with pytest.raises(PluginError, match='is written for API 2, and this is 1; install a version'):
+        plugins.load_one('ovca.power', 'ipmi', api=1)
+
+
+def test_a_missing_extension_is_answered_with_those_that_there_are() -> None:
+    with pytest.raises(PluginError, match=r"ovca.power: there is no 'ipmmi'; installed are: fake, redfish"):
+        plugins.load_one('ovca.power', 'ipmmi')
+
+
+def test_an_extension_of_the_core_cannot_be_replaced(install: Install) -> None:
+    install('aaa', {'ovca.power': {'redfish': 'vendormod:Good'}}, vendormod=GOOD)
+
+    assert plugins.chosen('ovca.power')['redfish'].core
+    assert plugins.problems(['ovca.power']) == [
+        'ovca.power: redfish of package aaa 1.0 is ignored; the name belongs to ovca'
+    ]
+
+
+def test_of_two_packages_with_one_name_one_wins_and_the_other_is_named(install: Install) -> None:
+    install('second', {'ovca.power': {'ipmi': 'secondmod:Good'}}, secondmod=GOOD)
+    install('first', {'ovca.power': {'ipmi': 'firstmod:Good', 'zzz': 'firstmod:Good'}}, firstmod=GOOD)
+
+    assert plugins.chosen('ovca.power')['ipmi'].package == 'first'
+    assert [(a.package, b.package) for a, b in plugins.clashes('ovca.power')] == [('second', 'first')]
