@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovca.files import write_json
-from ovca.lab import config, factory, hardware, images, network, processes, spec
+from ovca.lab import config, factory, facts, hardware, images, network, processes, spec
 from ovca.lab.spec import LabError, LabSpec, NodeSpec
 
 if TYPE_CHECKING:
@@ -90,8 +90,11 @@ class Lab:
         for node in self.spec.nodes:
             self._await(f'bmc-{node.name}', lambda node=node: _listens(node.bmc, spec.BMC_PORT))
         if power:
-            for node in self.spec.nodes:
-                self.power_on(node.name)
+            first, second = (node.name for node in self.spec.nodes)
+            self.power_on(first)
+            # A node that claims a lease without knowing the other makes sure that the other is off: let it do so now.
+            self.wait_for_master()
+            self.power_on(second)
 
     def stop(self) -> None:
         """Stop everything of this lab, and only that. What is in the folder stays; a start goes on from there."""
@@ -102,6 +105,23 @@ class Lab:
             hardware.PowerSupply(self.spec, node).off()
         self._end('www')
         self._end('network')
+
+    def master(self) -> str | None:
+        """The node that acts as master, as the database says."""
+        with facts.of(self.spec) as seen:
+            return seen.master()
+
+    def wait_for_master(self, patience: float = 60.0) -> str:
+        """Wait until a node acts as master; return its name. :raises LabError: none does."""
+        with facts.of(self.spec) as seen:
+            seen.wait(lambda f: f.master() is not None, patience, 'a node acts as master')
+            return seen.master() or ''
+
+    def wait_until_healthy(self, patience: float = 60.0) -> str:
+        """Wait until a node acts and both are healthy and ready; return the master. :raises LabError: it is not so."""
+        with facts.of(self.spec) as seen:
+            seen.wait(lambda f: f.healthy() and f.master() is not None, patience, 'both nodes are healthy and ready')
+            return seen.master() or ''
 
     @property
     def running(self) -> bool:

@@ -141,8 +141,8 @@ class RedfishPower(PowerDriver):
         )
         # No proxy leads to a BMC, and a .netrc knows nothing of it.
         connector._session.trust_env = False
-        auth = sushy.auth.SessionOrBasicAuth(bmc.user, bmc.password) if bmc.user else _no_login()
-        return sushy.Sushy(self._base, root_prefix=self._prefix, auth=auth, connector=connector)
+        login = _login(bmc.user, bmc.password) if bmc.user else _no_login()
+        return sushy.Sushy(self._base, root_prefix=self._prefix, auth=login, connector=connector)
 
     def _foreign(self) -> tuple[type[Exception], ...]:
         from requests import RequestException
@@ -170,6 +170,23 @@ def _sushy() -> Any:
     except ImportError as exc:
         raise MissingLibrary from exc
     return sushy
+
+
+def _login(user: str, password: str | None) -> Any:
+    from sushy.auth import SessionOrBasicAuth
+
+    class Login(SessionOrBasicAuth):  # type: ignore[misc]  # sushy has no annotations
+        """A session where the service says that it has them; sushy itself would ask, and warn, at each call."""
+
+        def _do_authenticate(self) -> None:
+            root = self._root_resource.json
+            if 'SessionService' in root or 'Sessions' in root.get('Links', {}):
+                super()._do_authenticate()
+            else:
+                self.basic_auth.set_context(self._root_resource, self._connector)
+                self.basic_auth.authenticate()
+
+    return Login(user, password)
 
 
 def _no_login() -> Any:
