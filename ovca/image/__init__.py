@@ -1,7 +1,7 @@
 """From a URI to a published image: fetch, judge, unpack, publish.
 
-The names are imported when they are used: the installer takes :mod:`ovca.image.iso9660` from here and has nothing but the
-standard library.
+The names are imported when they are used: the installer takes :mod:`ovca.image.iso9660` from here and has nothing but
+the standard library.
 """
 
 from __future__ import annotations

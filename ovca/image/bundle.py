@@ -21,6 +21,7 @@ LOCAL, CENTRAL, END, END64, LOCATOR64, DESCRIPTOR = (
     b'PK\x06\x07',
     b'PK\x07\x08',
 )
+IN = 256 * 1024
 OUT = 1024 * 1024
 MAX_NAME = 255
 
@@ -118,10 +119,9 @@ class Bundle:
         while not engine.eof:
             data = engine.unconsumed_tail
             if not data:
-                want = OUT if left is None else min(OUT, left - consumed)
-                if want <= 0:
-                    raise BundleError(self.source, f'{member.name} is damaged: it goes on after its end')
-                data = self._some(want)
+                want = IN if left is None else min(IN, left - consumed)
+                # Without more input the engine may still hold output that did not fit into the last piece.
+                data = self._some(want) if want > 0 else b''
                 consumed += len(data)
             try:
                 out = engine.decompress(data, OUT)
@@ -129,6 +129,8 @@ class Bundle:
                 raise BundleError(self.source, f'{member.name} is damaged: {exc}') from exc
             if out:
                 yield out
+            elif not data:
+                raise BundleError(self.source, f'{member.name} is damaged: it goes on after its end')
         consumed -= len(engine.unused_data)
         self._buffer = engine.unused_data + self._buffer
         if left is not None and consumed != left:

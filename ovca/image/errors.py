@@ -17,7 +17,7 @@ class SignatureRefused(ImageError):
     """The manifest's signature is missing or not by a trusted key."""
 
     def __init__(self, source: str, what: str) -> None:
-        super().__init__(f'{source}: {what}; install the right public key in [image] key_folder, or get the right bundle')
+        super().__init__(f'{source}: {what}; put the right public key into [image] key_folder, or get the right bundle')
 
 
 class NoSpace(ImageError):
@@ -25,8 +25,16 @@ class NoSpace(ImageError):
 
     def __init__(self, folder: object, needed: int, free: int) -> None:
         super().__init__(
-            f'{folder} has {free} bytes free, the image needs {needed} with [image] space_reserve; make space, then repeat'
+            f'{folder} has {free} bytes free, but {needed} are needed; make space there, or lower [image] space_reserve'
         )
+
+
+class AlreadyPublished(ImageError):
+    """An image of this version is there; images are immutable."""
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+        super().__init__(f'image {version} is published already; install it with `ovca activate {version}`')
 
 
 class DownloadRunning(ImageError):

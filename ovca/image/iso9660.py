@@ -20,7 +20,7 @@ MAX_ENTRIES = 2_000_000
 MAX_CONTINUATIONS = 32
 
 
-class IsoError(Exception):
+class IsoError(OSError):
     """The image is not an ISO that can be read safely; the text says where."""
 
 

@@ -1,30 +1,29 @@
 """From a URI to a published image. Nothing is believed before it is proved, and nothing is published before all is.
 
-The receiving thread fills a bounded queue while this one inflates, hashes and writes. The manifest and its signature are
-the first members, so a bundle that is not to be trusted, or not for this appliance, ends within its first kilobytes.
+One thread receives, this one inflates, one hashes and writes. The manifest and its signature are the first members, so
+a bundle that is not to be trusted, or not for this appliance, ends within its first kilobytes.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import queue
 import shutil
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovca.exceptions import OvcaError
+from ovca.exceptions import ImageError
 from ovca.image import signature
 from ovca.image.bundle import Bundle, Member
-from ovca.image.errors import BundleError, Cancelled, SignatureRefused
+from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused
 from ovca.image.fetch import fetcher
-from ovca.image.fetch.base import Fetcher, SourceChanged
+from ovca.image.fetch.base import SourceChanged
+from ovca.image.flow import Receiver, Sink
 from ovca.image.iso9660 import Entry, Iso, IsoError
-from ovca.image.manifest import LIMIT, IsoFacts, ListedFile, Manifest, parse_files
-from ovca.image.store import Store
+from ovca.image.manifest import ISO_NAME, LIMIT, IsoFacts, ListedFile, Manifest, parse_files
+from ovca.image.store import WORK, Store
 from ovca.image.verification import tree_path
 from ovca.image.version import ImageVersion
 
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 FILES_LIMIT = 256 * 1024 * 1024
-QUEUE = 8
 STEP = 4 * 1024 * 1024
+SIGNATURE = 'manifest.json.minisig'
 
 
 @dataclass(frozen=True)
@@ -68,53 +67,6 @@ class _Judged:
     signed_by: str | None
 
 
-class Receiver:
-    """Runs a fetcher in a thread of its own, and hands its bytes over in order."""
-
-    def __init__(self, source: Fetcher, part: Path) -> None:
-        self._source, self._part = source, part
-        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(QUEUE)
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='receive', daemon=True)
-        self.received = 0
-
-    def _run(self) -> None:
-        try:
-            for data in self._source.stream(self._part, self._stop.is_set):
-                self._put(data)
-                if self._stop.is_set():
-                    return
-            self._put(None)
-        except BaseException as exc:
-            self._put(exc)
-
-    def _put(self, item: bytes | BaseException | None) -> None:
-        while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=0.2)
-                return
-            except queue.Full:
-                continue
-
-    def chunks(self) -> Iterator[bytes]:
-        """The bytes, in order. What went wrong in the thread is raised here."""
-        self._thread.start()
-        while True:
-            item = self._queue.get()
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            self.received += len(item)
-            yield item
-
-    def close(self) -> None:
-        """End the thread."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(10)
-
-
 def receive(
     uri: str,
     *,
@@ -140,7 +92,18 @@ def receive(
             except SourceChanged:
                 if attempt == 2:
                     raise
+            except _Mixed as exc:
+                # What an earlier run left does not fit to what came now, or was lost in a crash: from the start.
+                if attempt == 2:
+                    raise exc.cause from exc
         raise RuntimeError('unreachable')
+
+
+class _Mixed(Exception):
+    """A resumed bundle is damaged; perhaps only the part that was kept is."""
+
+    def __init__(self, cause: ImageError) -> None:
+        self.cause = cause
 
 
 class _Reception:
@@ -159,8 +122,9 @@ class _Reception:
         self.progress, self.cancelled, self.accept, self.commit = progress, cancelled, accept, commit
         self.fetcher = fetcher(uri, conf)
         self.source = self.fetcher.shown
-        self.work = store.staging / 'work'
+        self.work = store.staging / WORK
         self.part = store.staging / f'{self.fetcher.uri_digest[:16]}.part'
+        self._held = self.part.stat().st_size if self.part.exists() else 0
         self._told = -STEP
         self.receiver = Receiver(self.fetcher, self.part)
 
@@ -174,15 +138,14 @@ class _Reception:
             finally:
                 self.receiver.close()
             self.store.publish(self.work, published.version, lambda: self.commit(published))
-        except OSError as exc:
-            if isinstance(exc, OvcaError):
-                raise
-            raise BundleError(self.source, f'it cannot be written: {exc.strerror or exc}') from exc
         except (IsoError, BundleError, SignatureRefused) as exc:
             self._forget()
-            if isinstance(exc, IsoError):
-                raise BundleError(self.source, f'its ISO is refused: {exc}') from exc
-            raise
+            cause = BundleError(self.source, f'its ISO is refused: {exc}') if isinstance(exc, IsoError) else exc
+            if self._held:
+                raise _Mixed(cause) from exc
+            raise cause from exc.__cause__
+        except OSError as exc:
+            raise ImageError(f'{self.store.root} cannot be written: {exc.strerror or exc}; see to the storage') from exc
         finally:
             shutil.rmtree(self.work, ignore_errors=True)
         self._forget()
@@ -193,15 +156,15 @@ class _Reception:
             path.unlink(missing_ok=True)
 
     def _receive(self) -> PublishedImage:
-        bundle = Bundle(self.receiver.chunks(), self.source)
+        bundle = Bundle(self.receiver.chunks(self._heed), self.source)
         first = self._next(bundle)
         if first.name == 'manifest.json':
             judged = self._judge(bundle)
-            data = b''.join(self._expect(bundle, 'files.json', FILES_LIMIT))
+            data = b''.join(bundle.content(FILES_LIMIT))
             if hashlib.sha256(data).hexdigest() != judged.manifest.files_digest:
                 raise BundleError(self.source, 'files.json is not the one that the manifest names')
             files = parse_files(data, self.source)
-            self.store.need(2 * judged.manifest.iso.size)
+            self._room(judged.manifest.iso.size + sum(f.size for f in files.values()))
             iso = self._next(bundle)
             if iso.name != judged.manifest.iso.name:
                 raise BundleError(self.source, f'it holds {iso.name} where {judged.manifest.iso.name} belongs')
@@ -223,18 +186,20 @@ class _Reception:
             raise BundleError(self.source, 'a member is missing')
         return member
 
-    def _expect(self, bundle: Bundle, name: str, limit: int) -> Iterator[bytes]:
-        member = self._next(bundle)
-        if member.name != name:
-            raise BundleError(self.source, f'it holds {member.name} where {name} belongs')
-        return bundle.content(limit)
-
     def _judge(self, bundle: Bundle) -> _Judged:
         raw = b''.join(bundle.content(LIMIT))
         manifest = Manifest.parse(raw, self.source)
-        signed = b''.join(self._expect(bundle, 'manifest.json.minisig', 16 * 1024))
-        name = None
-        if self.conf.image.require_signature or any(Path(self.conf.image.key_folder).glob('*.pub')):
+        member = self._next(bundle)
+        signed, name = None, None
+        if member.name == SIGNATURE:
+            signed = b''.join(bundle.content(16 * 1024))
+            member = self._next(bundle)
+        elif self.conf.image.require_signature:
+            raise SignatureRefused(self.source, 'it is not signed, and [image] require_signature is true')
+        if member.name != 'files.json':
+            raise BundleError(self.source, f'it holds {member.name} where files.json belongs')
+        has_keys = any(Path(self.conf.image.key_folder).glob('*.pub'))
+        if signed is not None and (self.conf.image.require_signature or has_keys):
             name = signature.check(
                 raw,
                 signed,
@@ -247,31 +212,42 @@ class _Reception:
             raise BundleError(self.source, f'it holds version {manifest.version}, not {self.version}')
         if manifest.iso.size > self.conf.image.max_size:
             raise BundleError(self.source, f'its ISO has {manifest.iso.size} bytes, more than [image] max_size allows')
-        self.accept(manifest)
+        self._accept(manifest)
         return _Judged(manifest, raw, signed, name)
+
+    def _accept(self, manifest: Manifest) -> None:
+        self.accept(manifest)
+        if self.store.mgmt(manifest.version).exists():
+            raise AlreadyPublished(manifest.version)
+
+    def _room(self, size: int) -> None:
+        """Check that ``size`` bytes and the rest of the bundle fit."""
+        kept = self.part.exists()  # a local file is read where it lies
+        rest = (self.fetcher.size or 0) - self.part.stat().st_size if kept else 0
+        self.store.need(size + max(0, rest))
 
     def _iso(self, bundle: Bundle, member: Member, expected: int | None) -> tuple[Path, str]:
         """Write the ISO; return its path and digest."""
         target = self.work / 'mgmt_image' / member.name
         target.parent.mkdir(exist_ok=True)
-        digest, written = hashlib.sha256(), 0
-        with target.open('xb') as stream:
+        with Sink(target) as sink:
             for data in bundle.content(expected or self.conf.image.max_size):
-                digest.update(data)
-                stream.write(data)
-                written += len(data)
+                sink.write(data)
                 self._tell('download', self.receiver.received, self.fetcher.size, member.name)
-        if expected is not None and written != expected:
-            raise BundleError(self.source, f'{member.name} has {written} bytes, the manifest says {expected}')
+            digest = sink.finish()
+        if expected is not None and sink.size != expected:
+            raise BundleError(self.source, f'{member.name} has {sink.size} bytes, the manifest says {expected}')
         self._tell('download', self.receiver.received, self.fetcher.size, member.name, now=True)
-        return target, digest.hexdigest()
+        return target, digest
 
     def _plain(self, bundle: Bundle, member: Member) -> tuple[_Judged, dict[str, ListedFile], bytes, tuple[Path, str]]:
         """A zip with an ISO and nothing else: the manifest is derived, and nobody vouches for it."""
-        if not member.name.lower().endswith('.iso'):
-            raise BundleError(self.source, f'it begins with {member.name}, not with manifest.json')
+        if not ISO_NAME.fullmatch(member.name):
+            raise BundleError(self.source, f'it begins with {member.name}, not with manifest.json or a file *.iso')
         if self.conf.image.require_signature:
             raise SignatureRefused(self.source, 'it is not signed, and [image] require_signature is true')
+        if member.size is not None:
+            self._room(2 * member.size)
         path = self._iso(bundle, member, None)
         with Iso(path[0]) as iso:
             version = self.version or iso.volume_id
@@ -281,7 +257,7 @@ class _Reception:
         data = json.dumps({'format': 1, 'files': listed}, sort_keys=True).encode()
         facts = IsoFacts(member.name, path[0].stat().st_size, path[1])
         manifest = Manifest(1, str(ImageVersion(version)), facts, hashlib.sha256(data).hexdigest())
-        self.accept(manifest)
+        self._accept(manifest)
         raw = json.dumps(manifest.as_dict(), sort_keys=True).encode()
         return _Judged(manifest, raw, None, None), parse_files(data, self.source), data, path
 
@@ -312,6 +288,8 @@ class _Reception:
                     place.mkdir(parents=True, exist_ok=True)
                     continue
                 listed = files.get(entry.path)
+                if not rest:
+                    raise BundleError(self.source, f'the ISO holds {top}, which is not the folder that it must be')
                 if listed is None:
                     raise BundleError(self.source, f'the ISO holds {entry.path}, which files.json does not list')
                 seen.add(entry.path)
@@ -353,7 +331,7 @@ class _Reception:
         (folder / 'manifest.json').write_bytes(judged.raw)
         (folder / 'files.json').write_bytes(files)
         if judged.signature is not None:
-            (folder / 'manifest.json.minisig').write_bytes(judged.signature)
+            (folder / SIGNATURE).write_bytes(judged.signature)
         manifest = judged.manifest
         self._tell('publish', 1, 1, manifest.version, now=True)
         return PublishedImage(
@@ -367,9 +345,12 @@ class _Reception:
             source=self.source,
         )
 
-    def _tell(self, stage: str, done: int, total: int | None, text: str, *, now: bool = False) -> None:
+    def _heed(self) -> None:
         if self.cancelled():
             raise Cancelled(f'{self.source}: stopped; what was received is kept, the same command resumes it')
+
+    def _tell(self, stage: str, done: int, total: int | None, text: str, *, now: bool = False) -> None:
+        self._heed()
         if now or done - self._told >= STEP:
             self._told = done
             self.progress(Progress(stage, done, total, text))

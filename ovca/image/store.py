@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +13,10 @@ from typing import TYPE_CHECKING
 
 import fasteners
 
+from ovca.exceptions import DatabaseError, ImageError
 from ovca.files import fsync_dir, write_atomic
-from ovca.image.errors import DownloadRunning, NoSpace
+from ovca.image.errors import AlreadyPublished, DownloadRunning, NoSpace
+from ovca.image.manifest import Manifest
 from ovca.image.version import ImageVersion
 
 if TYPE_CHECKING:
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
 
 COMPONENTS = ('mgmt', 'hmp', 'ovm')
 STAGING = '.ovca-staging'
+WORK = 'work'
+STALE = 7 * 24 * 3600.0
 
 
 class Store:
@@ -46,15 +51,56 @@ class Store:
         """The folder that holds the ISO, the manifest, and the tree."""
         return self.folder('mgmt', version)
 
+    def tree(self, version: str) -> Path:
+        """The unpacked root file system of a management node."""
+        return self.mgmt(version) / 'tree'
+
+    def manifest_json(self, version: str) -> Path:
+        """The manifest as it was signed."""
+        return self.mgmt(version) / 'manifest.json'
+
+    def manifest(self, version: str) -> Manifest:
+        """The manifest of a published image.
+
+        :raises ImageError: the image is not here, or its manifest cannot be read.
+        """
+        path = self.manifest_json(version)
+        try:
+            return Manifest.parse(path.read_bytes(), str(path))
+        except OSError as exc:
+            raise ImageError(f'image {version} is not on {self.root}: {exc.strerror}; see `ovca image-list`') from exc
+
+    def iso_path(self, version: str) -> Path:
+        """The ISO of a published image."""
+        return self.mgmt(version) / self.manifest(version).iso.name
+
+    def installer(self, version: str) -> Path:
+        """The installer that the image brings."""
+        return self.mgmt(version) / 'boot' / 'installer.pyz'
+
+    def versions(self) -> list[str]:
+        """The versions that have a folder, the oldest first; the database knows which of them count."""
+        parent = self.root / 'mgmt_image'
+        names = (p.name for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else ()
+        return sorted(names, key=lambda name: (ImageVersion(name), name))
+
+    def remove(self, version: str) -> None:
+        """Remove an image's folders; its row has to be gone before."""
+        for component in COMPONENTS:
+            folder = self.folder(component, version)
+            if folder.exists():
+                shutil.rmtree(folder)
+                fsync_dir(folder.parent)
+
     def files_json(self, version: str) -> Path:
         """The list of files of an image."""
         return self.mgmt(version) / 'files.json'
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One download at a time on this host. :raises DownloadRunning: another one holds the lock."""
+        """One download at a time. :raises DownloadRunning: another one holds the lock."""
         self.staging.mkdir(parents=True, exist_ok=True)
-        path = self.staging / f'lock-{socket.gethostname()}'
+        path = self.staging / 'lock'
         lock = fasteners.InterProcessLock(str(path))
         if not lock.acquire(blocking=False):
             owner = path.with_suffix('.owner')
@@ -69,12 +115,14 @@ class Store:
         """Check that ``size`` more bytes fit beside the reserve. :raises NoSpace: they do not."""
         free = shutil.disk_usage(self.root).free
         if free < size + self.reserve:
-            raise NoSpace(self.root, size, free)
+            raise NoSpace(self.root, size + self.reserve, free)
 
     def publish(self, staged: Path, version: str, commit: Callable[[], None]) -> None:
         """Move the staged component folders into place and commit; without the commit they are taken away again.
 
         A crash in between leaves folders without a row, which :meth:`clean` removes.
+
+        :raises AlreadyPublished: there is an image of this version.
         """
         os.sync()
         moved: list[Path] = []
@@ -85,19 +133,32 @@ class Store:
                     continue
                 target.parent.mkdir(parents=True, exist_ok=True)
                 if target.exists():
-                    shutil.rmtree(target)
+                    raise AlreadyPublished(version)
                 source.rename(target)
                 moved.append(target)
                 fsync_dir(target.parent)
             commit()
+        except DatabaseError:
+            raise  # the row may be there although the answer was lost; clean() finds out
         except BaseException:
             for target in moved:
                 shutil.rmtree(target, ignore_errors=True)
             raise
 
     def clean(self, known: Collection[str]) -> list[Path]:
-        """Remove published folders of versions without a row; return them."""
+        """Remove what a killed download left: folders of versions without a row, and old parts; return the folders.
+
+        :raises DownloadRunning: a download is under way.
+        """
+        with self.lock():
+            return self._clean(known)
+
+    def _clean(self, known: Collection[str]) -> list[Path]:
         removed = []
+        shutil.rmtree(self.staging / WORK, ignore_errors=True)
+        for path in self.staging.glob('*.part*'):
+            if time.time() - path.stat().st_mtime > STALE:
+                path.unlink(missing_ok=True)
         for component in COMPONENTS:
             parent = self.root / f'{component}_image'
             for folder in sorted(parent.iterdir()) if parent.is_dir() else ():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import hashlib
+import os
 from pathlib import Path
 
 from ovca.image.errors import BundleError
@@ -26,7 +27,7 @@ def _differs(path: Path, listed: ListedFile) -> bool:
         facts = path.lstat()
         if path.is_symlink() or facts.st_size != listed.size:
             return True
-        return digest_of(path) != listed.sha256
+        return facts.st_mode & 0o777 != listed.mode or digest_of(path) != listed.sha256
     except OSError:
         return True
 
@@ -45,7 +46,7 @@ def verify_root(root: Path, files_json: Path, prefix: str = 'mgmt_image/') -> li
 
 
 def verify(store: Store, version: str) -> list[str]:
-    """Return what differs in a published image: the ISO, the list, and each file of the trees.
+    """Return what differs in a published image: the ISO, the list, each file of the trees, and files too many.
 
     :raises BundleError: its manifest or list cannot be read.
     """
@@ -68,7 +69,17 @@ def verify(store: Store, version: str) -> list[str]:
         place = tree_path(store, version, top, rest)
         if place is not None:
             pairs.append((place, listed))
-    return bad + _compare(pairs)
+    wanted = {place for place, _ in pairs}
+    tops = [store.mgmt(version) / 'tree', store.mgmt(version) / 'boot']
+    tops += [store.folder(component, version) for component in COMPONENTS if component != 'mgmt']
+    extra = [
+        str(Path(folder, name).relative_to(store.root))
+        for top in tops
+        for folder, folders, names in os.walk(top)
+        for name in [*names, *(f for f in folders if Path(folder, f).is_symlink())]
+        if Path(folder, name) not in wanted
+    ]
+    return bad + _compare(pairs) + sorted(extra)
 
 
 def tree_path(store: Store, version: str, top: str, rest: str) -> Path | None:

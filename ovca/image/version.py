@@ -9,10 +9,12 @@ from ovca.exceptions import ImageError
 
 FORM = re.compile(r'[0-9A-Za-z][0-9A-Za-z._+~-]{0,127}')
 
+EARLY = ('alpha', 'beta', 'dev', 'pre', 'rc')
+
 
 @functools.total_ordering
 class ImageVersion:
-    """A version with a total order: numbers by value, a suffix after its bare version, ``~`` before it.
+    """A version with a total order: numbers by value, a suffix after its bare version, ``~``, rc, beta … before it.
 
     :raises ImageError: the text is no version (it becomes a folder's name, so it is bounded).
     """
@@ -22,7 +24,7 @@ class ImageVersion:
             raise ImageError(f'{text!r} is not a version; use letters, digits and . _ + ~ -')
         self.text = text
         parts = re.findall(r'\d+|[A-Za-z]+|~', text)
-        # The end of a version sorts after "~", before letters and numbers.
+        # The end of a version sorts after "~" and "rc", before other letters and numbers.
         self._key = [_part(p) for p in parts] + [(1, 0, '')]
 
     def __str__(self) -> str:
@@ -44,4 +46,6 @@ class ImageVersion:
 def _part(text: str) -> tuple[int, int, str]:
     if text == '~':
         return 0, 0, ''
+    if text.lower() in EARLY:
+        return 0, 1, text.lower()
     return (3, int(text), '') if text.isdigit() else (2, 0, text.lower())

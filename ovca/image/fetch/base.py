@@ -64,8 +64,8 @@ class SourceChanged(SourceError):
 class Fetcher(ABC):
     """Reads one URI; entry-point group ``ovca.fetch``, by scheme.
 
-    A driver writes :meth:`_open` and raises :exc:`SourceError` for what cannot be mended by trying again, ``OSError`` for
-    what can.
+    A driver writes :meth:`_open` and raises :exc:`SourceError` for what cannot be mended by trying again, ``OSError``
+    for what can.
     """
 
     api = 1

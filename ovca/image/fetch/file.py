@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -12,6 +12,15 @@ from ovca.image.fetch.base import CHUNK, Fetcher, Opened
 
 class FileFetcher(Fetcher):
     """Reads a file that this node can open."""
+
+    def stream(self, part: Path, stopped: Callable[[], bool]) -> Iterator[bytes]:
+        """Yield the file; it lies here already, so no part of it is kept."""
+        opened = self._open(0, None)
+        self.size = opened.size
+        for data in self._limited(opened.chunks):
+            yield data
+            if stopped():
+                return
 
     def _open(self, offset: int, validator: str | None) -> Opened:
         parts = urlsplit(self.uri)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
@@ -12,6 +13,7 @@ from ovca.image.fetch.base import Fetcher, FetchOptions, Opened
 
 READ = 512 * 1024
 REDIRECTS = 5
+RANGE = re.compile(r'bytes (\d+)-')
 
 
 class HttpFetcher(Fetcher):
@@ -37,16 +39,22 @@ class HttpFetcher(Fetcher):
         except requests.RequestException as exc:
             raise OSError(f'no connection ({type(exc).__name__}); see the proxies in [update]') from exc
         if response.status_code == 416 and offset:
+            response.close()
+            if response.headers.get('Content-Range', '').strip() == f'bytes */{offset}':
+                return Opened(offset, offset, validator, iter(()))  # there is nothing more to come
             return Opened(0, None, None, iter(()))
         if response.status_code not in (200, 206):
-            kind = OSError if response.status_code in (429, 502, 503, 504) else None
-            if kind:
+            response.close()
+            if response.status_code in (429, 502, 503, 504):
                 raise OSError(f'the server answers {response.status_code} {response.reason}')
             raise SourceError(self.shown, f'the server answers {response.status_code} {response.reason}')
+        if response.headers.get('Content-Encoding', 'identity').lower() != 'identity':
+            raise SourceError(self.shown, 'the server changes the content on the way (Content-Encoding)')
         length = response.headers.get('Content-Length')
         start = 0
         if response.status_code == 206:
-            start = int(response.headers.get('Content-Range', 'bytes 0-').split()[1].split('-')[0])
+            match = RANGE.match(response.headers.get('Content-Range', ''))
+            start = int(match[1]) if match else 0
         size = start + int(length) if length is not None and length.isdigit() else None
         etag = response.headers.get('ETag', '')
         found = etag if etag and not etag.startswith('W/') else response.headers.get('Last-Modified')
