@@ -119,6 +119,11 @@ class Reporter:
         self._stop.set()
         self._thread.join(3)
 
+    @property
+    def running(self) -> bool:
+        """Whether something may still be sent."""
+        return self._thread.is_alive()
+
     def tell(self, percent: float, text: str) -> None:
         """Note the state; it is sent when its time comes."""
         self._latest = (percent, text[:TEXT_LIMIT])

@@ -95,7 +95,17 @@ def _boot_id() -> str:
 def kernel_words(text: str) -> list[str]:
     """Return the arguments that a boot script put on the kernel's command line as ``ovca.key=value``."""
     pairs = [word[len(WORD) :].partition('=') for word in text.split() if word.startswith(WORD)]
-    return [part for key, _, value in pairs for part in (f'--{key.replace("_", "-")}', value)]
+    return [f'--{key.replace("_", "-")}={value}' for key, _, value in pairs]
+
+
+def joined(words: Sequence[str], flags: Sequence[str] = ('--real', '--help', '-h')) -> list[str]:
+    """Return ``--key value`` pairs as ``--key=value``: a token may begin with a dash, and is no option for that."""
+    result, rest = [], list(words)
+    while rest:
+        word = rest.pop(0)
+        takes = word.startswith('--') and '=' not in word and word not in flags
+        result.append(f'{word}={rest.pop(0)}' if takes and rest else word)
+    return result
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -104,7 +114,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     The boot token comes by the environment or the order; it only asks for a grant, it is none. What an order says
     beyond what this installer knows is passed over: the master that wrote it may be of another version.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
+    words = joined(sys.argv[1:] if argv is None else argv)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument('--kernel-command-line', help='a file with an order as ovca.key=value words')
     known, words = first.parse_known_args(words)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -23,7 +24,17 @@ from ovca.provision.server import HttpServer
 from ovca.provision.tls import self_signed
 
 MAC = '52:54:00:00:00:01'
-OLD_SYSTEM = {'etc/ovca/installed.json': '{"version": "1.0.0"}', 'usr/bin/ovcad': 'old', 'home/kept-by-nobody': 'x'}
+OLD_SYSTEM = {
+    'etc/ovca/installed.json': '{"version": "1.0.0"}',
+    'var/lib/ovca/evidence.json': '{"update": 6}',
+    'usr/bin/ovcad': 'old',
+    'home/kept-by-nobody': 'x',
+}
+    'etc/ovca/installed.json': '{"version": "1.0.0"}',
+    'var/lib/ovca/evidence.json': '{"update": 6}',
+    'usr/bin/ovcad': 'old',
+    'home/kept-by-nobody': 'x',
+}
 SITE = SiteBundle((SiteFile('etc/ovca.conf', 0o640, b'[cluster]\n'), SiteFile('etc/ssh/ssh_host_key', 0o600, b'k\n')))
 
 
@@ -68,6 +79,11 @@ class Stage:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd='/')
         self.outputs.append(done.stdout + done.stderr)
         return done
+
+    def put_old_system(self) -> None:
+        """Make the machine's disk what it was before any install."""
+        shutil.rmtree(self.root, ignore_errors=True)
+        lay(self.root, {**OLD_SYSTEM, '.ovca-lab': ''})
 
     def evidence(self) -> Path:
         return self.root / 'var/lib/ovca/evidence.json'
@@ -121,7 +137,6 @@ def authority() -> FakeAuthority:
 @pytest.fixture
 def stage(tmp_path: Path, image: Published, authority: FakeAuthority) -> Iterator[Stage]:
     root = tmp_path / 'root'
-    lay(root, {**OLD_SYSTEM, '.ovca-lab': ''})
     certificate = self_signed('127.0.0.1')
     driver = ProcessDriver(configuration.load(overrides=['image.shared_storage=' + str(image.shared)]))
     plain = HttpServer(plain_app(authority, driver, str(image.shared)), '127.0.0.1', 0)
@@ -142,6 +157,8 @@ def stage(tmp_path: Path, image: Published, authority: FakeAuthority) -> Iterato
         shared_storage=str(image.shared),
         root=str(root),
     )
-    yield Stage(authority, plain, tls, image, root, image.iso.parent / 'boot/installer.pyz', order)
+    made = Stage(authority, plain, tls, image, root, image.iso.parent / 'boot/installer.pyz', order)
+    made.put_old_system()
+    yield made
     for server in (plain, tls):
         server.stop()

@@ -6,14 +6,26 @@ import json
 import socket
 import ssl
 import threading
+import time
 
 import pytest
 
 from ovca.exceptions import GrantRefused
 from ovca.image import verify_root
 from ovca.provision.authority import GrantAsk, Granted, SiteBundle, SiteFile
-from ovca.provision.client import Denied, Service
+from ovca.provision.client import Denied, Reporter, Service
 from ovca.provision.tls import self_signed
+
+
+def identity_of(stage):
+    return {'node': stage.order.node, 'update': 7, 'attempt': 1, 'nonce': 'a' * 64}
+
+
+def until(true, patience=10.0):
+    end = time.monotonic() + patience
+    while not true():
+        assert time.monotonic() < end, 'it did not happen'
+        time.sleep(0.02)
 
 
 def test_an_install_leaves_the_image_the_site_files_and_the_evidence(stage):
@@ -195,14 +207,14 @@ def test_a_short_iso_touches_nothing(stage):
     assert (done.returncode, stage.untouched(), grant.consumed) == (3, True, False)
 
 
-@pytest.mark.parametrize('more', [[], ['--real']])
-def test_a_folder_without_the_marker_is_never_emptied(stage, more):
+@pytest.mark.parametrize('other', [{}, {'real': ''}], ids=['marker', 'real but not mounted'])
+def test_a_folder_without_the_marker_is_never_emptied(stage, other):
     grant = stage.arm()
     (stage.root / '.ovca-lab').unlink()
 
-    done = stage.install(**({'real': ''} if more else {}))
+    done = stage.install(**other)
 
-    assert (done.returncode, stage.untouched(), grant.consumed) == (3, True, False) or more
+    assert (done.returncode, stage.untouched(), grant.consumed) == (3, True, False)
 
 
 def test_a_root_that_holds_the_shared_storage_is_never_emptied(stage):
@@ -244,17 +256,33 @@ def test_the_disk_is_the_boot_device_before_the_token_is_written(stage):
 
 
 def test_progress_is_told_and_its_failure_changes_nothing(stage, monkeypatch):
-    stage.arm()
-    told = threading.Event()
+    grant = stage.arm()
+    told = []
 
-    def refuse(*_: object) -> None:
-        told.set()
+    def refuse(*facts: object) -> None:
+        told.append(facts)
         raise GrantRefused('no')
 
     monkeypatch.setattr(stage.authority, 'progress', refuse)
-    done = stage.install(disk_boot_command='sleep 0')
+    with Reporter(Service(stage.order.tls_url, stage.order.tls_fingerprint, identity_of(stage))) as reporter:
+        for percent in range(100):
+            reporter.tell(percent, 'unpacking')
+        until(lambda: told)
+        done = stage.install()
 
-    assert done.returncode == 0
+    assert (done.returncode, grant.written) == (0, True)
+    assert told[0][:3] == ('mn2', 7, 1)
+    assert told[0][4:] == (99.0, 'unpacking')
+
+
+def test_progress_that_nobody_hears_does_not_hold_an_install_up(stage):
+    stage.arm()
+    stage.tls.stop()
+
+    with Reporter(Service(stage.order.tls_url, stage.order.tls_fingerprint, identity_of(stage))) as reporter:
+        reporter.tell(1, 'wiping')
+
+    assert not reporter.running
 
 
 def test_no_secret_is_said(stage):
@@ -268,6 +296,15 @@ def test_no_secret_is_said(stage):
     assert grant.token and grant.token not in said
     assert stage.order.boot_token not in said
     assert grant.nonce not in ''.join(p.read_text(errors='replace') for p in stage.root.rglob('*') if p.is_file())
+
+
+def test_a_boot_token_may_begin_with_a_dash(stage, monkeypatch):
+    monkeypatch.setattr('ovca.provision.fake.secrets.token_urlsafe', lambda _: '--real')
+    grant = stage.arm()
+
+    done = stage.install()
+
+    assert (done.returncode, grant.written) == (0, True), done.stderr
 
 
 def test_facts_that_an_installer_does_not_know_are_passed_over(stage):
