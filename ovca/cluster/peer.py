@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
+from ovca.cluster.clock import boottime
 from ovca.cluster.lease import Lease
 from ovca.db import events
 from ovca.db.models import Entry, InstallGrant, Node, Update
@@ -28,6 +29,8 @@ class PeerCare:
 
     def __init__(self, conf: cfg.ConfigOpts, lease: Lease, *, power: Callable[[str], PowerDriver]) -> None:
         self.conf, self.lease, self._power = conf, lease, power
+        self._unseen: list[float] = []
+        """When a peer that has no row yet was powered on, by this node's clock."""
 
     def tick(self, epoch: int) -> bool:
         """Look after the peer; return whether it was powered on."""
@@ -52,7 +55,10 @@ class PeerCare:
         with self.lease.database.read() as session:
             node = session.get(Node, peer)
             if node is None or node.last_seen_at is None:
-                return False
+                # Fenced before it could say who it is: only this node can count.
+                interval = self.conf.remaster.order_interval
+                recent = bool(self._unseen) and boottime() - self._unseen[-1] < interval
+                return not recent and len(self._unseen) < self.conf.cluster.power_on_attempts
             now = self.lease.database.now(session)
             if (now - node.last_seen_at).total_seconds() <= self.conf.remaster.ready_age / 2:
                 return False
@@ -82,10 +88,13 @@ class PeerCare:
         with self.lease.fenced(epoch) as session:
             node = session.get(Node, peer)
             if node is None:
-                return False
-            node.power_orders += 1
-            node.power_ordered_at = self.lease.database.now(session)
-            last = node.power_orders >= self.conf.cluster.power_on_attempts
+                self._unseen.append(boottime())
+                orders = len(self._unseen)
+            else:
+                node.power_orders += 1
+                node.power_ordered_at = self.lease.database.now(session)
+                orders = node.power_orders
+            last = orders >= self.conf.cluster.power_on_attempts
             events.append(
                 session,
                 kind='alarm' if last else 'power',
@@ -93,6 +102,6 @@ class PeerCare:
                 actor=self.lease.node,
                 epoch=epoch,
                 detail=f'{peer} is off and silent; it is powered on from its disk'
-                + (f' for the last time ({node.power_orders})' if last else ''),
+                + (f' for the last time ({orders})' if last else ''),
             )
             return True

@@ -1,0 +1,200 @@
+"""Whole updates in the process lab: what an operator lives through, with real processes, disks, BMCs and databases."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from typing import Any
+
+import pytest
+
+from ovca.db.models import Node
+from ovca.image import verify_root
+from tests.functional.conftest import Appliance, broken
+
+pytestmark = [pytest.mark.functional, pytest.mark.timeout(240)]
+PATH = ['REQUESTED', 'INSTALL_1', 'VERIFY_1', 'PROVING', 'INSTALL_2', 'VERIFY_2', 'DONE']
+
+
+def test_an_update_changes_both_nodes_and_the_roles(appliance_on_each: Appliance) -> None:
+    appliance = appliance_on_each
+    master, standby = appliance.master, appliance.standby
+    keys = {n: (appliance.lab.node(n).root / 'etc/ovca.conf').read_bytes() for n in (master, standby)}
+
+    appliance.request('update', uri=appliance.serve('1.1.0'))
+
+    assert appliance.ended().state == 'DONE', appliance.story()
+    assert appliance.states() == PATH
+    assert appliance.wiped() == [standby, master]
+    assert appliance.master == standby
+    for node in (master, standby):
+        root = appliance.lab.node(node).root
+        assert appliance.version(node) == '1.1.0'
+        assert json.loads((root / 'var/lib/ovca/evidence.json').read_bytes())['node'] == node
+        assert verify_root(root, appliance.lab.spec.shared / 'mgmt_image/1.1.0/files.json') == []
+        assert (root / 'etc/ovca.conf').read_bytes() == keys[node], 'a site setting was lost in the wipe'
+
+
+def test_a_killed_master_service_goes_on_and_fences_nobody(appliance: Appliance) -> None:
+    master, standby = appliance.master, appliance.standby
+    appliance.request('update', uri=appliance.serve('1.1.0'))
+    appliance.in_state('INSTALL_1')
+
+    appliance.lab.kill_service(master)
+
+    assert appliance.ended().state == 'DONE', appliance.story()
+    assert appliance.wiped() == [standby, master]
+    # One power cycle for each install; a fence would have needed another claim.
+    assert [e.detail for e in appliance.events('lease') if 'claimed the lease' in e.detail and master in e.detail][
+        1:
+    ] == []
+
+
+def test_a_power_cut_of_the_master_during_the_first_install_loses_nothing(appliance: Appliance) -> None:
+    master, standby = appliance.master, appliance.standby
+    appliance.request('update', uri=appliance.serve('1.1.0'))
+    appliance.step(standby, 'installing')
+
+    appliance.lab.cut_power(master)
+
+    update = appliance.ended()
+    assert update.state in ('DONE', 'ABORTED', 'FAILED_ROLLED_BACK', 'FAILED_DEGRADED'), appliance.story()
+    assert appliance.version(appliance.master) in ('1.0.0', '1.1.0')
+    if update.state == 'DONE':
+        assert [appliance.version(n) for n in (master, standby)] == ['1.1.0', '1.1.0']
+    else:
+        assert appliance.version(master) == '1.0.0'
+
+
+def test_an_unhealthy_image_leaves_the_old_software_serving(appliance: Appliance) -> None:
+    master, standby = appliance.master, appliance.standby
+
+    appliance.request('update', uri=appliance.serve('1.1.0', plugins=broken('True')))
+
+    update = appliance.ended()
+    assert update.state == 'FAILED_DEGRADED', appliance.story()
+    assert appliance.master == master
+    assert appliance.version(master) == '1.0.0'
+    assert appliance.wiped() == [standby]
+    assert appliance.one(Node, standby).quarantined
+
+
+def test_an_image_that_is_unhealthy_only_as_master_rolls_back(appliance: Appliance) -> None:
+    master, standby = appliance.master, appliance.standby
+
+    appliance.request('update', uri=appliance.serve('1.1.0', plugins=broken('self.context.acting()')))
+
+    update = appliance.ended()
+    assert update.state == 'FAILED_ROLLED_BACK', appliance.story()
+    assert update.proven_at is None
+    assert appliance.master == master
+    assert appliance.version(master) == '1.0.0'
+    assert appliance.wiped() == [standby]
+
+
+def test_a_network_boot_at_the_wrong_moment_boots_from_disk(appliance: Appliance) -> None:
+    master, standby = appliance.master, appliance.standby
+    appliance.lab.set_vice(standby, 'repeat_network_boot', True)
+
+    appliance.request('update', uri=appliance.serve('1.1.0'))
+
+    # After its install the machine boots from the network again, and again: no grant is armed, so it boots its disk.
+    assert appliance.ended().state == 'DONE', appliance.story()
+    assert appliance.wiped() == [standby, master]
+
+
+def test_a_wrong_signature_is_refused_before_anything_is_published(appliance: Appliance) -> None:
+    bundle = appliance.lab.make_image('1.1.0')
+    foreign = appliance.lab.folder / 'foreign.pub'
+    import minisign
+
+    foreign.write_bytes(bytes(minisign.KeyPair.generate().public_key))
+    for node in ('mn1', 'mn2'):
+        shutil.copy(foreign, appliance.lab.node(node).root / 'etc/ovca/keys/lab.pub')
+
+    answer = appliance.answer(appliance.request('download', uri=str(bundle)))
+
+    assert answer.state == 'failed'
+    assert 'signature' in answer.error
+    assert answer.exit_code == 4
+    assert appliance.images() == ['1.0.0']
+    assert not (appliance.lab.spec.shared / 'mgmt_image/1.1.0').exists()
+
+
+def test_a_full_disk_ends_the_download_and_leaves_no_image(appliance: Appliance) -> None:
+    bundle = appliance.lab.make_image('1.1.0')
+    conf = appliance.lab.node(appliance.master).root / 'etc/ovca.conf'
+    conf.write_text(conf.read_text().replace('space_reserve = 0', f'space_reserve = {2**60}'))
+    master = appliance.master
+    appliance.lab.kill_service(master)
+    appliance.ready()
+
+    answer = appliance.answer(appliance.request('download', uri=str(bundle)))
+
+    assert answer.state == 'failed'
+    assert 'bytes free' in answer.error
+    assert appliance.images() == ['1.0.0']
+    assert [p.name for p in (appliance.lab.spec.shared / 'mgmt_image').iterdir()] == ['1.0.0']
+
+
+def test_a_kill_in_the_middle_of_a_download_leaves_no_image_and_the_service_goes_on(appliance: Appliance) -> None:
+    bundle = appliance.lab.make_image('1.1.0', files={'usr/share/large': os.urandom(30_000_000).hex()})
+    request = appliance.request('download', uri=str(bundle))
+    work = appliance.lab.spec.shared / '.ovca-staging/work'
+    appliance.until('the download is under way', lambda: work.is_dir() and any(work.rglob('*.iso')))
+
+    appliance.lab.kill_service(appliance.master)
+
+    assert appliance.images() == ['1.0.0']
+    answer = appliance.answer(request)
+    assert answer.state == 'done', answer.error
+    assert appliance.images() == ['1.0.0', '1.1.0']
+    assert not work.exists()
+
+
+MIGRATION = '''
+"""A migration that only the new image has."""
+import sqlalchemy as sa
+from alembic import op
+
+revision = '0002'
+down_revision = '0001'
+branch_labels = depends_on = None
+
+
+def upgrade():
+    op.create_table('of_1_1_0', sa.Column('id', sa.Integer(), primary_key=True))
+'''
+
+
+def test_an_image_brings_a_migration_and_a_module_of_its_own(appliance: Appliance) -> None:
+    from ovca.db import schema
+
+    files = {
+        'usr/lib/ovca/ovca/db/migrations/versions/0002_of_1_1_0.py': MIGRATION,
+        'usr/lib/ovca/ovca/only_in_1_1_0.py': 'WORD = "new"\n',
+    }
+    before = schema.current(appliance.database)
+
+    appliance.request('update', uri=appliance.serve('1.1.0', files=files))
+
+    assert appliance.ended().state == 'DONE', appliance.story()
+    appliance.until('the schema is migrated', lambda: schema.current(appliance.database) == '0002')
+    assert before == '0001'
+    for node in ('mn1', 'mn2'):
+        assert (appliance.lab.node(node).root / 'usr/lib/ovca/ovca/only_in_1_1_0.py').exists()
+
+
+def test_an_abort_before_the_wipe_changes_nothing(appliance: Appliance) -> None:
+    master, standby = appliance.master, appliance.standby
+    appliance.lab.set_vice(standby, 'stuck_on', True)  # the power cycle never happens, so nothing is wiped
+    appliance.request('update', uri=appliance.serve('1.1.0'))
+    appliance.in_state('INSTALL_1')
+
+    appliance.request('abort')
+
+    update: Any = appliance.ended()
+    assert update.state == 'ABORTED', appliance.story()
+    assert appliance.wiped() == []
+    assert [appliance.version(n) for n in (master, standby)] == ['1.0.0', '1.0.0']
