@@ -88,9 +88,7 @@ class Requests:
             self._finish(epoch, id, error=str(exc), exit_code=exc.exit_code)
         except Exception as exc:
             LOG.exception('request %s (%s)', id, kind)
-            self._finish(
-                epoch, id, error=f'{type(exc).__name__}: {exc}; see the log of ovca.service', exit_code=1
-            )
+            self._finish(epoch, id, error=f'{type(exc).__name__}: {exc}; see the log of ovca.service', exit_code=1)
         else:
             self._finish(epoch, id, result=result)
         self._changed()
@@ -150,9 +148,7 @@ class Requests:
         return {'version': published.version, 'digest': published.digest}
 
     def _accept(self, manifest: Manifest, known: list[str]) -> None:
-        problem = checks.path_problem(
-            {'version': manifest.version, 'update_from': manifest.update_from}, self.version
-        )
+        problem = checks.path_problem({'version': manifest.version, 'update_from': manifest.update_from}, self.version)
         if problem:
             raise Refused(f'{problem[0]}; {problem[1]}')
 
@@ -277,11 +273,7 @@ class Requests:
 
     def _abort(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
         with self.lease.fenced(epoch) as session:
-            update = (
-                session.get(Update, args['update_id'], with_for_update=True)
-                if args.get('update_id')
-                else None
-            )
+            update = session.get(Update, args['update_id'], with_for_update=True) if args.get('update_id') else None
             update = update or newest_update(session)
             if update is None:
                 raise Refused('there is no update to abort')

@@ -47,9 +47,7 @@ class BootService(Role):
         plain = plain_app(self.authority, driver, self.conf.image.shared_storage)
         servers = [
             HttpServer(plain, address, cluster.boot_port),
-            HttpServer(
-                tls_app(self.authority), address, cluster.boot_tls_port, certificate=self._certificate
-            ),
+            HttpServer(tls_app(self.authority), address, cluster.boot_tls_port, certificate=self._certificate),
         ]
         try:
             for server in servers:

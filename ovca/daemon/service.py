@@ -1,7 +1,7 @@
 """``ovcad``: one service on each node; it keeps the lease, carries out updates, and proves what it runs.
 
-A few threads, each level-triggered: whatever wakes it, it reads the world afresh. An exception that nobody expected ends
-the service, and the service manager starts it again; that is always safe.
+A few threads, each level-triggered: whatever wakes it, it reads the world afresh. An exception that nobody expected
+ends the service, and the service manager starts it again; that is always safe.
 """
 
 from __future__ import annotations
@@ -102,9 +102,7 @@ class Ovcad:
 
     def run(self) -> None:
         """Serve until :meth:`stop`. :raises OvcaError: the service cannot go on."""
-        status = HttpServer(
-            status_app(self.facts, self.wake), self.conf.cluster.address, self.conf.cluster.port
-        )
+        status = HttpServer(status_app(self.facts, self.wake), self.conf.cluster.address, self.conf.cluster.port)
         status.start()
         try:
             self._prepare()
@@ -191,17 +189,19 @@ class Ovcad:
         for name in self.conf.cluster.roles:
             role = plugins.load_one(role_room.GROUP, name, api=Role.api)(self.conf)
             if isinstance(role, BootService):
-                boot = role
-                boot.authority = GrantDesk(
-                    self.conf,
-                    self.lease,
-                    epoch=self._epoch,
-                    boot_url=lambda: boot.boot_url,
-                    tls=lambda: boot.tls_facts,
-                    changed=self.wake,
-                )
+                role.authority = self._grant_desk(role)
             found.append(role)
         return found
+
+    def _grant_desk(self, boot: BootService) -> GrantDesk:
+        return GrantDesk(
+            self.conf,
+            self.lease,
+            epoch=self._epoch,
+            boot_url=lambda: boot.boot_url,
+            tls=lambda: boot.tls_facts,
+            changed=self.wake,
+        )
 
     # The threads.
 
@@ -364,9 +364,7 @@ class Ovcad:
 
     def _reboot(self) -> None:
         try:
-            subprocess.run(
-                shlex.split(self.conf.cluster.reboot_command), timeout=30, check=True, env=os.environ
-            )
+            subprocess.run(shlex.split(self.conf.cluster.reboot_command), timeout=30, check=True, env=os.environ)
         except (OSError, subprocess.SubprocessError) as exc:
             # The reboot is clean-up only; the lease is gone, and a standby is what this node is now.
             LOG.error('ALARM: [cluster] reboot_command failed: %s', exc)

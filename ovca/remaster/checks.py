@@ -125,9 +125,7 @@ class LeaseHeld(Check):
             update = newest_update(session)
             opened = update if update and not State(update.state).ended else None
         if row is None or not row.acting:
-            return self.failed(
-                'no node acts as master', 'see `ovca master-show`, and the log of ovca.service'
-            )
+            return self.failed('no node acts as master', 'see `ovca master-show`, and the log of ovca.service')
         if opened is not None and opened.state != State.REQUESTED:
             return self.failed(
                 f'update {opened.id} to {opened.version} is open ({opened.state})',
@@ -194,9 +192,7 @@ class ImageVerified(Check):
             return self.failed(f'image {self.context.version} is not here', 'fetch it with `ovca download`')
         bad = verify(Store.from_conf(self.context.conf), row.version)
         if bad:
-            return self.failed(
-                f'{len(bad)} files differ, the first is {bad[0]}', f'download {row.version} again'
-            )
+            return self.failed(f'{len(bad)} files differ, the first is {bad[0]}', f'download {row.version} again')
         return self.passed(f'image {row.version} is as its manifest says')
 
 
@@ -229,9 +225,7 @@ class Space(Check):
         return self.passed(f'{folder} has {free // 1_000_000} MB free')
 
 
-def run_all(
-    conf: cfg.ConfigOpts, database: Database, version: str | None, *, retry: bool = False
-) -> list[CheckResult]:
+def run_all(conf: cfg.ConfigOpts, database: Database, version: str | None, *, retry: bool = False) -> list[CheckResult]:
     """Run the core checks and those of ``[check] enabled``; in a stable order, each answered."""
     context = CheckContext(conf, database, version, retry)
     results = []
@@ -240,13 +234,9 @@ def run_all(
             check: Check = plugins.load_one(GROUP, name, api=1)(context)
             results.append(check.check())
         except OvcaError as exc:
-            results.append(
-                CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again')
-            )
+            results.append(CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again'))
         except OSError as exc:
-            results.append(
-                CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again')
-            )
+            results.append(CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again'))
     return results
 
 

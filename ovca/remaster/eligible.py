@@ -13,9 +13,7 @@ def eligible(session: Session, node: str, running_digest: str | None) -> bool:
     update = newest_update(session)
     if running_digest is None:
         return False
-    if update is None or (
-        State(update.state).ended and running_digest not in (update.digest, update.old_digest)
-    ):
+    if update is None or (State(update.state).ended and running_digest not in (update.digest, update.old_digest)):
         return True
     final = running_digest in final_digests(session, node)
     return may_claim(software(running_digest, update), final, update_open=True, runs_known=True)

@@ -124,9 +124,7 @@ def finalise(database: Database, conf: cfg.ConfigOpts, *, node: str, boot_id: st
     return _write(database, node, boot_id, update_id, attempt, record.digest, str(token.get('token', '')))
 
 
-def _write(
-    database: Database, node: str, boot_id: str, update_id: int, attempt: int, digest: str, token: str
-) -> bool:
+def _write(database: Database, node: str, boot_id: str, update_id: int, attempt: int, digest: str, token: str) -> bool:
     with database.write() as session:
         # The lease row first, as everywhere: one order of locks, and no decision is made meanwhile.
         lease = session.scalars(select(Lease).with_for_update()).first()

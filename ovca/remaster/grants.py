@@ -163,9 +163,7 @@ class GrantDesk:
                 # Another run of the installer: what the first one left is unknown, so a new attempt begins.
                 grant.failed = 'the installer started again after it had begun to wipe'
                 update.revision += 1
-            self._told(
-                session, update, ask.node, epoch, 'grant-refused', 'another nonce has consumed this grant'
-            )
+            self._told(session, update, ask.node, epoch, 'grant-refused', 'another nonce has consumed this grant')
             session.commit()
             self._changed()
             raise GrantRefused(f'{ask.node}: the grant was consumed by another run of the installer')
@@ -175,9 +173,7 @@ class GrantDesk:
         grant.evidence_hash = hashed(token)
         entry.step, entry.percent, entry.step_at = 'installing', 0.0, now
         update.revision += 1
-        self._told(
-            session, update, ask.node, epoch, 'grant-consumed', f'attempt {ask.attempt}: {ask.node} is wiped'
-        )
+        self._told(session, update, ask.node, epoch, 'grant-consumed', f'attempt {ask.attempt}: {ask.node} is wiped')
         return token
 
     def _by_token(self, session: Session, update: Update, ask: GrantAsk) -> InstallGrant | None:
@@ -219,9 +215,7 @@ class GrantDesk:
             entry.step, entry.percent, entry.step_at = 'written', 100.0, grant.written_at
             row = session.get_one(Update, update)
             row.revision += 1
-            self._told(
-                session, row, node, epoch, 'written', f'{node} is installed and reboots into {row.version}'
-            )
+            self._told(session, row, node, epoch, 'written', f'{node} is installed and reboots into {row.version}')
         self._changed()
 
     def failed(self, node: str, update: int, attempt: int, nonce: str, text: str) -> None:

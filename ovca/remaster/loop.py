@@ -71,9 +71,7 @@ class Hands:
 class RemasterLoop:
     """The acting master's part in an update; one thread calls :meth:`step`."""
 
-    def __init__(
-        self, conf: cfg.ConfigOpts, lease: Lease, hands: Hands, *, running_digest: str | None
-    ) -> None:
+    def __init__(self, conf: cfg.ConfigOpts, lease: Lease, hands: Hands, *, running_digest: str | None) -> None:
         self.conf, self.lease, self.hands = conf, lease, hands
         self.database, self.node, self.running_digest = lease.database, lease.node, running_digest
         self.limits = Limits.from_conf(conf)
@@ -104,9 +102,7 @@ class RemasterLoop:
 
     def _observe(self, epoch: int) -> Observation | None:
         with self.database.read() as session:
-            first = observe(
-                session, me=self.node, epoch=epoch, running_digest=self.running_digest, limits=self.limits
-            )
+            first = observe(session, me=self.node, epoch=epoch, running_digest=self.running_digest, limits=self.limits)
             if first is None:
                 return None
             session.expunge_all()
@@ -181,9 +177,7 @@ class RemasterLoop:
             raise Stale(f'{self.node} is not the proven node; the commit point is not passed')
         update.proven_at = self.database.now(session)
 
-    def _enter(
-        self, session: Session, update: Update, to: State, epoch: int, rule: Rule, reason: str
-    ) -> None:
+    def _enter(self, session: Session, update: Update, to: State, epoch: int, rule: Rule, reason: str) -> None:
         now = self.database.now(session)
         came_from = update.state
         update.state, update.state_since, update.deadline_from = to.value, now, now
@@ -267,9 +261,7 @@ class RemasterLoop:
                 )
             else:
                 grant.issued_at, grant.expires_at, grant.boot_token_hash = now, expires, None
-            self._tell(
-                session, seen, epoch, 'grant-issued', f'{target} may be wiped (attempt {entry.attempt})'
-            )
+            self._tell(session, seen, epoch, 'grant-issued', f'{target} may be wiped (attempt {entry.attempt})')
 
     def _attempt(self, epoch: int, seen: Observation, rule: Rule) -> None:
         target, to = self._target(seen), rule.decision.to
@@ -377,12 +369,7 @@ class RemasterLoop:
         update = self._locked(session, seen)
         node = session.get(Node, to)
         now = self.database.now(session)
-        if (
-            node is None
-            or node.incarnation is None
-            or not node.ready
-            or not fresh(node, epoch, self.limits, now)
-        ):
+        if node is None or node.incarnation is None or not node.ready or not fresh(node, epoch, self.limits, now):
             raise Stale(f'{to} is not ready any more')
         update.handovers += 1
         if rule.decision.to is State.PROVING:

@@ -112,9 +112,7 @@ def health_of(node: Node, soak: float, limits: Limits, now: dt.datetime) -> Heal
     return Health.PENDING
 
 
-def grant_status(
-    grants: list[InstallGrant], epoch: int, now: dt.datetime
-) -> tuple[Grant, InstallGrant | None]:
+def grant_status(grants: list[InstallGrant], epoch: int, now: dt.datetime) -> tuple[Grant, InstallGrant | None]:
     """The status of an attempt, from all its grants: a consumed one counts whatever its epoch."""
     for grant in grants:
         if grant.consumed_at is not None:
@@ -152,9 +150,7 @@ def observe(
     peer_name = update.second if leader is Which.FIRST else update.first
     own, peer = session.get(Node, me), session.get(Node, peer_name)
     target_which = TARGET.get(state)
-    target = (
-        None if target_which is None else (update.first if target_which is Which.FIRST else update.second)
-    )
+    target = None if target_which is None else (update.first if target_which is Which.FIRST else update.second)
     entries = {e.node: e for e in session.scalars(select(Entry).where(Entry.update_id == update.id))}
     entry = entries.get(target) if target else None
     grants = (
@@ -210,8 +206,5 @@ def _with_proof(situation: Situation, runs: Software) -> Situation:
 
 def _final(entry: Entry | None, update: Update) -> bool:
     return bool(
-        entry
-        and entry.final_at
-        and entry.final_attempt == entry.attempt
-        and entry.final_digest == update.digest
+        entry and entry.final_at and entry.final_attempt == entry.attempt and entry.final_digest == update.digest
     )

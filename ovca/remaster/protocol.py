@@ -47,9 +47,7 @@ class State(enum.StrEnum):
         return self in ENDED
 
 
-ENDED = frozenset(
-    {State.DONE, State.ABORTED, State.FAILED_DEGRADED, State.FAILED_ROLLED_BACK, State.FAILED_FORWARD}
-)
+ENDED = frozenset({State.DONE, State.ABORTED, State.FAILED_DEGRADED, State.FAILED_ROLLED_BACK, State.FAILED_FORWARD})
 BEFORE_COMMIT_ENDED = frozenset({State.ABORTED, State.FAILED_DEGRADED, State.FAILED_ROLLED_BACK})
 """End states in which the old software is the one to trust."""
 WIPING = frozenset({State.INSTALL_1, State.INSTALL_2})
