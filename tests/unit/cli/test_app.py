@@ -157,7 +157,7 @@ def test_a_hook_gets_the_full_name_and_a_broken_one_is_one_line(install: Install
         for name, body in {
             'get_parser(self, parser)': 'pass',
             'get_epilog(self)': 'return "hooked"',
-            'before(self, parsed_args)': 'print(self.command.cmd_name, file=self.command.app.stdout)',
+            'before(self, parsed_args)': 'print(self.cmd.cmd_name, file=self.cmd.app.stdout)',
             'after(self, parsed_args, return_code)': 'return 5',
         }.items()
     )

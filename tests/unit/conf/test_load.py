@@ -125,3 +125,10 @@ def test_every_option_explains_itself_in_a_sentence() -> None:
             assert option.help and option.help[0].isupper() and option.help.endswith('.'), (group, option.dest)
             if isinstance(option, cfg.IntOpt | cfg.FloatOpt) and not isinstance(option, cfg.PortOpt):
                 assert option.type.min is not None, f'[{group}] {option.dest} has no range'
+
+
+def test_no_option_is_hidden_by_a_method_of_its_group() -> None:
+    # conf.image.keys would be the method of a mapping, and never the option.
+    hidden = [option.dest for _, options in conf.list_opts() for option in options if hasattr(dict, option.dest)]
+
+    assert hidden == []

@@ -1,0 +1,88 @@
+"""Commands for those who make images: vendors and the lab."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from ovca.cli import base
+
+
+class ImageBuild(base.ShowOne):
+    """Make a bundle (a zip with manifest, signature and ISO) from the trees of a software version.
+
+    Example: ovca image-build --version 1.1.0 --mgmt tree --secret-key vendor.key ovca-1.1.0.iso.zip
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('output', metavar='<output>', type=Path, help='the bundle to write')
+        parser.add_argument('--version', metavar='<version>', required=True, help='the version of the image')
+        parser.add_argument(
+            '--mgmt', metavar='<folder>', type=Path, required=True, help='the root file system of a management node'
+        )
+        parser.add_argument('--hmp', metavar='<folder>', type=Path, help='the tree hmp_image, published only')
+        parser.add_argument('--ovm', metavar='<folder>', type=Path, help='the tree ovm_image, published only')
+        parser.add_argument(
+            '--installer', metavar='<file>', type=Path, help="the installer to use instead of this ovca's own"
+        )
+        parser.add_argument(
+            '--secret-key',
+            metavar='<file>',
+            type=Path,
+            help='the minisign secret key (without a password) that signs the image; without it the image is unsigned',
+        )
+        parser.add_argument(
+            '--update-from', metavar='<version>', help='the oldest version that may be updated to this one'
+        )
+        parser.add_argument(
+            '--stepping-stone',
+            metavar='<version>',
+            action='append',
+            default=[],
+            help='a version that older ones have to be updated to first; may be repeated',
+        )
+        notes = parser.add_mutually_exclusive_group()
+        notes.add_argument('--notes', metavar='<text>', default='', help='the release notes')
+        notes.add_argument('--notes-file', metavar='<file>', type=Path, help='a file that holds the release notes')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
+        import tempfile
+
+        from ovca.image.build import build
+        from ovca.provision.pack import pack
+
+        for folder in filter(None, (parsed_args.mgmt, parsed_args.hmp, parsed_args.ovm)):
+            _need(folder, folder.is_dir(), 'is not a folder')
+        for file in filter(None, (parsed_args.installer, parsed_args.secret_key, parsed_args.notes_file)):
+            _need(file, file.is_file(), 'is not a file')
+        notes = parsed_args.notes_file.read_text() if parsed_args.notes_file else parsed_args.notes
+        with tempfile.TemporaryDirectory() as folder:
+            installer = parsed_args.installer
+            if installer is None:
+                installer = Path(folder, 'installer.pyz')
+                pack(installer)
+            manifest = build(
+                parsed_args.output,
+                version=parsed_args.version,
+                mgmt=parsed_args.mgmt,
+                hmp=parsed_args.hmp,
+                ovm=parsed_args.ovm,
+                installer=installer,
+                secret_key=parsed_args.secret_key,
+                update_from=parsed_args.update_from,
+                stepping_stones=tuple(parsed_args.stepping_stone),
+                notes=notes,
+            )
+        columns = ('file', 'size', 'version', 'signed', 'iso_size', 'iso_sha256')
+        size = parsed_args.output.stat().st_size
+        signed = parsed_args.secret_key is not None
+        return columns, (parsed_args.output, size, manifest.version, signed, manifest.iso.size, manifest.iso.sha256)
+
+
+def _need(path: Path, good: bool, problem: str) -> None:
+    from ovca.exceptions import UsageError
+
+    if not good:
+        raise UsageError(f'{path} {problem}; name the right one')
