@@ -10,6 +10,7 @@ from ovca.exceptions import ImageError
 FORM = re.compile(r'[0-9A-Za-z][0-9A-Za-z._+~-]{0,127}')
 
 EARLY = ('alpha', 'beta', 'dev', 'pre', 'rc')
+PART = re.compile(rf'\d+|[a-z]+|~|[-_+](?!(?:{"|".join(EARLY)})(?![a-z]))', re.IGNORECASE)
 
 
 @functools.total_ordering
@@ -23,9 +24,8 @@ class ImageVersion:
         if not FORM.fullmatch(text) or '..' in text:
             raise ImageError(f'{text!r} is not a version; use letters, digits and . _ + ~ -')
         self.text = text
-        parts = re.findall(r'\d+|[A-Za-z]+|~', text)
-        # The end of a version sorts after "~" and "rc", before other letters and numbers.
-        self._key = [_part(p) for p in parts] + [(1, 0, '')]
+        # The end of a version sorts after "~" and "rc", before a suffix, letters and numbers.
+        self._key = [_part(p) for p in PART.findall(text)] + [(1, 0, '')]
 
     def __str__(self) -> str:
         return self.text
@@ -48,4 +48,6 @@ def _part(text: str) -> tuple[int, int, str]:
         return 0, 0, ''
     if text.lower() in EARLY:
         return 0, 1, text.lower()
-    return (3, int(text), '') if text.isdigit() else (2, 0, text.lower())
+    if text in '-_+':
+        return 2, 0, ''
+    return (4, int(text), '') if text.isdigit() else (3, 0, text.lower())

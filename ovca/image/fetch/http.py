@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 
 from ovca.image.errors import SourceError
 from ovca.image.fetch.base import Fetcher, FetchOptions, Opened
 
-READ = 512 * 1024
+READ = 256 * 1024
 REDIRECTS = 5
 RANGE = re.compile(r'bytes (\d+)-')
 
@@ -90,9 +91,19 @@ class HttpFetcher(Fetcher):
 
     @staticmethod
     def _chunks(response: requests.Response) -> Iterator[bytes]:
-        try:
-            yield from response.iter_content(READ)
-        except requests.RequestException as exc:
-            raise OSError(f'the connection broke ({type(exc).__name__})') from exc
-        finally:
-            response.close()
+        """Large pieces; when the connection breaks, what came before is given before the error is raised."""
+        held, broken = bytearray(), None
+        with response:
+            while True:
+                try:
+                    data = response.raw.read1(READ, decode_content=False)
+                except (urllib3.exceptions.HTTPError, OSError) as exc:
+                    broken, data = exc, b''
+                held += data
+                if held and (not data or len(held) >= READ):
+                    yield bytes(held)
+                    held.clear()
+                if not data:
+                    break
+        if broken is not None:
+            raise OSError(f'the connection broke ({type(broken).__name__})') from broken
