@@ -1,0 +1,214 @@
+"""What a person sees while the appliance works: bars and tables on a terminal, plain lines elsewhere.
+
+All of it goes to the error stream, so that the output stays clean for results. What is needed later is imported at the
+start: the node under this command may be wiped while it runs.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ovca.remaster.reading import EntryView, EventView, Snapshot
+
+QUIET = 30.0
+"""Seconds after which a line is due although little has changed."""
+STEP = 10
+"""Per cent of a download between two lines."""
+
+
+def is_terminal(stream: IO[str]) -> bool:
+    """Whether a person looks at the stream."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):
+        return False
+
+
+def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """A small table as aligned lines."""
+    table = [list(headings), *(list(row) for row in rows)]
+    widths = [max(len(row[i]) for row in table) for i in range(len(headings))]
+    return ['  '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def event_line(event: EventView) -> str:
+    """An event of the journal in one line."""
+    where = f'{event.node}: ' if event.node else ''
+    if event.to_state:
+        move = f'{event.from_state} -> {event.to_state}' if event.from_state else event.to_state
+        where = f'{where}{move}: '
+    mark = 'ALARM ' if event.kind == 'alarm' else ''
+    return f'{event.at:%H:%M:%SZ} {mark}{where}{event.detail}'
+
+
+def step_text(entry: EntryView | None) -> str:
+    """How far a node's installation is."""
+    if entry is None:
+        return '-'
+    percent = f' {entry.percent:.0f} %' if entry.percent is not None and entry.step == 'installing' else ''
+    attempt = f', attempt {entry.attempt}' if entry.attempt > 1 else ''
+    detail = f' ({entry.detail})' if entry.detail and entry.step in ('installing', 'failed') else ''
+    return f'{entry.step}{percent}{attempt}{detail}'
+
+
+def duration(seconds: float) -> str:
+    """Minutes and seconds, or hours and minutes."""
+    whole = max(0, int(seconds))
+    if whole >= 3600:
+        return f'{whole // 3600} h {whole % 3600 // 60:02} min'
+    return f'{whole // 60}:{whole % 60:02}'
+
+
+class View:
+    """What both views share: a stream, a clock, and lines of text."""
+
+    def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.stream, self.clock = stream, clock
+        self.live = is_terminal(stream)
+        self._console: Console | None = None
+
+    def say(self, text: str) -> None:
+        """Write one line, above what moves."""
+        if self._console is not None:
+            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+        else:
+            self.stream.write(f'{text}\n')
+            self.stream.flush()
+
+    def __enter__(self) -> Self:
+        if self.live:
+            self._start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.live:
+            self._stop()
+            self._console = None
+
+    def _start(self) -> None:
+        raise NotImplementedError
+
+    def _stop(self) -> None:
+        raise NotImplementedError
+
+
+class RequestView(View):
+    """The progress of a request: one bar for each of its stages."""
+
+    def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(stream, clock=clock)
+        self._bars: Any = None
+        self._tasks: dict[str, Any] = {}
+        self._told: dict[str, tuple[int, float]] = {}
+
+    def __call__(self, progress: dict[str, Any]) -> None:
+        """Show ``{'stage', 'done', 'total', 'text'}``, as the master's service reports it."""
+        stage, done, total = str(progress.get('stage', '')), int(progress.get('done') or 0), progress.get('total')
+        if self._bars is not None:
+            if stage not in self._tasks:
+                self._tasks[stage] = self._bars.add_task(stage, total=total)
+            self._bars.update(self._tasks[stage], completed=done, total=total)
+            return
+        percent = int(100 * done / total) if total else 0
+        before = self._told.get(stage)
+        if before is not None and percent - before[0] < STEP and self.clock() - before[1] < QUIET:
+            return
+        self._told[stage] = (percent - percent % STEP, self.clock())
+        self.say(f'{stage}: {percent} % of {megabytes(total)}' if total else f'{stage}: {megabytes(done)}')
+
+    def _start(self) -> None:
+        from rich import progress
+        from rich.console import Console
+
+        self._console = Console(file=self.stream)
+        self._bars = progress.Progress(
+            progress.TextColumn('{task.description:<8}'),
+            progress.BarColumn(),
+            progress.TaskProgressColumn(),
+            progress.DownloadColumn(),
+            progress.TransferSpeedColumn(),
+            progress.TimeRemainingColumn(),
+            console=self._console,
+        )
+        self._bars.start()
+
+    def _stop(self) -> None:
+        self._bars.stop()
+        self._bars = None
+
+
+class UpdateView(View):
+    """An update on both nodes."""
+
+    def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(stream, clock=clock)
+        self._live: Any = None
+        self._snapshot: Snapshot | None = None
+        self._taken = self._spoke = clock()
+
+    def __call__(self, snapshot: Snapshot) -> None:
+        """Show what is new."""
+        self._snapshot, self._taken = snapshot, self.clock()
+        for event in snapshot.events:
+            self.say(event_line(event))
+            self._spoke = self.clock()
+        if self._live is None and self.clock() - self._spoke >= QUIET:
+            self._spoke = self.clock()
+            steps = ', '.join(f'{e.node} {step_text(e)}' for e in snapshot.entries)
+            self.say(f'{snapshot.now:%H:%M:%SZ} {snapshot.update.state}: {steps or "no node is touched yet"}')
+
+    def render(self) -> Table | str:
+        """The table of the moment; the times go on between two snapshots."""
+        from rich.table import Table
+        from rich.text import Text
+
+        seen = self._snapshot
+        if seen is None:
+            return 'waiting for the update ...'
+        passed = self.clock() - self._taken
+        total = (seen.now - seen.update.created_at).total_seconds() + passed
+        here = (seen.now - seen.update.state_since).total_seconds() + passed
+        if seen.update.finished_at is not None:
+            total = (seen.update.finished_at - seen.update.created_at).total_seconds()
+        table = Table(
+            title=f'update {seen.update.id} to {seen.update.version}: {seen.update.state}',
+            caption=f'{duration(total)} in all'
+            + ('' if seen.update.finished_at else f', {duration(here)} in this state'),
+            title_justify='left',
+            caption_justify='left',
+        )
+        for heading in ('node', 'role', 'version', 'health', 'installation'):
+            table.add_column(heading)
+        for node in seen.nodes:
+            problems = '; '.join(node.problems.values())
+            health = f'{node.health} ({problems})' if problems and node.health == 'unhealthy' else node.health
+            cells = (node.name, node.role, node.version or '-', health, step_text(seen.entry(node.name)))
+            table.add_row(*map(Text, cells))  # as text: what stands in [brackets] is no style
+        return table
+
+    def _start(self) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._console = Console(file=self.stream)
+        # The first picture is drawn now, so that rich has read all its parts before a node is wiped.
+        self._live = Live(get_renderable=self.render, console=self._console, refresh_per_second=4)
+        self._live.start(refresh=True)
+
+    def _stop(self) -> None:
+        self._live.stop()
+        self._live = None
+
+
+def megabytes(size: int | None) -> str:
+    """A size that a person can read."""
+    return '?' if size is None else f'{size / 1_000_000:.1f} MB'

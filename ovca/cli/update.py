@@ -1,0 +1,203 @@
+"""``update``, ``activate``, and the commands on one update."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ovca.cli import base, watch
+from ovca.exceptions import Refused, UsageError
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--yes', action='store_true', help='Do not ask.')
+    parser.add_argument('--dry-run', action='store_true', help='Run the checks, show the plan, and stop.')
+    parser.add_argument('--no-wait', action='store_true', help='Return as soon as the master has been asked.')
+
+
+class Activate(base.Command):
+    """Install a downloaded image on both nodes, one after the other.
+
+    Runs the checks, shows the plan, asks once, and follows the update. Exit status 0 only if both nodes run it.
+
+    Example: ovca activate 1.1.0
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument('version', metavar='<version>', help='The image, as `ovca image-list` shows it.')
+        _arguments(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        if not parsed_args.dry_run:
+            self.service.must_lead()
+        activate(self, parsed_args, parsed_args.version)
+
+
+class Update(base.Command):
+    """Download an image and install it on both nodes: the whole way.
+
+    Without --yes it shows the checks and the plan after the download, and asks once. Exit status 0 only if both nodes
+    run the image in the end. The terminal may go away at any time; `ovca update-watch` picks it up.
+
+    Example: ovca update https://updates.example.com/ovca-1.1.0.iso.zip
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument('uri', metavar='<uri>', nargs='?', help='The bundle (default: [update] uri).')
+        parser.add_argument('--version', metavar='<version>', help='The version it must have, or that a plain ISO has.')
+        _arguments(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        uri, version = parsed_args.uri or self.conf.update.uri, parsed_args.version
+        if not uri:
+            raise UsageError('no URI was given, and [update] uri is not set; name the bundle to install')
+        if parsed_args.yes and not parsed_args.dry_run:
+            watch.begin(self, parsed_args, 'update', uri=watch.source(uri), version=version)
+            return
+        self.service.must_lead()
+        if version is None or version not in {i.version for i in self.service.images()}:
+            version = watch.download(self, uri, version)
+        watch.say(self, f'image {version} is here')
+        activate(self, parsed_args, version)
+
+
+def activate(command: base.Command, parsed_args: Any, version: str) -> None:
+    """Check, plan, ask, and begin; an open update to the same version is followed instead."""
+    current = command.service.open_update()
+    if current is not None and current.version == version and not parsed_args.dry_run:
+        watch.say(command, f'update {current.id} to {version} is going on already')
+        if not parsed_args.no_wait:
+            watch.follow(command, current.id)
+        return
+    plan = command.service.plan(version)
+    watch.checks(command, version)
+    watch.show(command, plan)
+    if parsed_args.dry_run:
+        return
+    _confirm(command, f'Update both nodes to {version}?', parsed_args.yes, f'`ovca activate {version}` starts it later')
+    watch.begin(command, parsed_args, 'activate', version=version)
+
+
+def _confirm(command: base.Command, question: str, yes: bool, later: str) -> None:
+    try:
+        command.confirm(question, yes=yes)
+    except Refused as exc:
+        raise Refused(f'{exc}; {later}') from None
+
+
+class UpdateAbort(base.Command):
+    """Abort the update that is going on, after showing where that would end.
+
+    Example: ovca update-abort --reason 'the rack must be moved'
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument('--reason', metavar='<text>', help='Why; it is kept with the update.')
+        parser.add_argument('--yes', action='store_true', help='Do not ask.')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        current = self.service.update()
+        landing = self.service.landing(current)
+        if not landing.possible:
+            raise Refused(landing.sentence)
+        self.service.must_lead()
+        watch.say(self, f'update {current.id} to {current.version} is in {current.state}: {landing.sentence}')
+        self.confirm(f'Abort update {current.id}?', yes=parsed_args.yes)
+        number = self.service.submit('abort', update_id=current.id, reason=parsed_args.reason)
+        watch.wait(self, number, 'the abort')
+        watch.say(self, f'the abort of update {current.id} is under way; `ovca update-watch` shows its end')
+
+
+class UpdateRetry(base.Command):
+    """Repeat the last update, which failed, from where it may go on.
+
+    Example: ovca update-retry
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        _arguments(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        plan = self.service.retry_plan()
+        if not parsed_args.dry_run:
+            self.service.must_lead()
+        watch.checks(self, plan.version, retry=True)
+        watch.show(self, plan)
+        if parsed_args.dry_run:
+            return
+        self.confirm(f'Retry update {plan.retry_of}?', yes=parsed_args.yes)
+        watch.begin(self, parsed_args, 'retry', update_id=plan.retry_of)
+
+
+class UpdateWatch(base.Command):
+    """Follow an update, or what is being downloaded for one; works on both nodes.
+
+    Exit status 0 only if the update ended DONE.
+
+    Example: ovca update-watch
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument('id', metavar='<id>', type=int, nargs='?', help='The update (default: the latest).')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        waiting = self.service.open_request() if parsed_args.id is None else None
+        if waiting is not None:
+            watch.finish(self, waiting.id)
+        else:
+            watch.follow(self, self.service.update(parsed_args.id).id)
+
+
+class UpdateList(base.Lister):
+    """List the updates, the newest first.
+
+    Example: ovca update-list -f json
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument('--limit', metavar='<number>', type=int, default=20, help='How many (default: 20).')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
+        names = ('id', 'state', 'old_version', 'version', 'first', 'second', 'created_at', 'finished_at', 'created_by')
+        return names, [[getattr(u, name) for name in names] for u in self.service.updates(parsed_args.limit)]
+
+
+class UpdateShow(base.ShowOne):
+    """Show one update: how it stands, the nodes' entries, its journal, and what to do next.
+
+    Example: ovca update-show 3 -f json
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument('id', metavar='<id>', type=int, nargs='?', help='The update (default: the latest).')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
+        from dataclasses import asdict
+
+        from ovca.cli import live
+        from ovca.remaster.plan import next_step
+
+        update = self.service.update(parsed_args.id)
+        entries, events = self.service.entries(update), self.service.events(update.id)
+        facts: dict[str, Any] = {**asdict(update), 'next_step': next_step(update)}
+        if parsed_args.formatter in ('json', 'yaml'):
+            facts['entries'] = [asdict(e) for e in entries]
+            facts['events'] = [asdict(e) for e in events]
+        else:
+            facts['entries'] = '\n'.join(f'{e.node}: {live.step_text(e)}' for e in entries)
+            facts['events'] = '\n'.join(live.event_line(e) for e in events)
+        return tuple(facts), tuple(facts.values())

@@ -1,0 +1,113 @@
+"""What the commands that start or follow an update have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from ovca.cli import live
+from ovca.exceptions import Interrupted, Refused, UpdateFailed
+
+if TYPE_CHECKING:
+    from ovca.cli import base
+    from ovca.remaster.plan import Plan
+    from ovca.remaster.reading import NodeView, RequestView
+
+PICKED_UP = '`ovca update-watch` picks it up'
+
+
+def say(command: base.Command, text: str = '') -> None:
+    """Write one line of the result."""
+    command.app.stdout.write(f'{text}\n')
+    command.app.stdout.flush()
+
+
+def source(uri: str) -> str:
+    """The URI for the master's service, whose working folder is another: a path without a scheme made absolute."""
+    return uri if urlsplit(uri).scheme else str(Path(uri).absolute())
+
+
+def wait(command: base.Command, request_id: int, what: str) -> RequestView:
+    """Wait for a request, showing its progress. :raises Interrupted: Ctrl-C; the request goes on."""
+    try:
+        with live.RequestView(command.app.stderr) as view:
+            done: RequestView = command.service.wait(request_id, view, on_notice=view.say)
+            return done
+    except KeyboardInterrupt:
+        raise Interrupted(f'interrupted; {what} goes on, {PICKED_UP}') from None
+
+
+def download(command: base.Command, uri: str, version: str | None) -> str:
+    """Have an image downloaded, and wait for it; return its version."""
+    number = command.service.submit('download', uri=source(uri), version=version)
+    result = wait(command, number, 'the download').result or {}
+    return str(result['version'])
+
+
+def follow(command: base.Command, update_id: int) -> None:
+    """Follow an update to its end and say how it ended.
+
+    :raises UpdateFailed: it ended elsewhere than DONE. :raises Interrupted: Ctrl-C; the update goes on.
+    """
+    from ovca.remaster import plan
+    from ovca.remaster.protocol import State
+
+    last = None
+    try:
+        with live.UpdateView(command.app.stderr) as view:
+            for last in command.service.follow(update_id, on_notice=view.say):
+                view(last)
+    except KeyboardInterrupt:
+        raise Interrupted(f'interrupted; update {update_id} goes on, {PICKED_UP}') from None
+    if last is None:
+        raise RuntimeError(f'update {update_id} was never seen')
+    for line in node_lines(last.nodes):
+        say(command, line)
+    if last.update.state is not State.DONE:
+        raise UpdateFailed(f'{plan.ending(last.update)}; {plan.next_step(last.update)}')
+    say(command, plan.ending(last.update))
+
+
+def node_lines(nodes: tuple[NodeView, ...]) -> list[str]:
+    """The nodes as a small table."""
+    rows = [(n.name, n.role, n.version or '-', n.health) for n in nodes]
+    return live.columns(('node', 'role', 'version', 'health'), rows)
+
+
+def checks(command: base.Command, version: str, *, retry: bool = False) -> None:
+    """Run the checks and show them. :raises Refused: one failed."""
+    from ovca.remaster.checks import Result, run_all
+
+    results = run_all(command.conf, command.service.database, version, retry=retry)
+    for line in live.columns(('check', 'result', 'detail'), [(r.id, r.result.value, r.detail) for r in results]):
+        say(command, line)
+    failed = [r for r in results if r.result is Result.FAILED]
+    if failed:
+        why = '; '.join(f'{r.id}: {r.detail}' + (f' ({r.remedy})' if r.remedy else '') for r in failed)
+        raise Refused(f'{len(failed)} of {len(results)} checks failed: {why}')
+
+
+def show(command: base.Command, plan: Plan) -> None:
+    """Write the plan."""
+    say(command)
+    for line in plan.lines():
+        say(command, line)
+
+
+def begin(command: base.Command, parsed_args: Any, kind: str, **args: Any) -> None:
+    """Write the request for an update, and follow what comes of it unless ``--no-wait``."""
+    number = command.service.submit(kind, **args)
+    if parsed_args.no_wait:
+        say(command, f'request {number} is with the master; {PICKED_UP}')
+        return
+    finish(command, number)
+
+
+def finish(command: base.Command, request_id: int) -> None:
+    """Wait for a request, and follow the update that comes out of it, if one does."""
+    result = wait(command, request_id, 'what you asked for').result or {}
+    if result.get('update_id') is not None:
+        follow(command, int(result['update_id']))
+    elif result.get('version'):
+        say(command, f'image {result["version"]} is here; install it with `ovca activate {result["version"]}`')
