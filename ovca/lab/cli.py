@@ -29,7 +29,11 @@ class Command(CliffCommand):
     """A command on the lab of ``--folder``."""
 
     def lab(self) -> Lab:
-        return Lab.open(self.app.options.folder)
+        return Lab.open(self.folder)
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.app.options.folder or FOLDER)
 
     def say(self, text: str) -> None:
         print(text, file=self.app.stdout)
@@ -76,7 +80,7 @@ class Start(Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        folder: Path = self.app.options.folder
+        folder = self.folder
         if (folder / 'lab.json').exists():
             if parsed_args.database:
                 raise LabError(f'the lab in {folder} has its database already; start it without --database')
@@ -170,6 +174,15 @@ class MakeImage(Command):
         return 0
 
 
+class Demo(Command):
+    """Show an update of a new appliance, from its start to its end."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        from ovca.lab import demo
+
+        return demo.run(self.app.options.folder or demo.FOLDER)
+
+
 class Serve(Command):
     """Serve the lab's images by HTTP, and show their URLs."""
 
@@ -194,6 +207,7 @@ COMMANDS: dict[str, type[CliffCommand]] = {
     'vice': Vice,
     'make-image': MakeImage,
     'serve': Serve,
+    'demo': Demo,
     'power-on': _on_node('power_on', 'Switch a node on through its BMC.'),
     'cut-power': _on_node('cut_power', 'Pull the plug of a node.'),
     'reset': _on_node('reset', 'Press the reset button of a node.'),
@@ -220,9 +234,7 @@ class LabApp(App):
         self, description: str | None, version: str | None, argparse_kwargs: dict[str, Any] | None = None
     ) -> argparse.ArgumentParser:
         parser = super().build_option_parser(description, version, argparse_kwargs)
-        parser.add_argument(
-            '--folder', type=Path, default=FOLDER, metavar='<folder>', help=f'the folder of the lab; default: {FOLDER}'
-        )
+        parser.add_argument('--folder', type=Path, metavar='<folder>', help=f'the folder of the lab; default: {FOLDER}')
         return parser
 
     def run_subcommand(self, argv: list[str]) -> int:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -79,22 +80,39 @@ class Lab:
     def node(self, name: str) -> NodeSpec:
         return self.spec.node(name)
 
+    @property
+    def shared_storage(self) -> Path:
+        return self.spec.shared
+
     # The whole lab.
 
     def start(self, *, owner: int | None = None, power: bool = True) -> None:
-        """Start network and BMCs, and switch the nodes on. With an ``owner``, the lab stops when that process ends."""
+        """Start network and BMCs, and switch the nodes on; what was started ends when that fails.
+
+        With an ``owner``, the lab stops when that process ends, however it ends.
+        """
+        try:
+            self._start(owner)
+            if power:
+                self._switch_on()
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, owner: int | None) -> None:
         self._daemon('network', ['ovca.lab.network', str(self.folder), *([str(owner)] if owner else [])])
-        self._await('network', lambda: self._network_answers())
+        self._await('network', self._network_answers)
         for node in self.spec.nodes:
             self._daemon(f'bmc-{node.name}', ['ovca.lab.bmc', str(self.folder), node.name])
         for node in self.spec.nodes:
-            self._await(f'bmc-{node.name}', lambda node=node: _listens(node.bmc, spec.BMC_PORT))
-        if power:
-            first, second = (node.name for node in self.spec.nodes)
-            self.power_on(first)
-            # A node that claims a lease without knowing the other makes sure that the other is off: let it do so now.
-            self.wait_for_master()
-            self.power_on(second)
+            self._await(f'bmc-{node.name}', partial(_listens, node.bmc, spec.BMC_PORT))
+
+    def _switch_on(self) -> None:
+        first, second = (node.name for node in self.spec.nodes)
+        self.power_on(first)
+        # A node that claims the lease and knows nothing of the other makes sure that it is off: let it do so now.
+        self.wait_for_master()
+        self.power_on(second)
 
     def stop(self) -> None:
         """Stop everything of this lab, and only that. What is in the folder stays; a start goes on from there."""

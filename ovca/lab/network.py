@@ -16,6 +16,7 @@ import json
 import logging
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -85,7 +86,10 @@ async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> Non
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """Close a connection so that the other end sees it at once, data in flight or not."""
+    """Close a connection so that the other end sees an error, and no orderly end."""
+    with contextlib.suppress(OSError):
+        plain = writer.get_extra_info('socket')
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack('ii', 1, 0))
     writer.transport.abort()
 
 

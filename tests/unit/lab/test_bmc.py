@@ -16,9 +16,11 @@ from ovca.power.redfish import BadAddress, RedfishPower
 @pytest.fixture
 def appliance(lab):
     found = Lab(lab)
-    found.start(power=False)
-    yield found
-    found.stop()
+    try:
+        found.start(power=False)
+        yield found
+    finally:
+        found.stop()
 
 
 @pytest.fixture
