@@ -30,11 +30,6 @@ OLD_SYSTEM = {
     'usr/bin/ovcad': 'old',
     'home/kept-by-nobody': 'x',
 }
-    'etc/ovca/installed.json': '{"version": "1.0.0"}',
-    'var/lib/ovca/evidence.json': '{"update": 6}',
-    'usr/bin/ovcad': 'old',
-    'home/kept-by-nobody': 'x',
-}
 SITE = SiteBundle((SiteFile('etc/ovca.conf', 0o640, b'[cluster]\n'), SiteFile('etc/ssh/ssh_host_key', 0o600, b'k\n')))
 
 
