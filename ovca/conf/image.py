@@ -12,7 +12,7 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         'key_folder',
         default='/etc/ovca/keys',
-        help='The folder of minisign public keys (*.pub) that images may be signed with.',
+        help='The folder of minisign public keys (files that end in .pub) that images may be signed with.',
     ),
     cfg.BoolOpt(
         'require_signature',
