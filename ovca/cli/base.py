@@ -63,6 +63,8 @@ class _Common(command.Command):
     def _load_hooks(self) -> None:
         # cliff takes them from stevedore's cache, which can be stale, and passes over broken ones.
         self._hooks: Any = []
+        if not self.cmd_name:
+            return
         for extension in plugins.extensions(f'{self.app.command_manager.namespace}.{self.cmd_name}'):
             try:
                 self._hooks.append(SimpleNamespace(obj=plugins.load(extension)(command=self)))
