@@ -24,6 +24,8 @@ LOCAL, CENTRAL, END, END64, LOCATOR64, DESCRIPTOR = (
 IN = 256 * 1024
 OUT = 1024 * 1024
 MAX_NAME = 255
+MAX_END = 4096
+"""The zip64 end record has 44 bytes and room for a vendor's own."""
 
 
 @dataclass
@@ -186,7 +188,10 @@ class Bundle:
         if listed != self._seen:
             raise BundleError(self.source, 'its directory lists other members than it holds')
         if signature == END64:
-            self._take(struct.unpack('<Q', self._take(8))[0])
+            length = struct.unpack('<Q', self._take(8))[0]
+            if length > MAX_END:
+                raise BundleError(self.source, 'its end is damaged')
+            self._take(length)
             signature = self._take(4)
             if signature == LOCATOR64:
                 self._take(16)

@@ -12,6 +12,8 @@ from ovca.image.version import ImageVersion
 
 FORMAT = 1
 LIMIT = 1024 * 1024
+# A number like 1e999 and brackets without end raise errors of their own, before any signature is checked.
+UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 SHA256 = re.compile(r'[0-9a-f]{64}')
 ISO_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+-]{0,200}\.iso')
 
@@ -61,7 +63,7 @@ class Manifest:
                 notes=str(raw.get('notes', '')),
                 components=dict(raw.get('components', {})),
             )
-        except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        except (*UNREADABLE, AttributeError) as exc:
             raise BundleError(source, f'the manifest cannot be read: {type(exc).__name__}: {exc}') from exc
         if not SHA256.fullmatch(iso.sha256) or not SHA256.fullmatch(manifest.files_digest or ''):
             raise BundleError(source, 'the manifest holds a digest that is not SHA-256 in hex')
@@ -97,7 +99,7 @@ def parse_files(data: bytes, source: str) -> dict[str, ListedFile]:
             )
             for r in rows
         }
-    except (ValueError, KeyError, TypeError) as exc:
+    except UNREADABLE as exc:
         raise BundleError(source, f'files.json cannot be read: {type(exc).__name__}: {exc}') from exc
     if len(listed) != len(rows):
         raise BundleError(source, 'files.json lists a file twice')

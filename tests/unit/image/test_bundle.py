@@ -186,6 +186,28 @@ def test_a_directory_that_lists_other_members_is_refused() -> None:
             read(bytes(mixed))
 
 
+def test_an_end_record_cannot_ask_for_endless_memory() -> None:
+    data = make(('a', b'x'))
+    at = data.index(b'PK\x05\x06')
+    lie = b'PK\x06\x06' + struct.pack('<Q', 1 << 62)
+    taken = 0
+
+    def endless() -> Iterator[bytes]:
+        nonlocal taken
+        yield bytes(data[:at]) + lie
+        while taken < 64:
+            taken += 1
+            yield bytes(1 << 20)
+
+    bundle = Bundle(endless(), 'test.zip')
+    bundle.next()
+    list(bundle.content(LIMIT))
+
+    with pytest.raises(BundleError):
+        bundle.next()
+    assert taken < 4
+
+
 def test_a_changed_byte_never_changes_what_is_read_unseen() -> None:
     content = {'manifest.json': b'{"format": 1}' * 20, 'data': os.urandom(2000)}
     data = bytes(make(*content.items()))

@@ -63,7 +63,7 @@ def image(tmp_path: Path) -> Callable[..., Path]:
 
 
 def record_of(data: bytearray, name: bytes) -> int:
-    """Where the directory record with this Rock Ridge name begins: the name follows PX, which follows the plain name."""
+    """Where the record with this Rock Ridge name begins: the name comes after PX, that after the plain name."""
     at = data.index(b'NM' + bytes((len(name) + 5, 1, 0)) + name)
     for identifier, padding in ((8, 1), (11, 0)):
         start = at - 36 - padding - identifier - 33
