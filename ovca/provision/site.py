@@ -76,11 +76,10 @@ def encode(bundle: SiteBundle) -> list[dict[str, object]]:
     return [{'path': f.path, 'mode': f.mode, 'base64': base64.b64encode(f.content).decode()} for f in bundle.files]
 
 
-def decode(data: list[dict[str, object]]) -> SiteBundle:
-    """The bundle from JSON."""
+def decode(data: object) -> SiteBundle:
+    """The bundle from JSON. :raises ValueError, KeyError, TypeError: it is none."""
+    if not isinstance(data, list):
+        raise TypeError('it holds no list of files')
     return SiteBundle(
-        tuple(
-            SiteFile(str(f['path']), int(str(f['mode'])), base64.b64decode(str(f['base64']), validate=True))
-            for f in data
-        )
+        tuple(SiteFile(str(f['path']), int(f['mode']), base64.b64decode(f['base64'], validate=True)) for f in data)
     )
