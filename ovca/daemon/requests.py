@@ -116,10 +116,10 @@ class Requests:
             case 'download':
                 return self._download(epoch, id, args)
             case 'activate':
-                return {'update_id': self._activate(epoch, id, args['version'], who)}
+                return self._activate(epoch, args['version'], who)
             case 'update':
                 got = self._download(epoch, id, args)
-                return {**got, 'update_id': self._activate(epoch, id, got['version'], who)}
+                return {**got, **self._activate(epoch, got['version'], who)}
             case 'abort':
                 return self._abort(epoch, args, who)
             case 'retry':
@@ -130,24 +130,45 @@ class Requests:
 
     def _download(self, epoch: int, id: int, args: dict[str, Any]) -> dict[str, Any]:
         from ovca.image import Store, receive
+        from ovca.image.errors import AlreadyPublished
 
         store = Store.from_conf(self.conf)
         with self.database.read() as session:
             known = list(session.scalars(select(Image.version)))
         store.clean(known)
-        published = receive(
-            args['uri'],
-            store=store,
-            conf=self.conf,
-            progress=lambda p: self._progress(epoch, id, p),
-            cancelled=lambda: self._epoch() != epoch,
-            accept=lambda manifest: self._accept(manifest, known),
-            commit=lambda image: self._publish(epoch, image),
-            version=args.get('version'),
-        )
+        seen: list[Manifest] = []
+
+        def accept(manifest: Manifest) -> None:
+            seen.append(manifest)
+            self._accept(manifest)
+
+        try:
+            published = receive(
+                args['uri'],
+                store=store,
+                conf=self.conf,
+                progress=lambda p: self._progress(epoch, id, p),
+                cancelled=lambda: self._epoch() != epoch,
+                accept=accept,
+                commit=lambda image: self._publish(epoch, image),
+                version=args.get('version'),
+            )
+        except AlreadyPublished as exc:
+            return self._same(exc.version, seen[-1].iso.sha256)
         return {'version': published.version, 'digest': published.digest}
 
-    def _accept(self, manifest: Manifest, known: list[str]) -> None:
+    def _same(self, version: str, digest: str) -> dict[str, Any]:
+        """The image that is here already, if it is the one that was asked for: then there is nothing to download."""
+        with self.database.read() as session:
+            row = session.get(Image, version)
+        if row is None or row.digest != digest:
+            raise Refused(
+                f'another image with version {version} is here already, and images never change; '
+                f'see `ovca image-show {version}`, and ask who made the bundle'
+            )
+        return {'version': row.version, 'digest': row.digest}
+
+    def _accept(self, manifest: Manifest) -> None:
         problem = checks.path_problem({'version': manifest.version, 'update_from': manifest.update_from}, self.version)
         if problem:
             raise Refused(f'{problem[0]}; {problem[1]}')
@@ -191,20 +212,22 @@ class Requests:
 
     # the update
 
-    def _activate(self, epoch: int, id: int, version: str, who: str) -> int:
+    def _activate(self, epoch: int, version: str, who: str) -> dict[str, Any]:
         with self.database.read() as session:
             open_now = newest_update(session)
         if open_now is not None and not State(open_now.state).ended:
             if open_now.version == version:
-                return open_now.id
+                return {'update_id': open_now.id}
             raise Refused(
                 f'update {open_now.id} to {open_now.version} is open; follow it with `ovca update-watch`, '
                 f'or end it with `ovca update-abort`'
             )
-        bad = checks.failures(checks.run_all(self.conf, self.database, version))
+        results = checks.run_all(self.conf, self.database, version)
+        bad = checks.failures(results)
         if bad:
             raise Refused(f'{"; ".join(bad)}; see `ovca check`')
-        return self._open(epoch, version, who, retry_of=None)
+        told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
+        return {'update_id': self._open(epoch, version, who, retry_of=None), 'checks': told}
 
     def _open(self, epoch: int, version: str, who: str, *, retry_of: Update | None) -> int:
         peer = self.conf.cluster.peer

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
 from typing import Any
 
 import pytest
@@ -198,3 +200,49 @@ def test_an_abort_before_the_wipe_changes_nothing(appliance: Appliance) -> None:
     assert update.state == 'ABORTED', appliance.story()
     assert appliance.wiped() == []
     assert [appliance.version(n) for n in (master, standby)] == ['1.0.0', '1.0.0']
+
+
+def test_downloading_an_image_that_is_here_is_no_error(appliance: Appliance) -> None:
+    bundle = str(appliance.lab.make_image('1.1.0'))
+
+    first, second = (appliance.answer(appliance.request('download', uri=bundle)) for _ in range(2))
+
+    assert (first.state, second.state) == ('done', 'done'), second.error
+    assert first.result == second.result
+
+
+def test_ctrl_c_in_the_command_stops_nothing_and_the_other_node_can_watch(appliance: Appliance) -> None:
+    master = appliance.master
+    url = appliance.serve('1.1.0')
+    command = appliance.lab.popen(
+        master,
+        ['update', url, '--yes'],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    appliance.in_state('INSTALL_1')
+
+    command.send_signal(signal.SIGINT)
+    _, said = command.communicate(timeout=30)
+
+    assert command.returncode == 130, said
+    assert 'update-watch' in said
+    assert 'Traceback' not in said
+    assert appliance.ended().state == 'DONE', appliance.story()
+    appliance.ready()
+    done = appliance.ovca(appliance.master, 'update-watch')
+    assert done.returncode == 0, done.stderr
+    assert json.loads(appliance.ovca(appliance.standby, 'update-list', '-f', 'json').stdout)[0]['state'] == 'DONE'
+
+
+def test_a_change_is_refused_on_the_standby_and_reading_works_there(appliance: Appliance) -> None:
+    master, standby = appliance.master, appliance.standby
+
+    refused = appliance.ovca(standby, 'download', 'http://127.0.0.1:1/x.iso.zip')
+    read = appliance.ovca(standby, 'node-list', '-f', 'json')
+
+    assert refused.returncode == 7
+    assert master in refused.stderr
+    assert {row['name'] for row in json.loads(read.stdout)} == {master, standby}
