@@ -20,8 +20,8 @@ class Check(base.Lister):
     total = 0
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument('--version', metavar='<version>', help='The image to install; also checks the image.')
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--version', metavar='<version>', help='the image to install; also checks the image')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
+from ovca.cli import base
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
@@ -76,6 +78,7 @@ class View:
 
     def say(self, text: str) -> None:
         """Write one line, above what moves."""
+        text = base.shown(text)
         if self._console is not None:
             self._console.print(text, markup=False, highlight=False, soft_wrap=True)
         else:
@@ -192,7 +195,7 @@ class UpdateView(View):
             problems = '; '.join(node.problems.values())
             health = f'{node.health} ({problems})' if problems and node.health == 'unhealthy' else node.health
             cells = (node.name, node.role, node.version or '-', health, step_text(seen.entry(node.name)))
-            table.add_row(*map(Text, cells))  # as text: what stands in [brackets] is no style
+            table.add_row(*(Text(base.shown(cell)) for cell in cells))  # as text: what stands in [brackets] is no style
         return table
 
     def _start(self) -> None:

@@ -25,8 +25,8 @@ class NodeShow(base.ShowOne):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument('name', metavar='<name>', nargs='?', help='The node (default: this one).')
+        parser = super().get_parser(prog_name)
+        parser.add_argument('name', metavar='<name>', nargs='?', help='the node (default: this one)')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
@@ -34,6 +34,4 @@ class NodeShow(base.ShowOne):
 
         facts = asdict(self.service.node(parsed_args.name or self.service.here))
         facts['seconds_since_seen'] = None if (age := facts.pop('age')) is None else round(age, 1)
-        if parsed_args.formatter not in ('json', 'yaml'):
-            facts['problems'] = '\n'.join(f'{name}: {text}' for name, text in facts['problems'].items())
         return tuple(facts), tuple(facts.values())

@@ -10,9 +10,9 @@ from ovca.exceptions import Refused, UsageError
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('--yes', action='store_true', help='Do not ask.')
-    parser.add_argument('--dry-run', action='store_true', help='Run the checks, show the plan, and stop.')
-    parser.add_argument('--no-wait', action='store_true', help='Return as soon as the master has been asked.')
+    parser.add_argument('--yes', action='store_true', help='do not ask')
+    parser.add_argument('--dry-run', action='store_true', help='run the checks, show the plan, and stop')
+    parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
 
 
 class Activate(base.Command):
@@ -24,8 +24,8 @@ class Activate(base.Command):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument('version', metavar='<version>', help='The image, as `ovca image-list` shows it.')
+        parser = super().get_parser(prog_name)
+        parser.add_argument('version', metavar='<version>', help='the image, as `ovca image-list` shows it')
         _arguments(parser)
         return parser
 
@@ -45,9 +45,9 @@ class Update(base.Command):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument('uri', metavar='<uri>', nargs='?', help='The bundle (default: [update] uri).')
-        parser.add_argument('--version', metavar='<version>', help='The version it must have, or that a plain ISO has.')
+        parser = super().get_parser(prog_name)
+        parser.add_argument('uri', metavar='<uri>', nargs='?', help='the bundle (default: [update] uri)')
+        parser.add_argument('--version', metavar='<version>', help='the version it must have, or that a plain ISO has')
         _arguments(parser)
         return parser
 
@@ -56,7 +56,7 @@ class Update(base.Command):
         if not uri:
             raise UsageError('no URI was given, and [update] uri is not set; name the bundle to install')
         if parsed_args.yes and not parsed_args.dry_run:
-            watch.begin(self, parsed_args, 'update', uri=watch.source(uri), version=version)
+            watch.begin(self, parsed_args, 'update', planned=False, uri=watch.source(uri), version=version)
             return
         self.service.must_lead()
         if version is None or version not in {i.version for i in self.service.images()}:
@@ -79,7 +79,7 @@ def activate(command: base.Command, parsed_args: Any, version: str) -> None:
     if parsed_args.dry_run:
         return
     _confirm(command, f'Update both nodes to {version}?', parsed_args.yes, f'`ovca activate {version}` starts it later')
-    watch.begin(command, parsed_args, 'activate', version=version)
+    watch.begin(command, parsed_args, 'activate', planned=True, version=version)
 
 
 def _confirm(command: base.Command, question: str, yes: bool, later: str) -> None:
@@ -96,9 +96,9 @@ class UpdateAbort(base.Command):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument('--reason', metavar='<text>', help='Why; it is kept with the update.')
-        parser.add_argument('--yes', action='store_true', help='Do not ask.')
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--reason', metavar='<text>', help='why; it is kept with the update')
+        parser.add_argument('--yes', action='store_true', help='do not ask')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -121,7 +121,7 @@ class UpdateRetry(base.Command):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser = super().get_parser(prog_name)
         _arguments(parser)
         return parser
 
@@ -134,7 +134,7 @@ class UpdateRetry(base.Command):
         if parsed_args.dry_run:
             return
         self.confirm(f'Retry update {plan.retry_of}?', yes=parsed_args.yes)
-        watch.begin(self, parsed_args, 'retry', update_id=plan.retry_of)
+        watch.begin(self, parsed_args, 'retry', planned=True, update_id=plan.retry_of)
 
 
 class UpdateWatch(base.Command):
@@ -146,14 +146,14 @@ class UpdateWatch(base.Command):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument('id', metavar='<id>', type=int, nargs='?', help='The update (default: the latest).')
+        parser = super().get_parser(prog_name)
+        parser.add_argument('id', metavar='<id>', type=int, nargs='?', help='the update (default: the latest)')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         waiting = self.service.open_request() if parsed_args.id is None else None
         if waiting is not None:
-            watch.finish(self, waiting.id)
+            watch.finish(self, waiting.id, planned=True)
         else:
             watch.follow(self, self.service.update(parsed_args.id).id)
 
@@ -165,8 +165,8 @@ class UpdateList(base.Lister):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument('--limit', metavar='<number>', type=int, default=20, help='How many (default: 20).')
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--limit', metavar='<number>', type=int, default=20, help='how many (default: 20)')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
@@ -181,8 +181,8 @@ class UpdateShow(base.ShowOne):
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument('id', metavar='<id>', type=int, nargs='?', help='The update (default: the latest).')
+        parser = super().get_parser(prog_name)
+        parser.add_argument('id', metavar='<id>', type=int, nargs='?', help='the update (default: the latest)')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:

@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ovca.cli import live
+from ovca.cli import base, live
 from ovca.exceptions import Interrupted, Refused, UpdateFailed
 
 if TYPE_CHECKING:
-    from ovca.cli import base
     from ovca.remaster.plan import Plan
     from ovca.remaster.reading import NodeView, RequestView
 
@@ -19,7 +18,7 @@ PICKED_UP = '`ovca update-watch` picks it up'
 
 def say(command: base.Command, text: str = '') -> None:
     """Write one line of the result."""
-    command.app.stdout.write(f'{text}\n')
+    command.app.stdout.write(f'{base.shown(text)}\n')
     command.app.stdout.flush()
 
 
@@ -93,21 +92,28 @@ def show(command: base.Command, plan: Plan) -> None:
     say(command)
     for line in plan.lines():
         say(command, line)
+    say(command)
 
 
-def begin(command: base.Command, parsed_args: Any, kind: str, **args: Any) -> None:
-    """Write the request for an update, and follow what comes of it unless ``--no-wait``."""
+def begin(command: base.Command, parsed_args: Any, kind: str, *, planned: bool, **args: Any) -> None:
+    """Write the request for an update, and follow what comes of it unless ``--no-wait``.
+
+    ``planned`` says that the operator has seen the plan already.
+    """
     number = command.service.submit(kind, **args)
     if parsed_args.no_wait:
         say(command, f'request {number} is with the master; {PICKED_UP}')
         return
-    finish(command, number)
+    finish(command, number, planned=planned)
 
 
-def finish(command: base.Command, request_id: int) -> None:
+def finish(command: base.Command, request_id: int, *, planned: bool) -> None:
     """Wait for a request, and follow the update that comes out of it, if one does."""
     result = wait(command, request_id, 'what you asked for').result or {}
     if result.get('update_id') is not None:
-        follow(command, int(result['update_id']))
+        number = int(result['update_id'])
+        if not planned:
+            show(command, command.service.plan_of(command.service.update(number)))
+        follow(command, number)
     elif result.get('version'):
         say(command, f'image {result["version"]} is here; install it with `ovca activate {result["version"]}`')

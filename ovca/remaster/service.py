@@ -219,14 +219,18 @@ class Service:
         last = self.update()
         if not last.state.ended or last.state in (State.DONE, State.ABORTED):
             raise Refused(f'update {last.id} is {last.state}; only a failed update can be retried')
+        return self.plan_of(last, retry_of=last.id)
+
+    def plan_of(self, update: UpdateView, *, retry_of: int | None = None) -> planning.Plan:
+        """The plan of an update that was opened."""
         return planning.make(
-            self.image(last.version),
-            first=last.first,
-            second=last.second,
-            old_version=last.old_version,
+            self.image(update.version),
+            first=update.first,
+            second=update.second,
+            old_version=update.old_version,
             limits=Limits.from_conf(self.conf),
-            proven=last.proven_at is not None,
-            retry_of=last.id,
+            proven=update.proven_at is not None,
+            retry_of=retry_of or update.retry_of,
         )
 
     # Requests.
