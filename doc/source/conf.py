@@ -10,8 +10,11 @@ from ovca.remaster.protocol import RULES, State
 project = 'ovca'
 copyright = 'the ovca developers'
 version = release = __version__
-extensions = ['oslo_config.sphinxext']
+extensions = ['cliff.sphinxext', 'oslo_config.sphinxext', 'reno.sphinxext']
 html_theme = 'furo'
+html_title = f'ovca {release}'
+highlight_language = 'none'
+autoprogram_cliff_application = 'ovca'
 exclude_patterns = ['generated']
 
 GENERATED = Path(__file__).parent / 'generated'

@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import datetime as dt
 import enum
+import re
 from collections.abc import Iterable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from cliff import command, lister, show
+from cliff import _argparse, command, lister, show
 
 from ovca import plugins
 from ovca.exceptions import PluginError, Refused, UsageError
@@ -52,6 +53,18 @@ def shown(value: Any) -> Any:
     return value
 
 
+class HelpFormatter(_argparse.SmartHelpFormatter):
+    """Keeps the paragraphs of a description, and its example on a line of its own."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        blocks = []
+        for block in re.split(r'\n(?=Example: )|\n\n', text):
+            example = block.removeprefix('Example: ')
+            filled = super()._fill_text(block, width, indent)
+            blocks.append(filled if example == block else f'Example:\n  {example}')
+        return '\n\n'.join(blocks)
+
+
 class _Common(command.Command):
     """Shortcuts, and the mending of what cliff does for each command."""
 
@@ -70,6 +83,11 @@ class _Common(command.Command):
                 self._hooks.append(SimpleNamespace(obj=plugins.load(extension)(command=self)))
             except PluginError as exc:
                 self.complain(str(exc))
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.formatter_class = HelpFormatter
+        return parser
 
     def get_epilog(self) -> str:
         """The hooks' words. cliff would also look through the files of every package for the command's own."""
