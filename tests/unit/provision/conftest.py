@@ -27,6 +27,7 @@ MAC = '52:54:00:00:00:01'
 OLD_SYSTEM = {
     'etc/ovca/installed.json': '{"version": "1.0.0"}',
     'var/lib/ovca/evidence.json': '{"update": 6}',
+    'bin/sh': 'goes before etc, by its name',
     'usr/bin/ovcad': 'old',
     'home/kept-by-nobody': 'x',
 }
