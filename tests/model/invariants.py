@@ -1,0 +1,84 @@
+"""What must hold in every state and at every step; the numbers are those of the protocol's list of invariants."""
+
+from __future__ import annotations
+
+from ovca.remaster.protocol import State
+from tests.model.system import (
+    D, ENDED_N, F, GOOD, H, HALF, INSTALLING, L, M, N, NEW, NEW_OLD, NO, OFF, OLD, PR, RAW, SOAKED, ST, TARGET_N, UP, V,
+    FAILED, Config, Event, World,
+)  # fmt: skip
+
+NAMES = {
+    1: 'at most one node acts',
+    2: 'a change of update state carries the present epoch',
+    3: 'a wipe has consumed a grant, and a grant is consumed once',
+    4: 'never are both nodes blank or installing',
+    5: 'the lease holder is never wiped',
+    6: 'a node is wiped only while the other has a known-good disk',
+    7: 'some node has a known-good bootable disk',
+    8: 'the commit point follows a soak as master',
+    9: 'an entry is final only on evidence',
+    10: 'DONE means that both nodes run the new software and are healthy',
+    11: 'a bad image never reaches the second node',
+    12: 'every run ends once faults stop',
+    14: 'without faults a master is missing only in a hand-over, and resets are bounded',
+    15: 'only a whole system leads',
+}
+"""13 (one open update, its digest fixed) is built into the model: it has one update and no way to change what it pins."""
+
+_HALF_DISK = frozenset((HALF, RAW))
+
+
+def known_good(w: World, i: int) -> bool:
+    """Whether a node's disk holds the old software, or the new one after it was proven."""
+    return w[D + i] == OLD or (w[PR] == 1 and w[D + i] in (NEW, NEW_OLD))
+
+
+def broken_by_state(w: World) -> int | None:
+    """Return the number of an invariant that this state breaks."""
+    if w[V] != NO and w[V + 1] != NO:
+        return 1
+    if all(w[D + i] in _HALF_DISK or w[M + i] in INSTALLING for i in (0, 1)):
+        return 4
+    if not known_good(w, 0) and not known_good(w, 1):
+        return 7
+    if any(w[V + i] != NO and w[D + i] in _HALF_DISK for i in (0, 1)):
+        return 15
+    return None
+
+
+def broken_by_move(config: Config, before: World, events: tuple[Event, ...], after: World) -> int | None:
+    """Return the number of an invariant that this step breaks."""
+    for what, i in events:
+        if what == 'stale-write':
+            return 2
+        if what in ('ungranted', 'consume-again'):
+            return 3
+        if what == 'consume' and TARGET_N.get(before[ST]) != i:
+            return 3
+        if what == 'wipe':
+            if before[L] == i:
+                return 5
+            if not known_good(before, 1 - i):
+                return 6
+            if config.image != GOOD and before[D + 1 - i] != OLD:
+                return 11
+        if what == 'commit' and (i != 0 or before[H] != SOAKED or not before[F]):
+            return 8
+        if what == 'final' and before[D + i] != NEW:
+            return 9
+        if what == 'enter' and i == N[State.DONE]:
+            if any(after[D + n] not in (NEW, NEW_OLD) or after[M + n] != UP or after[H + n] == FAILED for n in (0, 1)):
+                return 10
+            if config.image != GOOD:
+                return 11
+    return None
+
+
+def at_rest(config: Config, w: World) -> bool:
+    """Whether the update is over and somebody serves; with a bad image that is the old software."""
+    if w[ST] not in ENDED_N:
+        return False
+    return any(
+        w[V + i] != NO and w[M + i] != OFF and (config.image == GOOD or w[D + i] == OLD) for i in (0, 1)
+    )
