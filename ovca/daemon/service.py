@@ -49,6 +49,8 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
+SITE_INTERVAL = 60.0
+"""Seconds between two looks at the site files."""
 
 
 class Ovcad:
@@ -176,7 +178,14 @@ class Ovcad:
                     raise
                 LOG.warning('%s', exc)
                 self._stop.wait(self.conf.cluster.poll_interval)
-        site.save(self.root, self.conf.provision.site_files, Path(self.conf.image.shared_storage), self.name)
+        self._save_site()
+
+    def _save_site(self) -> None:
+        """Save what an operator set by hand, so that a wipe does not lose it; unchanged files cost a look only."""
+        try:
+            site.save(self.root, self.conf.provision.site_files, Path(self.conf.image.shared_storage), self.name)
+        except OSError as exc:
+            LOG.error('ALARM: the site files could not be saved: %s', exc)
 
     @staticmethod
     def _temporary(exc: DatabaseError) -> bool:
@@ -228,8 +237,11 @@ class Ovcad:
             self._wait('lease', min(cluster.poll_interval, cluster.renew_interval / 2))
 
     def _beat_thread(self) -> None:
-        interval = self.conf.remaster.ready_age / 4
+        interval, saved = self.conf.remaster.ready_age / 4, time.monotonic()
         while not self._stop.is_set():
+            if time.monotonic() - saved > SITE_INTERVAL:
+                saved = time.monotonic()
+                self._save_site()
             try:
                 self._prove()
                 self.row.beat(self._pulse())
@@ -347,6 +359,7 @@ class Ovcad:
         epoch = self.keeper.epoch
         if epoch is None:
             raise LeaseLost(f'{self.name} does not lead any more')
+        self._save_site()
         self.keeper.demoting(epoch)
         self._stop_serving()
         left = [type(role).__name__ for role in self.roles if role.running()]
