@@ -1,0 +1,208 @@
+"""An appliance as its rows: what the commands read and write, with somebody who plays the master's service."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import select
+
+from ovca import conf
+from ovca.db import schema
+from ovca.db.engine import Database
+from ovca.db.models import Entry, Event, Image, InstallGrant, Lease, Node, Request, Update
+from ovca.remaster.service import Service
+
+OLD, NEW = 'a' * 64, 'b' * 64
+MANIFEST = {
+    'version': '1.1.0',
+    'update_from': '1.0.0',
+    'notes': 'better',
+    'components': {'mgmt': {'files': 3, 'size': 30, 'install': 'unpack'}, 'hmp': {'files': 1, 'size': 5}},
+}
+
+
+class Operated:
+    """Two nodes, mn1 the master and mn2 the standby, on one SQLite file."""
+
+    def __init__(self, folder: Path, *, here: str = 'mn1') -> None:
+        self.folder = folder
+        self.database = Database(f'sqlite:///{folder / "ovca.sqlite"}')
+        schema.prepare(self.database)
+        self.config_file = folder / 'ovca.conf'
+        self.config_file.write_text('')
+        self.configure(here)
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def configure(self, here: str, extra: str = '') -> None:
+        """Write the configuration as the node ``here`` has it."""
+        peer = 'mn2' if here == 'mn1' else 'mn1'
+        (self.folder / 'shared').mkdir(exist_ok=True)
+        self.config_file.write_text(
+            f'[cluster]\nnode_name = {here}\npeer = {peer}\n'
+            f'[database]\nconnection = sqlite:///{self.folder / "ovca.sqlite"}\nsingle_host = true\n'
+            f'[image]\nshared_storage = {self.folder / "shared"}\nspace_reserve = 0\n{extra}'
+        )
+
+    def service(self, **kwargs: Any) -> Service:
+        """The library behind the commands."""
+        return Service(conf.load(str(self.config_file)), self.database, user='otto', **kwargs)
+
+    def started(self, *, holder: str = 'mn1', address: str | None = None) -> Operated:
+        """Both nodes run 1.0.0, and ``holder`` acts as master."""
+        with self.database.write() as session:
+            now = self.database.now(session)
+            session.add(Lease(name='management', holder=holder, epoch=3, acting=True, renewed_at=now, ttl=30.0))
+            for name in ('mn1', 'mn2'):
+                session.add(
+                    Node(
+                        name=name,
+                        running_version='1.0.0',
+                        running_digest=OLD,
+                        health='healthy',
+                        ready=True,
+                        last_seen_at=now,
+                        address=address,
+                        bmc='http://operator:secret@127.0.0.9/redfish/v1/Systems/1',
+                    )
+                )
+        return self
+
+    def image(self, version: str = '1.1.0', digest: str = NEW) -> Operated:
+        """An image is published."""
+        with self.database.write() as session:
+            session.add(
+                Image(
+                    version=version,
+                    digest=digest,
+                    iso=f'mgmt_image/{version}/x.iso',
+                    size=30_000_000,
+                    manifest={**MANIFEST, 'version': version},
+                    signed_by='vendor',
+                    source='https://otto:geheim@example.com/x.zip?token=geheim',
+                    published_at=self.database.now(session),
+                )
+            )
+        return self
+
+    def update(self, state: str = 'REQUESTED', **facts: Any) -> int:
+        """An update is there, in this state."""
+        with self.database.write() as session:
+            now = self.database.now(session)
+            values = {
+                'version': '1.1.0',
+                'digest': NEW,
+                'old_version': '1.0.0',
+                'old_digest': OLD,
+                'first': 'mn2',
+                'second': 'mn1',
+                'created_at': now,
+                'created_by': 'otto',
+                'state_since': now,
+                'deadline_from': now,
+            }
+            row = Update(state=state, **{**values, **facts})
+            session.add(row)
+            session.flush()
+            return row.id
+
+    def move(self, update_id: int, to: str, detail: str, *, reason: str | None = None) -> None:
+        """The update changes its state, as the master's service does it."""
+        with self.database.write() as session:
+            row, now = session.get_one(Update, update_id), self.database.now(session)
+            session.add(
+                Event(
+                    update_id=update_id,
+                    at=now,
+                    node='mn1',
+                    actor='mn1',
+                    kind='state',
+                    from_state=row.state,
+                    to_state=to,
+                    detail=detail,
+                )
+            )
+            row.state, row.state_since, row.reason = to, now, reason
+            row.finished_at = now if reason else None
+
+    def entry(self, update_id: int, node: str = 'mn2', **facts: Any) -> None:
+        """A node has a record in the update, or a new one."""
+        with self.database.write() as session:
+            row = session.get(Entry, (update_id, node))
+            now = self.database.now(session)
+            if row is None:
+                row = Entry(update_id=update_id, node=node, version='1.1.0', digest=NEW, created_at=now, step_at=now)
+                session.add(row)
+            for name, value in facts.items():
+                setattr(row, name, value)
+
+    def wiped(self, update_id: int, node: str = 'mn2') -> None:
+        """A grant was consumed."""
+        with self.database.write() as session:
+            now = self.database.now(session)
+            session.add(
+                InstallGrant(
+                    update_id=update_id,
+                    node=node,
+                    attempt=1,
+                    epoch=3,
+                    digest=NEW,
+                    salt='x',
+                    issued_at=now,
+                    expires_at=now,
+                    consumed_at=now,
+                )
+            )
+
+    def silent(self, seconds: float) -> None:
+        """Nobody was heard of for a while."""
+        with self.database.write() as session:
+            before = self.database.now(session) - dt.timedelta(seconds=seconds)
+            session.scalars(select(Lease)).one().renewed_at = before
+            for node in session.scalars(select(Node)):
+                node.last_seen_at = before
+
+    def requests(self) -> list[Request]:
+        """All requests."""
+        with self.database.read() as session:
+            return list(session.scalars(select(Request).order_by(Request.id)))
+
+    def answer(self, work: Callable[[Request], dict[str, Any] | Exception]) -> None:
+        """Play the master's service: carry each request out by ``work``, in a thread, until :meth:`close`."""
+
+        def run() -> None:
+            while not self._stop.wait(0.05):
+                for request in self.requests():
+                    if request.state == 'open':
+                        outcome = work(request)
+                        self.finish(request.id, outcome)
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+
+    def progress(self, request_id: int, **facts: Any) -> None:
+        """A request reports how far it is."""
+        with self.database.write() as session:
+            row = session.get_one(Request, request_id)
+            row.state, row.progress = 'running', facts
+
+    def finish(self, request_id: int, outcome: dict[str, Any] | Exception) -> None:
+        """A request is done, or failed."""
+        with self.database.write() as session:
+            row = session.get_one(Request, request_id)
+            if isinstance(outcome, Exception):
+                row.state, row.error = 'failed', str(outcome)
+                row.exit_code = getattr(outcome, 'exit_code', 1)
+            else:
+                row.state, row.result, row.exit_code = 'done', outcome, 0
+
+    def close(self) -> None:
+        """Stop what was started."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(10)
+        self.database.dispose()
