@@ -29,6 +29,13 @@ class NoSpace(ImageError):
         )
 
 
+class StorageFailed(ImageError):
+    """The shared storage does not take what is written to it."""
+
+    def __init__(self, folder: object, exc: OSError) -> None:
+        super().__init__(f'{folder} cannot be written: {exc.strerror or exc}; see to the storage')
+
+
 class AlreadyPublished(ImageError):
     """An image of this version is there; images are immutable."""
 

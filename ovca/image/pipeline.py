@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from ovca.exceptions import ImageError
 from ovca.image import signature
 from ovca.image.bundle import Bundle, Member
-from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused
+from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused, StorageFailed
 from ovca.image.fetch import fetcher
 from ovca.image.fetch.base import SourceChanged
 from ovca.image.flow import Receiver, Sink
@@ -145,7 +145,7 @@ class _Reception:
                 raise _Mixed(cause) from exc
             raise cause from exc.__cause__
         except OSError as exc:
-            raise ImageError(f'{self.store.root} cannot be written: {exc.strerror or exc}; see to the storage') from exc
+            raise StorageFailed(self.store.root, exc) from exc
         finally:
             shutil.rmtree(self.work, ignore_errors=True)
         self._forget()

@@ -7,12 +7,13 @@ import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovca.files import write_json
-from ovca.image.errors import SourceError
+from ovca.image.errors import SourceError, StorageFailed
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -89,8 +90,7 @@ class Fetcher(ABC):
         validator, held = self._held(part, note)
         with part.open('r+b' if held else 'w+b') as store:
             given = 0
-            while given < held:
-                data = store.read(CHUNK)
+            while data := store.read(min(CHUNK, held - given)):
                 given += len(data)
                 yield data
             failures = 0
@@ -101,24 +101,28 @@ class Fetcher(ABC):
                         self._forget(part, note)
                         raise SourceChanged(self.shown, 'it has changed since a part of it was received; begin again')
                     self.size, validator = opened.size, opened.validator
-                    write_json(note, {'uri': self.uri_digest, 'validator': validator})
+                    with _writing(part):
+                        write_json(note, {'uri': self.uri_digest, 'validator': validator})
                     for data in self._limited(opened.chunks):
-                        store.write(data)
+                        with _writing(part):
+                            store.write(data)
                         given += len(data)
                         failures = 0
                         yield data
                         if stopped():
                             return
                     if self.size is None or given == self.size:
-                        store.flush()
-                        os.fsync(store.fileno())
+                        with _writing(part):
+                            store.flush()
+                            os.fsync(store.fileno())
                         return
                     raise OSError(f'it ended after {given} of {self.size} bytes')
                 except OSError as exc:
                     failures += 1
                     if failures >= self.options.attempts or stopped():
                         raise SourceError(self.shown, f'{exc}; tried {failures} times') from exc
-                    store.flush()
+                    with _writing(part):
+                        store.flush()
                     time.sleep(self.options.pause)
 
     @property
@@ -157,3 +161,12 @@ class Fetcher(ABC):
             if rate:
                 sent += len(data)
                 time.sleep(max(0.0, sent / rate - (time.monotonic() - start)))
+
+
+@contextmanager
+def _writing(part: Path) -> Iterator[None]:
+    """Tell an error of our disk from one of the source's, which is worth another try."""
+    try:
+        yield
+    except OSError as exc:
+        raise StorageFailed(part.parent, exc) from exc
