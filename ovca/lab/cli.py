@@ -86,6 +86,7 @@ class Start(Command):
                 raise LabError(f'the lab in {folder} has its database already; start it without --database')
             lab = Lab.open(folder)
         else:
+            self.say(f'Making a lab in {folder} ...')
             lab = Lab.create(folder, database=parsed_args.database, version=parsed_args.version_on_disk)
         lab.start(power=not parsed_args.off)
         self.say(f'The lab in {lab.folder} runs; its virtual IP is {lab.spec.virtual_ip}.')
@@ -236,6 +237,11 @@ class LabApp(App):
         parser = super().build_option_parser(description, version, argparse_kwargs)
         parser.add_argument('--folder', type=Path, metavar='<folder>', help=f'the folder of the lab; default: {FOLDER}')
         return parser
+
+    def configure_logging(self) -> None:
+        super().configure_logging()
+        for chatty in ('alembic', 'sushy', 'urllib3'):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
 
     def run_subcommand(self, argv: list[str]) -> int:
         try:

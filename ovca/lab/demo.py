@@ -89,14 +89,16 @@ def disproof(lab: Lab, bundle: Path, old_master: str) -> list[str]:
     """Return what the nodes themselves do not show, in sentences; nothing is taken from the update's own records."""
     with zipfile.ZipFile(bundle) as archive:
         manifest = json.loads(archive.read('manifest.json'))
+        listing = Path(archive.extract('files.json', lab.folder / 'factory'))
     problems = []
     for node in lab.spec.nodes:
-        problems += _disk(lab, node, manifest)
+        problems += _disk(node, manifest, listing)
         problems += _words(lab, node, old_master)
     return problems
 
 
-def _disk(lab: Lab, node: spec.NodeSpec, manifest: dict[str, Any]) -> list[str]:
+def _disk(node: spec.NodeSpec, manifest: dict[str, Any], listing: Path) -> list[str]:
+    """What the node's disk holds."""
     from ovca.image import verify_root
 
     version = manifest['version']
@@ -107,7 +109,7 @@ def _disk(lab: Lab, node: spec.NodeSpec, manifest: dict[str, Any]) -> list[str]:
         problems.append(f"{node.name}: its disk holds {installed.get('version')}, and not the image's digest")
     if evidence.get('node') != node.name or evidence.get('update') != installed.get('update') or not evidence:
         problems.append(f'{node.name}: its disk holds no token of this install')
-    differing = verify_root(node.root, lab.shared_storage / 'mgmt_image' / version / 'files.json')
+    differing = verify_root(node.root, listing)
     if differing:
         problems.append(f'{node.name}: {len(differing)} files differ from the image, the first is {differing[0]}')
     return problems

@@ -24,10 +24,11 @@ SECRET_KEY, PUBLIC_KEY = 'keys/lab.key', 'keys/lab.pub'
 
 def build(lab: spec.LabSpec, *, overrides: config.Overrides | None, cache: Path | None) -> None:
     """Write everything that a new lab needs; nothing of it runs afterwards."""
-    for folder in (lab.folder, lab.shared, lab.run, lab.folder / 'db', lab.folder / 'www', lab.folder / 'network'):
+    lab.folder.mkdir(parents=True, exist_ok=True)
+    lab.save()
+    for folder in (lab.shared, lab.run, lab.folder / 'db', lab.folder / 'www', lab.folder / 'network'):
         folder.mkdir(parents=True, exist_ok=True)
     make_keys(lab.folder)
-    lab.save()
     for node in lab.nodes:
         _make_node(lab, node)
     recipe = images.Recipe(lab.version, extras=extras(lab), notes='as it left the factory')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from ovca.lab.spec import LabError, LabSpec
 
 if TYPE_CHECKING:
     from ovca.db.engine import Database
+    from ovca.db.models import Lease
 
 FRESH = 5.0
 """Seconds after which a node that is not heard of counts as silent."""
@@ -22,15 +24,29 @@ class Facts:
     def __init__(self, database: Database, nodes: Sequence[str]) -> None:
         self.database, self.nodes = database, nodes
 
-    def master(self) -> str | None:
-        """The node that acts as master."""
+    def holder(self) -> str | None:
+        """The node that had the lease last, dead or alive."""
+        lease = self._lease()
+        return lease.holder if lease is not None else None
+
+    def master(self, since: dt.datetime | None = None) -> str | None:
+        """The node that acts as master, and has renewed its lease after ``since`` (default: within its time)."""
+        lease, now = self._lease(), self.now()
+        if lease is None or not lease.acting or lease.renewed_at is None:
+            return None
+        return lease.holder if lease.renewed_at > (since or now - dt.timedelta(seconds=lease.ttl)) else None
+
+    def now(self) -> dt.datetime:
+        with self.database.read() as session:
+            return self.database.now(session)
+
+    def _lease(self) -> Lease | None:
         from sqlalchemy import select
 
         from ovca.db.models import Lease
 
         with self.database.read() as session:
-            lease = session.scalars(select(Lease)).first()
-            return lease.holder if lease is not None and lease.acting else None
+            return session.scalars(select(Lease)).first()
 
     def healthy(self) -> bool:
         """Whether all nodes are heard of, and say that they are ready."""

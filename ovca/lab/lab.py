@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from ovca.db.engine import Database
     from ovca.power.base import PowerDriver
 
-PATIENCE = 15.0
+PATIENCE = 60.0
+"""Seconds for what takes a second or two on a machine that is not busy."""
 
 
 @dataclass(frozen=True)
@@ -80,10 +81,6 @@ class Lab:
     def node(self, name: str) -> NodeSpec:
         return self.spec.node(name)
 
-    @property
-    def shared_storage(self) -> Path:
-        return self.spec.shared
-
     # The whole lab.
 
     def start(self, *, owner: int | None = None, power: bool = True) -> None:
@@ -108,11 +105,14 @@ class Lab:
             self._await(f'bmc-{node.name}', partial(_listens, node.bmc, spec.BMC_PORT))
 
     def _switch_on(self) -> None:
-        first, second = (node.name for node in self.spec.nodes)
-        self.power_on(first)
-        # A node that claims the lease and knows nothing of the other makes sure that it is off: let it do so now.
-        self.wait_for_master()
-        self.power_on(second)
+        """The node that was master first; a lease that nobody renews is claimed by whoever comes first."""
+        with facts.of(self.spec) as seen:
+            began = seen.now()
+            first = self.node(seen.holder() or self.spec.nodes[0].name)
+            self.power_on(first.name)
+            # A node that claims the lease and knows nothing of the other makes sure that it is off: let it do so now.
+            seen.wait(lambda f: f.master(began) is not None, PATIENCE, f'{first.name} acts as master')
+        self.power_on(first.peer)
 
     def stop(self) -> None:
         """Stop everything of this lab, and only that. What is in the folder stays; a start goes on from there."""
@@ -129,13 +129,13 @@ class Lab:
         with facts.of(self.spec) as seen:
             return seen.master()
 
-    def wait_for_master(self, patience: float = 60.0) -> str:
+    def wait_for_master(self, patience: float = PATIENCE) -> str:
         """Wait until a node acts as master; return its name. :raises LabError: none does."""
         with facts.of(self.spec) as seen:
             seen.wait(lambda f: f.master() is not None, patience, 'a node acts as master')
             return seen.master() or ''
 
-    def wait_until_healthy(self, patience: float = 60.0) -> str:
+    def wait_until_healthy(self, patience: float = PATIENCE) -> str:
         """Wait until a node acts and both are healthy and ready; return the master. :raises LabError: it is not so."""
         with facts.of(self.spec) as seen:
             seen.wait(lambda f: f.healthy() and f.master() is not None, patience, 'both nodes are healthy and ready')
