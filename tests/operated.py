@@ -14,6 +14,7 @@ from ovca import conf
 from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Entry, Event, Image, InstallGrant, Lease, Node, Request, Update
+from ovca.remaster.protocol import State
 from ovca.remaster.service import Service
 
 OLD, NEW = 'a' * 64, 'b' * 64
@@ -104,6 +105,7 @@ class Operated:
                 'created_by': 'otto',
                 'state_since': now,
                 'deadline_from': now,
+                'finished_at': now if State(state).ended else None,
             }
             row = Update(state=state, **{**values, **facts})
             session.add(row)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+import datetime as dt
+import io
+
+import pytest
+
+from ovca.cli import live
+from ovca.remaster.reading import EntryView, EventView
+from tests.operated import Operated
+
+AT = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)
+
+
+class Terminal(io.StringIO):
+    """A person's screen."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+class Clock:
+    """Time that stands still until it is moved."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_without_a_terminal_a_download_is_a_line_for_every_tenth() -> None:
+    out = io.StringIO()
+
+    with live.RequestView(out, clock=Clock()) as view:
+        for done in range(0, 101):
+            view({'stage': 'download', 'done': done * 1_000_000, 'total': 100_000_000, 'text': 'x'})
+
+    lines = out.getvalue().splitlines()
+    assert lines[:2] == ['download: 0 % of 100.0 MB', 'download: 10 % of 100.0 MB']
+    assert (len(lines), lines[-1]) == (11, 'download: 100 % of 100.0 MB')
+
+
+def test_a_slow_download_gives_a_sign_of_life() -> None:
+    out, clock = io.StringIO(), Clock()
+
+    with live.RequestView(out, clock=clock) as view:
+        for done in (1, 2, 3):
+            view({'stage': 'download', 'done': done * 1_000_000, 'total': None, 'text': 'x'})
+            clock.now += 20
+
+    assert out.getvalue().splitlines() == ['download: 1.0 MB', 'download: 3.0 MB']
+
+
+def test_on_a_terminal_each_stage_has_a_bar() -> None:
+    screen = Terminal()
+
+    with live.RequestView(screen) as view:
+        view({'stage': 'download', 'done': 50, 'total': 100, 'text': 'x'})
+        view({'stage': 'unpack', 'done': 1, 'total': 2, 'text': 'y'})
+        view.say('the database [x] is away')
+
+    assert 'download' in screen.getvalue()
+    assert 'unpack' in screen.getvalue()
+    assert 'the database [x] is away' in screen.getvalue()
+
+
+def test_an_event_is_one_line_and_an_alarm_stands_out() -> None:
+    moved = EventView(1, AT, 'mn1', 'mn1', 'state', 'PROVING', 'INSTALL_2', 'proven')
+    alarm = EventView(2, AT, None, 'mn1', 'alarm', None, None, 'the BMC is silent')
+
+    assert live.event_line(moved) == '03:04:05Z mn1: PROVING -> INSTALL_2: proven'
+    assert live.event_line(alarm) == '03:04:05Z ALARM the BMC is silent'
+
+
+def test_what_could_steer_a_terminal_is_made_visible() -> None:
+    out = io.StringIO()
+
+    live.UpdateView(out).say('bad \x1b[2J words')
+
+    assert out.getvalue() == 'bad \\x1b[2J words\n'
+
+
+@pytest.mark.parametrize(
+    ('entry', 'text'),
+    [
+        (None, '-'),
+        (EntryView('mn2', '1', 1, 'waiting', None, None, AT, None), 'waiting'),
+        (EntryView('mn2', '1', 2, 'installing', 41.6, 'usr', AT, None), 'installing 42 %, attempt 2 (usr)'),
+        (EntryView('mn2', '1', 1, 'final', 100.0, None, AT, AT), 'final'),
+    ],
+)
+def test_the_step_of_an_entry_in_words(entry: EntryView | None, text: str) -> None:
+    assert live.step_text(entry) == text
+
+
+@pytest.mark.parametrize(('seconds', 'text'), [(0, '0:00'), (61.9, '1:01'), (3725, '1 h 02 min')])
+def test_a_duration_in_words(seconds: float, text: str) -> None:
+    assert live.duration(seconds) == text
+
+
+def test_a_long_install_without_a_terminal_gives_a_sign_of_life(operated: Operated) -> None:
+    number = operated.started().update('INSTALL_1')
+    service, out, clock = operated.service(), io.StringIO(), Clock()
+
+    with live.UpdateView(out, clock=clock) as view:
+        for percent in (10.0, 20.0, 30.0):
+            operated.entry(number, step='installing', percent=percent)
+            view(service.snapshot(number))
+            clock.now += 20
+
+    (line,) = out.getvalue().splitlines()
+    assert line.endswith('INSTALL_1: mn2 installing 30 %')
