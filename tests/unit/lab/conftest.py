@@ -1,12 +1,23 @@
 """A lab without ovca in it: the nodes' disks hold a stub service."""
 
+import os
 import sys
+from pathlib import Path
 
 import pytest
 from labkit import install_stub
 
 from ovca.lab import spec
 from ovca.lab.hardware import PowerSupply, write_reboot
+
+
+@pytest.fixture(scope='session', autouse=True)
+def cache(tmp_path_factory):
+    """Trees of dependencies are made once for all tests here, and leave nothing behind."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = Path(os.environ.get('OVCA_LAB_CACHE') or tmp_path_factory.mktemp('cache'))
+        patch.setenv('OVCA_LAB_CACHE', str(folder))
+        yield folder
 
 
 @pytest.fixture

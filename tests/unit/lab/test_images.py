@@ -15,11 +15,6 @@ from ovca.lab.images import Plugin, Recipe
 from ovca.lab.spec import LabError
 
 
-@pytest.fixture(scope='module')
-def cache(tmp_path_factory):
-    return tmp_path_factory.mktemp('cache')
-
-
 @pytest.fixture
 def tree(tmp_path, cache):
     def make(recipe):

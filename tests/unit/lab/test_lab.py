@@ -16,15 +16,13 @@ from ovca.lab.spec import LabError
 
 @pytest.fixture(scope='module')
 def appliance(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('OVCA_LAB_CACHE', str(tmp_path_factory.mktemp('cache')))
-        lab = Lab.create(tmp_path_factory.mktemp('lab') / 'one', overrides={'remaster': {'soak': 1}})
-        try:
-            lab.start()
-            lab.wait_until_healthy()
-            yield lab
-        finally:
-            lab.stop()
+    lab = Lab.create(tmp_path_factory.mktemp('lab') / 'one', overrides={'remaster': {'soak': 1}})
+    try:
+        lab.start()
+        lab.wait_until_healthy()
+        yield lab
+    finally:
+        lab.stop()
 
 
 def ovca_lab(lab, *words):
