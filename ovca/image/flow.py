@@ -15,11 +15,16 @@ WAIT = 0.2
 
 
 class Receiver:
-    """Runs a fetcher in a thread of its own, and hands its bytes over in order."""
+    """Runs a fetcher in a thread of its own, and hands its bytes over in order.
+
+    Until :meth:`trust` is called it reads hardly ahead: of a source that will be refused, little is fetched.
+    """
 
     def __init__(self, source: Fetcher, part: Path) -> None:
         self._source, self._part = source, part
-        self._queue: queue.Queue[bytes | BaseException | None] = queue.Queue(DEPTH)
+        self._queue: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
+        self._places = threading.Semaphore(1)
+        self._trusted = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name='receive', daemon=True)
         self.received = 0
@@ -36,11 +41,15 @@ class Receiver:
 
     def _put(self, item: bytes | BaseException | None) -> None:
         while not self._stop.is_set():
-            try:
-                self._queue.put(item, timeout=WAIT)
+            if self._places.acquire(timeout=WAIT):
+                self._queue.put(item)
                 return
-            except queue.Full:
-                continue
+
+    def trust(self) -> None:
+        """From now on read ahead as far as the queue is deep."""
+        if not self._trusted:
+            self._trusted = True
+            self._places.release(DEPTH - 1)
 
     def chunks(self, idle: Callable[[], None]) -> Iterator[bytes]:
         """The bytes, in order; ``idle`` is called while there are none. The errors of the thread are raised here."""
@@ -51,6 +60,7 @@ class Receiver:
             except queue.Empty:
                 idle()
                 continue
+            self._places.release()
             if item is None:
                 return
             if isinstance(item, BaseException):

@@ -228,6 +228,7 @@ class _Reception:
 
     def _iso(self, bundle: Bundle, member: Member, expected: int | None) -> tuple[Path, str]:
         """Write the ISO; return its path and digest."""
+        self.receiver.trust()
         target = self.work / 'mgmt_image' / member.name
         target.parent.mkdir(exist_ok=True)
         with Sink(target) as sink:

@@ -12,6 +12,7 @@ import urllib3
 from ovca.image.errors import SourceError
 from ovca.image.fetch.base import Fetcher, FetchOptions, Opened
 
+FIRST_READ = 16 * 1024
 READ = 256 * 1024
 REDIRECTS = 5
 RANGE = re.compile(r'bytes (\d+)-')
@@ -91,18 +92,22 @@ class HttpFetcher(Fetcher):
 
     @staticmethod
     def _chunks(response: requests.Response) -> Iterator[bytes]:
-        """Large pieces; when the connection breaks, what came before is given before the error is raised."""
-        held, broken = bytearray(), None
+        """Pieces, small ones first: a bundle is judged by its first kilobytes. Later large ones, which are faster.
+
+        When the connection breaks, what came before is given before the error is raised.
+        """
+        held, broken, size = bytearray(), None, FIRST_READ
         with response:
             while True:
                 try:
-                    data = response.raw.read1(READ, decode_content=False)
+                    data = response.raw.read1(size, decode_content=False)
                 except (urllib3.exceptions.HTTPError, OSError) as exc:
                     broken, data = exc, b''
                 held += data
-                if held and (not data or len(held) >= READ):
+                if held and (not data or len(held) >= size):
                     yield bytes(held)
                     held.clear()
+                    size = min(2 * size, READ)
                 if not data:
                     break
         if broken is not None:
