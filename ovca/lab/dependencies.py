@@ -14,6 +14,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from importlib.metadata import Distribution, PackagePath
 from pathlib import Path
 
@@ -25,6 +26,8 @@ JUNK_FOLDERS = {'__pycache__', 'test', 'tests', 'testing', 'docs', 'examples'}
 JUNK_PLACES = ('pygments/lexers/', 'pygments/styles/', 'pygments/formatters/', 'netaddr/eui/')
 JUNK_SUFFIXES = {'.c', '.exe', '.h', '.idx', '.js', '.po', '.pxd', '.pyi', '.pyx', '.tmpl', '.txt', '.typed', '.xml'}
 METADATA = {'METADATA', 'entry_points.txt'}
+NEED = re.compile(r'\s*(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[(?P<extras>[^\]]*)\])?')
+EXTRA = re.compile(r"""extra\s*==\s*['"]([^'"]+)['"]""")
 
 
 def cached_tree(cache: Path, extras: Sequence[str] = ('redfish',)) -> Path:
@@ -49,31 +52,50 @@ def cached_tree(cache: Path, extras: Sequence[str] = ('redfish',)) -> Path:
     return target
 
 
+@dataclass(frozen=True)
+class Need:
+    """A requirement as package metadata writes it: ``psycopg[binary]>=3.1; extra == "postgresql"``."""
+
+    name: str
+    extras: frozenset[str]
+    only_with: frozenset[str]
+    """It holds only where one of these extras is wanted; empty: always."""
+    may_be_absent: bool
+    """It depends on the platform. Whoever installed this environment has judged that."""
+
+    @classmethod
+    def parse(cls, text: str) -> Need:
+        head, _, marker = text.partition(';')
+        match = NEED.match(head)
+        if match is None:
+            raise LabError(f'a package here has a requirement that cannot be read: {text!r}; install it anew')
+        extras = frozenset(part.strip() for part in (match['extras'] or '').split(',') if part.strip())
+        rest = re.sub(r'\b(and|or)\b|[()\s]', '', EXTRA.sub('', marker))
+        return cls(canonical(match['name']), extras, frozenset(EXTRA.findall(marker)), bool(rest))
+
+
 def closure(requirements: Iterable[str]) -> list[Distribution]:
     """Return the installed distributions that ``requirements`` need, but for ovca itself, by name.
 
     :raises LabError: one is not installed.
     """
-    from packaging.requirements import Requirement
-
     found: dict[str, Distribution] = {}
     extras: dict[str, set[str]] = {}
-    todo = [Requirement(text) for text in requirements]
+    todo = [Need.parse(text) for text in requirements]
     while todo:
-        wanted = todo.pop()
-        name = canonical(wanted.name)
-        if name in UNWANTED or (name in found and wanted.extras <= extras[name]):
+        need = todo.pop()
+        if need.name in UNWANTED or (need.name in found and need.extras <= extras[need.name]):
             continue
         try:
-            dist = found[name] = importlib.metadata.distribution(wanted.name)
+            dist = found[need.name] = importlib.metadata.distribution(need.name)
         except importlib.metadata.PackageNotFoundError as exc:
-            raise LabError(f'{wanted.name} is not installed here; install ovca with: pip install -e .[lab]') from exc
-        mine = extras.setdefault(name, set())
-        mine |= wanted.extras
-        for text in dist.requires or []:
-            need = Requirement(text)
-            if need.marker is None or any(need.marker.evaluate({'extra': extra}) for extra in {'', *mine}):
-                todo.append(need)
+            if need.may_be_absent:
+                continue
+            raise LabError(f'{need.name} is not installed here; install ovca with: pip install -e .[lab]') from exc
+        mine = extras.setdefault(need.name, set())
+        mine |= need.extras
+        needs = [Need.parse(text) for text in dist.requires or []]
+        todo += [each for each in needs if not each.only_with or each.only_with & mine]
     found.pop('ovca', None)
     return [found[name] for name in sorted(found)]
 

@@ -123,3 +123,19 @@ def test_the_closure_follows_extras_and_leaves_ovca_out():
 def test_a_requirement_that_is_not_installed_is_named():
     with pytest.raises(LabError, match='no-such-thing is not installed here'):
         dependencies.closure(['no-such-thing'])
+
+
+@pytest.mark.parametrize(
+    ('text', 'need'),
+    [
+        ('sushy>=5.0; extra == "redfish"', ('sushy', set(), {'redfish'}, False)),
+        ("psycopg[binary] (>=3.1) ; extra == 'postgresql'", ('psycopg', {'binary'}, {'postgresql'}, False)),
+        ('tomli>=1; python_version < "3.11"', ('tomli', set(), set(), True)),
+        ('Zope.Interface_X', ('zope-interface-x', set(), set(), False)),
+        ('colorama; (sys_platform == "win32") and extra == "cli"', ('colorama', set(), {'cli'}, True)),
+    ],
+)
+def test_requirements_are_read_as_package_metadata_writes_them(text, need):
+    found = dependencies.Need.parse(text)
+
+    assert (found.name, found.extras, found.only_with, found.may_be_absent) == need
