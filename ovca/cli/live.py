@@ -42,10 +42,11 @@ def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 
 def event_line(event: EventView) -> str:
     """An event of the journal in one line."""
-    where = f'{event.node}: ' if event.node else ''
+    where = ''
     if event.to_state:
-        move = f'{event.from_state} -> {event.to_state}' if event.from_state else event.to_state
-        where = f'{where}{move}: '
+        where = f'{event.from_state} -> {event.to_state}: ' if event.from_state else f'{event.to_state}: '
+    elif event.node and not event.detail.startswith((f'{event.node} ', f'{event.node}:')):
+        where = f'{event.node}: '
     mark = 'ALARM ' if event.kind == 'alarm' else ''
     return f'{event.at:%H:%M:%SZ} {mark}{where}{event.detail}'
 
@@ -94,11 +95,16 @@ class View:
         self, kind: type[BaseException] | None, exc: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self.live:
+            if kind is None:
+                self._complete()
             self._stop()
             self._console = None
 
     def _start(self) -> None:
         raise NotImplementedError
+
+    def _complete(self) -> None:
+        """What moves has come to its end."""
 
     def _stop(self) -> None:
         raise NotImplementedError
@@ -116,8 +122,15 @@ class RequestView(View):
     def __call__(self, progress: dict[str, Any]) -> None:
         """Show ``{'stage', 'done', 'total', 'text'}``, as the master's service reports it."""
         stage, done, total = str(progress.get('stage', '')), int(progress.get('done') or 0), progress.get('total')
+        if total is not None and total <= 1:
+            # No amount of work, but a moment: worth one line.
+            if stage not in self._told:
+                self._told[stage] = (100, self.clock())
+                self.say(f'{stage} {progress.get("text") or ""}'.rstrip())
+            return
         if self._bars is not None:
             if stage not in self._tasks:
+                self._complete()  # the last report of a stage is seldom its end
                 self._tasks[stage] = self._bars.add_task(stage, total=total)
             self._bars.update(self._tasks[stage], completed=done, total=total)
             return
@@ -143,6 +156,11 @@ class RequestView(View):
             console=self._console,
         )
         self._bars.start()
+
+    def _complete(self) -> None:
+        for task in self._bars.tasks:
+            if task.total is not None:
+                self._bars.update(task.id, completed=task.total)
 
     def _stop(self) -> None:
         self._bars.stop()

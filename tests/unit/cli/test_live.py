@@ -69,8 +69,35 @@ def test_an_event_is_one_line_and_an_alarm_stands_out() -> None:
     moved = EventView(1, AT, 'mn1', 'mn1', 'state', 'PROVING', 'INSTALL_2', 'proven')
     alarm = EventView(2, AT, None, 'mn1', 'alarm', None, None, 'the BMC is silent')
 
-    assert live.event_line(moved) == '03:04:05Z mn1: PROVING -> INSTALL_2: proven'
+    assert live.event_line(moved) == '03:04:05Z PROVING -> INSTALL_2: proven'
     assert live.event_line(alarm) == '03:04:05Z ALARM the BMC is silent'
+
+
+def test_the_node_is_named_once() -> None:
+    one = EventView(1, AT, 'mn2', 'mn1', 'power', None, None, 'mn2: power cycle')
+    two = EventView(2, AT, 'mn2', 'mn1', 'power', None, None, 'power cycle')
+
+    assert live.event_line(one) == live.event_line(two)
+
+
+def test_a_stage_without_an_amount_is_one_line() -> None:
+    out = io.StringIO()
+
+    with live.RequestView(out, clock=Clock()) as view:
+        for _ in range(3):
+            view({'stage': 'publish', 'done': 1, 'total': 1, 'text': '1.1.0'})
+
+    assert out.getvalue() == 'publish 1.1.0\n'
+
+
+def test_a_stage_is_complete_when_the_next_one_begins() -> None:
+    screen = Terminal()
+
+    with live.RequestView(screen) as view:
+        view({'stage': 'download', 'done': 50, 'total': 100, 'text': 'x'})
+        view({'stage': 'unpack', 'done': 10, 'total': 100, 'text': 'x'})
+
+    assert screen.getvalue().rpartition('download')[2].count('100%') == 2
 
 
 def test_what_could_steer_a_terminal_is_made_visible() -> None:
