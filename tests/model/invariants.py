@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ovca.remaster.protocol import State
 from tests.model.system import (
-    D, ENDED_N, F, GOOD, H, HALF, INSTALLING, L, M, N, NEW, NEW_OLD, NO, OFF, OLD, PR, RAW, SOAKED, ST, TARGET_N, UP, V,
+    D, ENDED_N, F, GOOD, H, HALF, INSTALLING, L, M, N, NEW, NEW_OLD, NO, OFF, OLD, PR, RAW, SOAKED, ST, TARGET_N, TORN, UP, V,
     FAILED, Config, Event, World,
 )  # fmt: skip
 
@@ -49,6 +49,8 @@ def broken_by_state(w: World) -> int | None:
 
 def broken_by_move(config: Config, before: World, events: tuple[Event, ...], after: World) -> int | None:
     """Return the number of an invariant that this step breaks."""
+    # A decision that was on its way rests on the health of the moment it was made; what is pinned must still hold.
+    arrived = any(what == 'arrived' for what, _ in events)
     for what, i in events:
         if what == 'stale-write':
             return 2
@@ -63,12 +65,14 @@ def broken_by_move(config: Config, before: World, events: tuple[Event, ...], aft
                 return 6
             if config.image != GOOD and before[D + 1 - i] != OLD:
                 return 11
-        if what == 'commit' and (i != 0 or before[H] != SOAKED or not before[F]):
+        if what == 'commit' and (i != 0 or not before[F] or (before[H] != SOAKED and not arrived)):
             return 8
         if what == 'final' and before[D + i] != NEW:
             return 9
         if what == 'enter' and i == N[State.DONE]:
-            if any(after[D + n] not in (NEW, NEW_OLD) or after[M + n] != UP or after[H + n] == FAILED for n in (0, 1)):
+            if any(after[D + n] not in (NEW, NEW_OLD) for n in (0, 1)):
+                return 10
+            if not arrived and any(after[M + n] != UP or after[H + n] == FAILED for n in (0, 1)):
                 return 10
             if config.image != GOOD:
                 return 11
@@ -76,9 +80,9 @@ def broken_by_move(config: Config, before: World, events: tuple[Event, ...], aft
 
 
 def at_rest(config: Config, w: World) -> bool:
-    """Whether the update is over and somebody serves; with a bad image that is the old software."""
+    """Whether the update is over and somebody serves; with a bad image that is the old software, torn or whole."""
     if w[ST] not in ENDED_N:
         return False
     return any(
-        w[V + i] != NO and w[M + i] != OFF and (config.image == GOOD or w[D + i] == OLD) for i in (0, 1)
+        w[V + i] != NO and w[M + i] != OFF and (config.image == GOOD or w[D + i] in (OLD, TORN)) for i in (0, 1)
     )

@@ -16,7 +16,8 @@ A state is a tuple of small integers (the fields are named below). Bounds and ab
   power-on with network boot"; a delayed or lost reply is the same as a loss of power right after it.
 * Faults are unlimited in number: loss of power, a killed service, a pause of a node that holds the lease or serves, a
   false expiry, a stray power-on, a network boot nobody asked for, an installer that fails or starts again with a new
-  nonce, a lost report, an expired grant, passing ill health, a hand-over that is given up half-way.
+  nonce, a lost report, an expired grant, passing ill health, an outage that makes the master stop serving, a hand-over
+  that is given up half-way.
 """
 
 from __future__ import annotations
@@ -103,6 +104,8 @@ class Config:
     inflight: bool = False
     torn: bool = False
     """A wipe may stop where the old system still boots."""
+    early_give_up: bool = True
+    """A hand-over may fail before the giver has noted its demotion, too."""
     rules: tuple[Rule, ...] = RULES
     eligible: Callable[..., bool] = may_claim
     election: Callable[[Standing], Step] = step
@@ -119,8 +122,12 @@ class Config:
     health_anew: bool = True
     """The soak starts anew with each role and epoch."""
     reclaim_keeps_proof: bool = True
-    earlier_final_counts: bool = True
-    """An entry that an earlier update made final lets a node lead, whatever was written to its disk since."""
+    commit_guard: bool = True
+    """The transaction of the commit point looks again at who leads and what that node runs."""
+    retry_bound: bool = True
+    """A retry starts only where the old software leads, or the proven node does."""
+    wipe_ends_proof: bool = True
+    """What an earlier update proved about a node counts until a grant for that node is consumed."""
 
 
 def start(config: Config) -> World:
@@ -154,9 +161,8 @@ class System:
 
     def eligible(self, w: World | list[int], i: int) -> bool:
         """The rule CLAIM, as the service asks for it."""
-        before = self.config.earlier_final_counts and w[FB + i]
         return self.config.eligible(
-            SOFTWARE[w[D + i]], bool(w[F + i] or before), update_open=True, runs_known=w[D + i] != HALF
+            SOFTWARE[w[D + i]], bool(w[F + i] or w[FB + i]), update_open=True, runs_known=w[D + i] != HALF
         )
 
     def readiness(self, w: World | list[int], i: int) -> tuple[bool, ...]:
@@ -252,7 +258,7 @@ class System:
         if mode == OFF:
             cared = self.serves(s, other)
             due = s[ST] in WIPING_N and TARGET_N[s[ST]] == i and s[GR] in (G_NONE, G_OPEN)
-            alone = s[M + other] != UP
+            alone = s[M + other] != UP or not self.eligible(s, other)
             self.boot(w, i)
             if cared and not due and self.config.power_again:
                 self._put(out, 'is powered on by the master', i, w)
@@ -275,6 +281,7 @@ class System:
             asked = mode == ASK_NOW and self.serves(s, other) and s[GR] == G_OPEN
             if asked:
                 w[M + i], w[GR], w[WI] = GO_NOW, G_CONSUMED, 1
+                w[FB + i] &= not self.config.wipe_ends_proof
                 self.revise(w)
                 self._put(out, 'consumes the grant', i, w, events=(('consume', i),))
                 w = list(s)
@@ -415,9 +422,10 @@ class System:
         if s[HO] <= self._half:
             w[HO], w[DEM], w[ACT] = s[HO] + self._half, 1, 0
             self._put(out, 'notes its demotion', i, w)
-            w = list(s)
-            w[HO] = GIVING_UP
-            self._put(out, 'gives the hand-over up before the demotion', i, w, True)
+            if self.config.early_give_up:
+                w = list(s)
+                w[HO] = GIVING_UP
+                self._put(out, 'gives the hand-over up before the demotion', i, w, True)
             return
         rule = self._given[s[HO] - self._half]
         other = 1 - i
@@ -430,6 +438,7 @@ class System:
             self.bump(w)
             if self.config.stop_before_giving:
                 self.boot(w, i)
+                events += (('reset', i),)
             self._put(out, 'gives the lease to the other node and reboots', i, w, events=events)
         w = list(s)
         w[HO] = GIVING_UP
@@ -470,7 +479,7 @@ class System:
         if stale and self.config.fenced_writes:
             self._put(out, 'a stale decision is refused', i, w)
         else:
-            self._carry_out(tuple(w), i, n, out, stale=bool(stale))
+            self._carry_out(tuple(w), i, n, out, arrived=bool(stale))
 
     def decision(self, s: World, i: int, late: int, ready: int) -> int:
         """The number of the rule that applies."""
@@ -502,16 +511,18 @@ class System:
             n = self._rules[key] = self.config.rules.index(rule)
         return n
 
-    def _carry_out(self, s: World, i: int, n: int, out: list[Move], *, stale: bool = False) -> None:
+    def _carry_out(self, s: World, i: int, n: int, out: list[Move], *, arrived: bool | None = None) -> None:
         rule = self.config.rules[n]
         act, to, o = rule.decision.act, rule.decision.to, 1 - i
         w = list(s)
         events: tuple[Event, ...] = (('write', i),)
-        if stale or s[V + i] == STALE:
+        if arrived is not None:
+            events += (('arrived', i),)
+        if arrived or s[V + i] == STALE:
             events += (('stale-write', i),)
         if act is Act.MOVE and to is not None:
             if rule.decision.commit_point:
-                if i != 0 or s[D + i] not in (RAW, NEW, NEW_OLD):
+                if self.config.commit_guard and (i != 0 or s[D + i] not in (RAW, NEW, NEW_OLD)):
                     return  # the transaction's own guard
                 w[PR] = 1
                 events += (('commit', i),)
@@ -542,7 +553,8 @@ class System:
 
     def _retry(self, s: World, i: int, out: list[Move]) -> None:
         """An operator retries: only where the old software leads, or the proven node does."""
-        if not (s[D + i] in (RAW, NEW, NEW_OLD) and i == 0 if s[PR] else s[D + i] in (OLD, TORN) and i == 1):
+        allowed = s[D + i] in (RAW, NEW, NEW_OLD) and i == 0 if s[PR] else s[D + i] in (OLD, TORN) and i == 1
+        if self.config.retry_bound and not allowed:
             return
         w = list(s)
         older = {ASK_NOW: ASK_OLD, GO_NOW: GO_OLD, WRITE_NOW: WRITE_OLD}
@@ -575,6 +587,11 @@ class System:
                 w = list(s)
                 w[H + i] = FAILED
                 self._put(out, 'is ill for a while', i, w, True)
+            if s[V + i] and s[HO] == 0:
+                w = list(s)
+                w[V + i] = NO
+                self.health_anew(w, i)
+                self._put(out, 'cannot reach the database and stops serving', i, w, True)
         if s[GR] == G_OPEN and i == 0:
             w = list(s)
             w[GR] = G_NONE
