@@ -27,11 +27,11 @@ MANIFEST = {
 
 
 class Operated:
-    """Two nodes, mn1 the master and mn2 the standby, on one SQLite file."""
+    """Two nodes, mn1 the master and mn2 the standby; on one SQLite file, unless another URL is given."""
 
-    def __init__(self, folder: Path, *, here: str = 'mn1') -> None:
-        self.folder = folder
-        self.database = Database(f'sqlite:///{folder / "ovca.sqlite"}')
+    def __init__(self, folder: Path, *, here: str = 'mn1', url: str | None = None) -> None:
+        self.folder, self.url = folder, url or f'sqlite:///{folder / "ovca.sqlite"}'
+        self.database = Database(self.url)
         schema.prepare(self.database)
         self.config_file = folder / 'ovca.conf'
         self.config_file.write_text('')
@@ -45,7 +45,7 @@ class Operated:
         (self.folder / 'shared').mkdir(exist_ok=True)
         self.config_file.write_text(
             f'[cluster]\nnode_name = {here}\npeer = {peer}\n'
-            f'[database]\nconnection = sqlite:///{self.folder / "ovca.sqlite"}\nsingle_host = true\n'
+            f'[database]\nconnection = {self.url}\nsingle_host = true\n'
             f'[image]\nshared_storage = {self.folder / "shared"}\nspace_reserve = 0\n{extra}'
         )
 

@@ -74,4 +74,9 @@ class ImageShow(base.ShowOne):
             'components': manifest.get('components') or {},
             'notes': manifest.get('notes') or '',
         }
+        if parsed_args.formatter == 'table':
+            shown['components'] = '\n'.join(
+                f'{name}: {c.get("files", "?")} files, {c.get("size", "?")} bytes, {c.get("install", "?")}'
+                for name, c in (manifest.get('components') or {}).items()
+            )
         return tuple(shown), tuple(shown.values())

@@ -86,13 +86,13 @@ def next_step(update: UpdateView) -> str:
             return f'mend what the reason names, then repeat `ovca activate {update.version}`'
         case State.FAILED_DEGRADED:
             return (
-                f'{update.second} is the node to trust; find out why {update.first} failed, then install it again with '
-                f'{retry}'
+                f'{update.second} is the node to trust; when the cause is mended, install {update.first} again with '
+                f'{retry} on {update.second}'
             )
         case State.FAILED_ROLLED_BACK:
             return (
-                f'{update.old_version or "the old software"} serves again; find out why {update.version} failed as '
-                f'master on {update.first}, then {retry}, or update to another version'
+                f'{update.old_version or "the old software"} serves again, {update.first} is quarantined; when the '
+                f'cause is mended, {retry}, or update to another version'
             )
         case State.FAILED_FORWARD:
             return f'{update.version} is proven and serves; mend {update.second}, then finish with {retry}'

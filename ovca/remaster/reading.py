@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ovca.db.engine import now as database_now
@@ -20,6 +20,8 @@ from ovca.remaster.protocol import State
 
 SILENT = 'silent'
 """The health of a node that has not been heard of for a while, whatever it said last."""
+WIPED = 'wiped'
+"""The health of a node whose disk was given to an installer after it was last heard of: what it said is gone."""
 
 
 @dataclass(frozen=True)
@@ -191,23 +193,29 @@ def master(session: Session, here: str) -> MasterFacts:
 def nodes(session: Session, *, leader: MasterFacts, silent_after: float) -> tuple[NodeView, ...]:
     """Return all nodes by name. One that is not heard of for ``silent_after`` seconds is ``silent``, not healthy."""
     now = database_now(session)
-    return tuple(_node(n, leader, silent_after, now) for n in session.scalars(select(Node).order_by(Node.name)))
+    newest = select(InstallGrant.node, func.max(InstallGrant.consumed_at)).group_by(InstallGrant.node)
+    consumed = {name: at for name, at in session.execute(newest) if at is not None}
+    rows = session.scalars(select(Node).order_by(Node.name))
+    return tuple(_node(row, leader, silent_after, now, consumed.get(row.name)) for row in rows)
 
 
-def _node(row: Node, leader: MasterFacts, silent_after: float, now: dt.datetime) -> NodeView:
+def _node(
+    row: Node, leader: MasterFacts, silent_after: float, now: dt.datetime, consumed: dt.datetime | None
+) -> NodeView:
     age = (now - row.last_seen_at).total_seconds() if row.last_seen_at else None
     silent = age is None or age > silent_after
-    role = 'standby'
+    wiped = consumed is not None and (row.last_seen_at is None or row.last_seen_at < consumed)
+    role = '-' if silent or wiped else 'standby'
     if row.name == leader.holder:
         role = 'master' if leader.acting and not leader.expired else 'claiming'
     return NodeView(
         name=row.name,
-        role='-' if silent and role == 'standby' else role,
-        version=row.running_version,
-        digest=row.running_digest,
-        health=SILENT if silent else row.health,
-        problems={str(k): str(v) for k, v in (row.health_detail or {}).items()},
-        ready=row.ready and not silent,
+        role=role,
+        version=None if wiped else row.running_version,
+        digest=None if wiped else row.running_digest,
+        health=WIPED if wiped else SILENT if silent else row.health,
+        problems={} if wiped else {str(k): str(v) for k, v in (row.health_detail or {}).items()},
+        ready=row.ready and not silent and not wiped,
         last_seen_at=row.last_seen_at,
         age=age,
         quarantined=row.quarantined,

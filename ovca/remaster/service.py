@@ -326,7 +326,7 @@ class Service:
 
     @property
     def _silent_after(self) -> float:
-        return max(10.0, 3 * float(self.conf.remaster.ready_age))
+        return 2 * float(self.conf.remaster.ready_age)  # the measure of the checks
 
 
 def _must_lead(leader: MasterFacts) -> None:

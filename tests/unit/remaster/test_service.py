@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,15 @@ def test_a_node_that_is_not_heard_of_is_silent_and_not_healthy(operated: Operate
         ('mn1', 'claiming', 'silent', False),
         ('mn2', '-', 'silent', False),
     ]
+
+
+def test_what_a_wiped_node_said_before_is_not_believed(operated: Operated) -> None:
+    operated.started()
+    operated.wiped(operated.update('INSTALL_1'), 'mn2')
+
+    node = operated.service().node('mn2')
+
+    assert (node.role, node.version, node.health, node.ready) == ('-', None, 'wiped', False)
 
 
 def test_no_uri_is_shown_with_its_secrets(operated: Operated) -> None:
@@ -343,3 +353,22 @@ def test_a_lease_that_nobody_holds_any_more_names_no_master(operated: Operated) 
 
     with pytest.raises(NotMaster, match='no node is master'):
         operated.service().must_lead()
+
+
+def test_on_postgresql_a_story_reads_the_same(tmp_path: Path, postgresql_url: str) -> None:
+    operated = Operated(tmp_path, url=postgresql_url)
+    operated.started().image()
+    number = operated.update('INSTALL_1')
+    operated.wiped(number)
+    operated.entry(number, step='installing', percent=40.0)
+    operated.move(number, 'DONE', 'done', reason='done')
+    service = operated.service()
+    request = service.submit('download', uri='x')
+
+    (snapshot,) = service.follow(number)
+
+    assert [(n.name, n.role, n.health) for n in snapshot.nodes] == [('mn1', 'master', 'healthy'), ('mn2', '-', 'wiped')]
+    assert (snapshot.update.state, len(snapshot.events)) == (State.DONE, 1)
+    assert service.submit('download', uri='x') == request
+    assert service.plan('1.1.0').first == 'mn2'
+    operated.close()
