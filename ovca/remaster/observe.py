@@ -112,6 +112,13 @@ def health_of(node: Node, soak: float, limits: Limits, now: dt.datetime) -> Heal
     return Health.PENDING
 
 
+def _as_master(own: Node | None, epoch: int, limits: Limits, now: dt.datetime) -> Health:
+    """The leader's health since it leads: a soak that it spent as standby, or in another epoch, proves nothing."""
+    if own is None or own.role != 'master' or not fresh(own, epoch, limits, now):
+        return Health.PENDING
+    return health_of(own, limits.prove_soak, limits, now)
+
+
 def grant_status(grants: list[InstallGrant], epoch: int, now: dt.datetime) -> tuple[Grant, InstallGrant | None]:
     """The status of an attempt, from all its grants: a consumed one counts whatever its epoch."""
     for grant in grants:
@@ -175,7 +182,7 @@ def observe(
         leader_runs=leader_runs,
         leader_final=_final(entries.get(me), update),
         leader_final_before=leader_runs is Software.NEW and update.digest in final_digests(session, me),
-        leader_health=health_of(own, limits.prove_soak, limits, now) if own else Health.PENDING,
+        leader_health=_as_master(own, epoch, limits, now),
         peer_runs=peer_runs,
         peer_final=_final(entries.get(peer_name), update),
         peer_health=health_of(peer, limits.soak, limits, now) if peer and peer_fresh else Health.PENDING,

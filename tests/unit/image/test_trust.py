@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -145,6 +146,15 @@ def test_a_trusted_comment_cannot_be_changed(sign: Sign, secret_key: Path) -> No
         check(signed.replace(b'1.0.0', b'1.1.0'), secret_key.parent)
 
 
+def means(signed: bytes) -> list[bytes]:
+    """What a signature file says: its two base64 lines decoded, its trusted comment as it is."""
+    lines = signed.split(b'\n')
+    try:
+        return [base64.b64decode(lines[1]), lines[2], base64.b64decode(lines[3]), *lines[4:]]
+    except (ValueError, IndexError):
+        return lines
+
+
 def test_each_changed_byte_of_a_signature_counts(sign: Sign, secret_key: Path) -> None:
     signed = sign()
     comment_ends = signed.index(b'\n')
@@ -152,6 +162,8 @@ def test_each_changed_byte_of_a_signature_counts(sign: Sign, secret_key: Path) -
     for position in range(comment_ends + 1, len(signed) - 1):
         bad = bytearray(signed)
         bad[position] = ord('A') if bad[position] != ord('A') else ord('B')
+        if means(bytes(bad)) == means(signed):
+            continue  # the last bits of a base64 line say nothing
         with pytest.raises(SignatureRefused):
             check(bytes(bad), secret_key.parent)
 

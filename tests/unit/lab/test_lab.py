@@ -63,6 +63,7 @@ def test_a_node_reaches_everything_by_its_own_cables_only(appliance):
 
 
 def test_a_service_that_is_killed_comes_back(appliance, capsys):
+    until(lambda: all(status.service == 'running' for status in appliance.status()))
     before = spec.read_json(appliance.node('mn2').service_pid)
 
     assert ovca_lab(appliance, 'kill-service', 'mn2') == 0
