@@ -66,16 +66,21 @@ def names(group: str) -> list[str]:
 
 def chosen(group: str) -> dict[str, Extension]:
     """The extension that counts for each name: the core's, or else the first package's."""
+    return _winners(extensions(group))
+
+
+def _winners(found: Sequence[Extension]) -> dict[str, Extension]:
     result: dict[str, Extension] = {}
-    for extension in extensions(group):
+    for extension in found:
         result.setdefault(extension.name, extension)
     return result
 
 
 def clashes(group: str) -> list[tuple[Extension, Extension]]:
     """The extensions that do not count because their name was taken, each with the one that counts."""
-    winners = chosen(group)
-    return [(e, winners[e.name]) for e in extensions(group) if winners[e.name].package != e.package]
+    found = extensions(group)
+    winners = _winners(found)
+    return [(e, winners[e.name]) for e in found if winners[e.name].package != e.package]
 
 
 def load(extension: Extension, *, api: int | None = None) -> Any:

@@ -84,3 +84,11 @@ def test_of_two_packages_with_one_name_one_wins_and_the_other_is_named(install: 
 
     assert plugins.chosen('ovca.power')['ipmi'].package == 'first'
     assert [(a.package, b.package) for a, b in plugins.clashes('ovca.power')] == [('second', 'first')]
+
+
+def test_every_extension_of_the_core_can_be_loaded() -> None:
+    core = [e for group in plugins.GROUPS for e in plugins.extensions(group) if e.core]
+
+    assert len(core) > 30
+    assert [problem for e in core if (problem := plugins.problem(e))] == []
+    assert all('_' not in e.name for e in core)
