@@ -45,8 +45,8 @@ class Keeper:
         self.epoch: int | None = None
         """The epoch under which this node acts and serves, or None."""
         self.seen_epoch = 0
-        self.giving_up = False
-        self._down_for: int | None = None
+        self._handing_over = False
+        """A hand-over is under way: this node serves no more until it is given up."""
         self._watched: tuple[object, ...] | None = None
         self._watched_since = 0.0
         self._renewed = 0.0
@@ -75,13 +75,17 @@ class Keeper:
         """Let the fencing thread go."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def demoting(self, epoch: int) -> None:
+        """A hand-over begins: this node does not serve until the hand-over is given up."""
+        self._handing_over, self.epoch = True, None
+
     def gave_away(self) -> None:
         """The lease was handed over; nothing serves here any more."""
-        self.epoch = None
+        self._handing_over, self.epoch = False, None
 
-    def demoting(self, epoch: int) -> None:
-        """A hand-over begins: do not serve under this epoch again."""
-        self._down_for, self.epoch = epoch, None
+    def give_up(self) -> None:
+        """The hand-over is given up: serve again, after a re-claim if the demotion was noted."""
+        self._handing_over = False
 
     def _standing(self, view: LeaseView, eligible: bool) -> Standing:
         return Standing(
@@ -95,7 +99,7 @@ class Keeper:
             expired=view.expired,
             watched=self.clock() - self._watched_since >= view.ttl,
             eligible=eligible,
-            giving_up=self.giving_up,
+            giving_up=not self._handing_over,
             has_peer=bool(self.conf.cluster.peer),
         )
 
@@ -115,10 +119,9 @@ class Keeper:
             case Step.RECLAIM:
                 self._renewed = self.clock()
                 self.seen_epoch = self.lease.reclaim()
-                self.giving_up = False
             case Step.RENEW:
                 self._renew(view.epoch)
-                if self.epoch != view.epoch and self._down_for != view.epoch:
+                if self.epoch != view.epoch and not self._handing_over:
                     self._serve_now(view.epoch)
             case Step.FENCE:
                 self._renew(view.epoch)

@@ -102,12 +102,17 @@ class Requests:
         error: str | None = None,
         exit_code: int = 0,
     ) -> None:
+        from ovca.image.fetch import redacted
+
         try:
             with self.lease.fenced(epoch) as session:
                 row = session.get_one(Request, id)
                 row.state = 'failed' if error else 'done'
                 row.result, row.error, row.exit_code = result, error, exit_code
                 row.finished_at = self.database.now(session)
+                if row.args.get('uri'):
+                    # A password in it was needed until now, and is kept no longer.
+                    row.args = {**row.args, 'uri': redacted(row.args['uri'])}
         except OvcaError as exc:
             LOG.warning('request %s: its end could not be written, it is begun again: %s', id, exc)
 

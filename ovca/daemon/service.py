@@ -367,7 +367,7 @@ class Ovcad:
             raise RoleError(f'{", ".join(left)} still run; the hand-over is given up')
 
     def _give_up(self) -> None:
-        self.keeper.giving_up = True
+        self.keeper.give_up()
         self.wake()
 
     def _gave_away(self, epoch: int) -> None:

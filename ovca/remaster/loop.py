@@ -349,8 +349,8 @@ class RemasterLoop:
         receiver = seen.peer
         if receiver is None:
             return
-        self.hands.stop_serving()
         try:
+            self.hands.stop_serving()
             self.lease.demote(epoch)
             with self.lease.handing_over(epoch) as session:
                 self._give(session, epoch, seen, rule, receiver.name)
