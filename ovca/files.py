@@ -18,6 +18,23 @@ def fsync_dir(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_filesystem(folder: Path) -> None:
+    """Make all that was written to the file system of ``folder`` survive a power loss.
+
+    :raises OSError: something could not be written. (``os.sync`` would keep that to itself, and waits for all disks.)
+    """
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if library.syncfs(descriptor):
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code), str(folder))
+    finally:
+        os.close(descriptor)
+
+
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
     """Replace ``path`` by ``data``: after a crash it holds the old content or the new, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)

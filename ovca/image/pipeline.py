@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 FILES_LIMIT = 256 * 1024 * 1024
 STEP = 4 * 1024 * 1024
+PAUSE = 0.2
+"""Seconds between two reports: each may cost the listener a transaction."""
 SIGNATURE = 'manifest.json.minisig'
 
 
@@ -125,7 +128,7 @@ class _Reception:
         self.work = store.staging / WORK
         self.part = store.staging / f'{self.fetcher.uri_digest[:16]}.part'
         self._held = self.part.stat().st_size if self.part.exists() else 0
-        self._told = -STEP
+        self._told, self._told_at = -STEP, 0.0
         self.receiver = Receiver(self.fetcher, self.part)
 
     def run(self) -> PublishedImage:
@@ -281,7 +284,7 @@ class _Reception:
         """
         staged = _Staged(self.work, manifest.version)
         seen, done, total = set(), 0, manifest.iso.size
-        self._told = -STEP
+        self._told, self._told_at = -STEP, 0.0
         with Iso(path) as iso:
             for entry in iso.walk():
                 top, _, rest = entry.path.partition('/')
@@ -352,8 +355,8 @@ class _Reception:
 
     def _tell(self, stage: str, done: int, total: int | None, text: str, *, now: bool = False) -> None:
         self._heed()
-        if now or done - self._told >= STEP:
-            self._told = done
+        if now or (done - self._told >= STEP and time.monotonic() - self._told_at >= PAUSE):
+            self._told, self._told_at = done, time.monotonic()
             self.progress(Progress(stage, done, total, text))
 
 

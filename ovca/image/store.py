@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import fasteners
 
 from ovca.exceptions import DatabaseError, ImageError
-from ovca.files import fsync_dir, write_atomic
+from ovca.files import fsync_dir, sync_filesystem, write_atomic
 from ovca.image.errors import AlreadyPublished, DownloadRunning, NoSpace
 from ovca.image.manifest import Manifest
 from ovca.image.version import ImageVersion
@@ -124,7 +124,7 @@ class Store:
 
         :raises AlreadyPublished: there is an image of this version.
         """
-        os.sync()
+        sync_filesystem(staged)
         moved: list[Path] = []
         try:
             for component in COMPONENTS:
@@ -145,13 +145,16 @@ class Store:
                 shutil.rmtree(target, ignore_errors=True)
             raise
 
-    def clean(self, known: Collection[str]) -> list[Path]:
+    def clean(self, known: Collection[str] | Callable[[], Collection[str]]) -> list[Path]:
         """Remove what a killed download left: folders of versions without a row, and old parts; return the folders.
+
+        ``known`` are the versions that have a row. A function is called once no download can run: a list that was made
+        before may lack an image that was published meanwhile.
 
         :raises DownloadRunning: a download is under way.
         """
         with self.lock():
-            return self._clean(known)
+            return self._clean(known() if callable(known) else known)
 
     def _clean(self, known: Collection[str]) -> list[Path]:
         removed = []
