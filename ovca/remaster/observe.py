@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ovca.db.engine import now as database_now
@@ -81,9 +81,14 @@ def newest_update(session: Session) -> Update | None:
 
 
 def final_digests(session: Session, node: str) -> set[str]:
-    """The digests that this node has once proved to run."""
-    query = select(Entry.final_digest).where(Entry.node == node, Entry.final_at.is_not(None))
-    return {digest for digest in session.scalars(query) if digest}
+    """The digests that this node has proved to run, and still does: a proof counts until a grant is consumed after it."""
+    wiped = session.scalar(
+        select(func.max(InstallGrant.consumed_at)).where(
+            InstallGrant.node == node, InstallGrant.consumed_at.is_not(None)
+        )
+    )
+    query = select(Entry.final_digest, Entry.final_at).where(Entry.node == node, Entry.final_at.is_not(None))
+    return {digest for digest, at in session.execute(query) if digest and at and (wiped is None or at >= wiped)}
 
 
 def software(digest: str | None, update: Update) -> Software:
