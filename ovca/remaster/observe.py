@@ -81,7 +81,7 @@ def newest_update(session: Session) -> Update | None:
 
 
 def final_digests(session: Session, node: str) -> set[str]:
-    """The digests that this node has proved to run, and still does: a proof counts until a grant is consumed after it."""
+    """The digests that this node has proved to run; a proof counts until the next grant is consumed."""
     wiped = session.scalar(
         select(func.max(InstallGrant.consumed_at)).where(
             InstallGrant.node == node, InstallGrant.consumed_at.is_not(None)
