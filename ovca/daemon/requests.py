@@ -138,9 +138,7 @@ class Requests:
         from ovca.image.errors import AlreadyPublished
 
         store = Store.from_conf(self.conf)
-        with self.database.read() as session:
-            known = list(session.scalars(select(Image.version)))
-        store.clean(known)
+        store.clean(self._versions)
         seen: list[Manifest] = []
 
         def accept(manifest: Manifest) -> None:
@@ -161,6 +159,10 @@ class Requests:
         except AlreadyPublished as exc:
             return self._same(exc.version, seen[-1].iso.sha256)
         return {'version': published.version, 'digest': published.digest}
+
+    def _versions(self) -> list[str]:
+        with self.database.read() as session:
+            return list(session.scalars(select(Image.version)))
 
     def _same(self, version: str, digest: str) -> dict[str, Any]:
         """The image that is here already, if it is the one that was asked for: then there is nothing to download."""
