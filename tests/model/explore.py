@@ -8,9 +8,8 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 
 from tests.model.invariants import NAMES, at_rest, broken_by_move, broken_by_state
-from tests.model.system import (
-    DEM, HO, NO, STATES, ST, V, Config, System, World, start,
-)  # fmt: skip
+from tests.model.system import System
+from tests.model.world import DEM, HO, NO, ST, STATES, Config, V, World, start
 
 
 @dataclass
@@ -25,6 +24,8 @@ class Result:
     trace: list[str] = field(default_factory=list)
     ends: set[str] = field(default_factory=set)
     """The end states that were reached."""
+    rules: set[str] = field(default_factory=set)
+    """The rules of the table that applied somewhere."""
 
     def __str__(self) -> str:
         if self.broken is None:
@@ -73,6 +74,7 @@ def explore(config: Config, *, only: Container[int] | None = None, limit: int = 
     def finish(broken: int | None, trace: list[str]) -> Result:
         result.states, result.broken, result.trace = len(graph.worlds), broken, trace
         result.seconds = time.perf_counter() - begun
+        result.rules = system.rules_used()
         result.ends = {STATES[w[ST]].value for w in graph.worlds if STATES[w[ST]].ended}
         return result
 

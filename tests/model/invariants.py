@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 from ovca.remaster.protocol import State
-from tests.model.system import (
-    D, ENDED_N, F, GOOD, H, HALF, INSTALLING, L, M, N, NEW, NEW_OLD, NO, OFF, OLD, PR, RAW, SOAKED, ST, TARGET_N, TORN, UP, V,
-    FAILED, Config, Event, World,
+from tests.model.world import (
+    ENDED_N,
+    FAILED,
+    GOOD,
+    HALF,
+    INSTALLING,
+    NEW,
+    NEW_OLD,
+    NO,
+    OFF,
+    OLD,
+    PR,
+    RAW,
+    SOAKED,
+    ST,
+    TARGET_N,
+    TORN,
+    UP,
+    Config,
+    D,
+    Event,
+    F,
+    H,
+    L,
+    M,
+    N,
+    V,
+    World,
 )  # fmt: skip
 
 NAMES = {
@@ -23,8 +48,11 @@ NAMES = {
     12: 'every run ends once faults stop',
     14: 'without faults a master is missing only in a hand-over, and resets are bounded',
     15: 'only a whole system leads',
+    16: 'a fence never cuts the power of a node that is installing',
+    17: 'a lease is given only to a node that can serve',
 }
-"""13 (one open update, its digest fixed) is built into the model: it has one update and no way to change what it pins."""
+"""15 to 17 are the rules CLAIM, FENCE and HANDOVER as properties of their own. 13 (one open update, its digest fixed)
+is built into the model: it has one update, and no way to change what it pins."""
 
 _HALF_DISK = frozenset((HALF, RAW))
 
@@ -69,6 +97,10 @@ def broken_by_move(config: Config, before: World, events: tuple[Event, ...], aft
             return 8
         if what == 'final' and before[D + i] != NEW:
             return 9
+        if what == 'fence' and before[M + i] in INSTALLING:
+            return 16
+        if what == 'give' and (before[M + i] != UP or before[H + i] == FAILED or before[D + i] in _HALF_DISK):
+            return 17
         if what == 'enter' and i == N[State.DONE]:
             if any(after[D + n] not in (NEW, NEW_OLD) for n in (0, 1)):
                 return 10
@@ -83,6 +115,4 @@ def at_rest(config: Config, w: World) -> bool:
     """Whether the update is over and somebody serves; with a bad image that is the old software, torn or whole."""
     if w[ST] not in ENDED_N:
         return False
-    return any(
-        w[V + i] != NO and w[M + i] != OFF and (config.image == GOOD or w[D + i] in (OLD, TORN)) for i in (0, 1)
-    )
+    return any(w[V + i] != NO and w[M + i] != OFF and (config.image == GOOD or w[D + i] in (OLD, TORN)) for i in (0, 1))

@@ -1,238 +1,89 @@
-"""Two management nodes, their lease and one update as a transition system, driven by the production's own rules.
+"""The moves of the model, driven by the production's own rules.
 
-What happens next to the update is asked of :func:`ovca.remaster.protocol.rule_for`, what a node does about the lease of
-:func:`ovca.cluster.election.step`, and who may lead of :func:`ovca.remaster.protocol.may_claim`. This module adds only
-the world around them: disks, power, services, installers, the rows, and faults.
-
-A state is a tuple of small integers (the fields are named below). Bounds and abstractions:
-
-* Time is left out. A deadline may pass, a soak may end and a lease may run out at any moment that the real ones could,
-  and earlier; a *false* expiry (the holder is alive) is a fault. Epochs are relative: a belief or a grant is of the
-  present epoch or of an older one. Attempts are counted by "one is left" (two in all), a token or a running installer
-  belongs to the present attempt or to an older one. So nothing is bounded but retries and aborts (at most
-  :attr:`Config.retries` and one a run).
-* A decision is taken and written at once; with :attr:`Config.inflight` a master may also stall between both, and its
-  decision arrives later. A stalled power cycle with network boot is the same as the faults "power loss" and "stray
-  power-on with network boot"; a delayed or lost reply is the same as a loss of power right after it.
-* Faults are unlimited in number: loss of power, a killed service, a pause of a node that holds the lease or serves, a
-  false expiry, a stray power-on, a network boot nobody asked for, an installer that fails or starts again with a new
-  nonce, a lost report, an expired grant, passing ill health, an outage that makes the master stop serving, a hand-over
-  that is given up half-way.
+The update is decided by :func:`ovca.remaster.protocol.rule_for`, the lease by :func:`ovca.cluster.election.step`, and
+who may lead by :func:`ovca.remaster.protocol.may_claim`; the world around them is in :mod:`tests.model.machines`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
+from dataclasses import replace
 
-from ovca.cluster.election import Standing, Step, step
-from ovca.remaster.protocol import (
-    BEFORE_COMMIT_ENDED,
-    ENDED,
-    RULES,
-    TARGET,
-    WIPING,
-    Act,
-    Grant,
-    Health,
-    Rule,
-    Situation,
-    Software,
-    State,
-    Verdict,
-    Which,
-    may_claim,
-    rule_for,
+from ovca.cluster.election import Standing, Step
+from ovca.remaster.protocol import Act, Situation, Software, State, Verdict, rule_for
+from tests.model.machines import Machines
+from tests.model.world import (
+    AB,
+    ACT,
+    AL,
+    ASK_NOW,
+    ASK_OLD,
+    DEM,
+    ENDED_N,
+    FAILED,
+    FB,
+    FEN,
+    G_NONE,
+    G_OPEN,
+    GIVING_UP,
+    GO_NOW,
+    GO_OLD,
+    GR,
+    GRANTS,
+    HALF,
+    HEALTHS,
+    HO,
+    NEW,
+    NEW_OLD,
+    NO,
+    NOW,
+    OFF,
+    OLD,
+    PENDING,
+    PR,
+    RAW,
+    RT,
+    RUN,
+    SOFTWARE,
+    ST,
+    STALE,
+    STATES,
+    TORN,
+    UP,
+    WHICH,
+    WI,
+    WRITE_NOW,
+    WRITE_OLD,
+    Config,
+    D,
+    Event,
+    F,
+    H,
+    L,
+    M,
+    Move,
+    N,
+    P,
+    V,
+    World,
 )
 
-World = tuple[int, ...]
-Event = tuple[str, int]
 
-# Fields. M, D, H, V, F and FB have one value for each node: FIRST at the index, SECOND after it.
-M, D, H, V = 0, 2, 4, 6
-HO, L, RUN, ACT, DEM, FEN = 8, 9, 10, 11, 12, 13
-ST, GR, WI, AL, PR, F, AB, FB, RT, P = 14, 15, 16, 17, 18, 19, 21, 22, 24, 25
-SIZE = 26
-
-# M: what a machine does. An installer "now" belongs to the present attempt (and order), else to an older one.
-OFF, DEAD, UP, PAUSED, ASK_NOW, ASK_OLD, GO_NOW, GO_OLD, WRITE_NOW, WRITE_OLD = range(10)
-"""DEAD is powered without a service; GO has a consumed grant and has wiped nothing yet; WRITE has wiped."""
-# D: what is on its disk. RAW is all files without the token; TORN is a wipe that stopped where the old still boots.
-OLD, HALF, RAW, NEW, NEW_OLD, TORN = range(6)
-# H: its health against the soak. CARRIED is a soak that was not spent in the present role.
-PENDING, SOAKED, FAILED, CARRIED = range(4)
-# V: whether it serves: no, under the present epoch, under an older one.
-NO, NOW, STALE = range(3)
-# DEM: whose demotion the row tells; FEN: proof about the predecessor: none, seen by the holder, in the row.
-STATES = tuple(State)
-GRANTS = tuple(Grant)
-G_NONE, G_OPEN, G_CONSUMED, G_WRITTEN, G_FAILED = range(5)
-HEALTHS = (Health.PENDING, Health.SOAKED, Health.FAILED, Health.SOAKED)
-WHICH = (Which.FIRST, Which.SECOND)
-SOFTWARE = {OLD: Software.OLD, TORN: Software.OLD, RAW: Software.NEW, NEW: Software.NEW, NEW_OLD: Software.NEW,
-            HALF: Software.UNKNOWN}  # fmt: skip
-INSTALLING = frozenset((GO_NOW, GO_OLD, WRITE_NOW, WRITE_OLD))
-ENDED_N = frozenset(STATES.index(s) for s in ENDED)
-TARGET_N = {STATES.index(s): WHICH.index(w) for s, w in TARGET.items()}
-WIPING_N = frozenset(STATES.index(s) for s in WIPING)
-DECIDED_N = frozenset(range(len(STATES))) - ENDED_N | {STATES.index(s) for s in BEFORE_COMMIT_ENDED}
-N = {s: STATES.index(s) for s in STATES}
-GIVING_UP = -1
-
-GOOD, BAD, BAD_MASTER = 'good', 'bad', 'bad-as-master'
-
-
-class Move(NamedTuple):
-    """One step of the world."""
-
-    label: str
-    fault: bool
-    events: tuple[Event, ...]
-    after: World
-
-
-@dataclass(frozen=True)
-class Config:
-    """Which world is explored. The switches below ``image`` take one rule out each when they are turned off."""
-
-    image: str = GOOD
-    faults: bool = True
-    """Without faults no deadline passes either."""
-    abort: bool = False
-    retries: int = 0
-    inflight: bool = False
-    torn: bool = False
-    """A wipe may stop where the old system still boots."""
-    early_give_up: bool = True
-    """A hand-over may fail before the giver has noted its demotion, too."""
-    rules: tuple[Rule, ...] = RULES
-    eligible: Callable[..., bool] = may_claim
-    election: Callable[[Standing], Step] = step
-    grant_needed: bool = True
-    nonce_bound: bool = True
-    fence: bool = True
-    """The peer is powered off, and seen to be off, before a claimant acts."""
-    stop_before_giving: bool = True
-    evidence: bool = True
-    fenced_writes: bool = True
-    """A change of the update checks holder, epoch and revision in its transaction."""
-    ready_at_giving: bool = True
-    power_again: bool = True
-    health_anew: bool = True
-    """The soak starts anew with each role and epoch."""
-    reclaim_keeps_proof: bool = True
-    commit_guard: bool = True
-    """The transaction of the commit point looks again at who leads and what that node runs."""
-    retry_bound: bool = True
-    """A retry starts only where the old software leads, or the proven node does."""
-    wipe_ends_proof: bool = True
-    """What an earlier update proved about a node counts until a grant for that node is consumed."""
-
-
-def start(config: Config) -> World:
-    """An update was just asked for: both nodes are up on the old software, and SECOND is the acting master."""
-    w = [0] * SIZE
-    w[M] = w[M + 1] = UP
-    w[V + 1], w[L], w[RUN], w[ACT], w[FEN] = NOW, 1, 1, 1, 2
-    w[ST], w[AL], w[RT] = N[State.REQUESTED], 1, config.retries
-    return tuple(w)
-
-
-class System:
-    """The moves of one world; decisions are remembered by situation."""
+class System(Machines):
+    """All moves of one world; decisions are remembered by situation."""
 
     def __init__(self, config: Config) -> None:
-        self.config = config
+        super().__init__(config)
         self._rules: dict[tuple[int, ...], int] = {}
         self._steps: dict[tuple[bool, ...], Step] = {}
         self._give = {n: i for i, n in enumerate(
             (n for n, r in enumerate(config.rules) if r.decision.act is Act.HAND_OVER), 1)}  # fmt: skip
         self._given = {i: config.rules[n] for n, i in self._give.items()}
         self._half = len(self._give)
+        self._used: set[str] = set()
 
-    # Small facts.
-
-    def ill(self, w: World | list[int], i: int) -> bool:
-        """Whether the software on the node's disk cannot be healthy in its present role."""
-        if self.config.image == GOOD or w[D + i] not in (RAW, NEW, NEW_OLD):
-            return False
-        return self.config.image == BAD or w[V + i] != NO
-
-    def eligible(self, w: World | list[int], i: int) -> bool:
-        """The rule CLAIM, as the service asks for it."""
-        return self.config.eligible(
-            SOFTWARE[w[D + i]], bool(w[F + i] or w[FB + i]), update_open=True, runs_known=w[D + i] != HALF
-        )
-
-    def readiness(self, w: World | list[int], i: int) -> tuple[bool, ...]:
-        """What the row of a node may say about "ready" now."""
-        if w[M + i] != UP or not self.eligible(w, i) or w[H + i] == FAILED:
-            return (False,)
-        if w[H + i] != PENDING:
-            return (True,)
-        return (False,) if self.ill(w, i) else (False, True)
-
-    @staticmethod
-    def serves(w: World | list[int], i: int) -> bool:
-        """Whether the node acts as master under the present epoch, and can answer."""
-        return w[M + i] == UP and w[V + i] == NOW and w[L] == i and w[ACT] == 1
-
-    def bump(self, w: list[int]) -> None:
-        """The epoch rises: beliefs, open grants and orders are of an older one, soaks start anew."""
-        for i in (0, 1):
-            if w[V + i] == NOW:
-                w[V + i] = STALE
-            if w[M + i] == ASK_NOW:
-                w[M + i] = ASK_OLD
-            self.health_anew(w, i)
-        if w[GR] == G_OPEN:
-            w[GR] = G_NONE
-        w[HO] = 0
-        w[P] |= w[P] and 1
-
-    def health_anew(self, w: list[int], i: int) -> None:
-        w[H + i] = PENDING if self.config.health_anew or w[H + i] not in (SOAKED, CARRIED) else CARRIED
-
-    def revise(self, w: list[int]) -> None:
-        """The update's revision rises: a decision on its way is stale."""
-        w[P] |= w[P] and 1
-
-    def down(self, w: list[int], i: int, mode: int) -> None:
-        """The node's service is gone."""
-        w[M + i], w[V + i], w[H + i] = mode, NO, PENDING
-        if w[L] == i:
-            w[RUN], w[HO] = 0, 0
-            w[FEN] = 0 if w[FEN] == 1 else w[FEN]
-            w[P] = 0
-
-    def boot(self, w: list[int], i: int, *, network: bool = False) -> tuple[Event, ...]:
-        self.down(w, i, UP)
-        other = 1 - i
-        if network and self.serves(w, other):
-            if not self.config.grant_needed:
-                w[M + i] = GO_NOW
-                return (('ungranted', i),)
-            if w[ST] in WIPING_N and TARGET_N[w[ST]] == i and w[GR] == G_OPEN:
-                w[M + i] = ASK_NOW
-                return ()
-        if w[D + i] == HALF:
-            w[M + i] = DEAD
-        return ()
-
-    def enter(self, w: list[int], to: State) -> tuple[Event, ...]:
-        """Change the update's state, as the loop's transaction does."""
-        n = N[to]
-        if to is State.INSTALL_2 or w[ST] == N[State.REQUESTED]:
-            w[GR], w[WI], w[AL] = G_NONE, 0, 1
-        if to in (State.PROVING, State.ROLLBACK) or to.ended:
-            w[GR], w[WI], w[AL] = G_NONE, 0, 1
-            for i in (0, 1):
-                w[M + i] = ASK_OLD if w[M + i] == ASK_NOW else w[M + i]
-        w[ST] = n
-        return (('enter', n),)
-
-    # The moves.
+    def rules_used(self) -> set[str]:
+        """The rules that applied somewhere so far."""
+        return set(self._used)
 
     def moves(self, s: World) -> list[Move]:
         """Return all that may happen next."""
@@ -246,111 +97,6 @@ class System:
             if self.config.faults:
                 self._faults(s, i, out)
         return out
-
-    def _put(self, out: list[Move], label: str, i: int, w: list[int], fault: bool = False,
-             events: tuple[Event, ...] = ()) -> None:  # fmt: skip
-        if not fault or self.config.faults:
-            out.append(Move(f'{WHICH[i]}: {label}', fault, events, tuple(w)))
-
-    def _machine(self, s: World, i: int, out: list[Move]) -> None:
-        mode, disk, other = s[M + i], s[D + i], 1 - i
-        w = list(s)
-        if mode == OFF:
-            cared = self.serves(s, other)
-            due = s[ST] in WIPING_N and TARGET_N[s[ST]] == i and s[GR] in (G_NONE, G_OPEN)
-            alone = s[M + other] != UP or not self.eligible(s, other)
-            self.boot(w, i)
-            if cared and not due and self.config.power_again:
-                self._put(out, 'is powered on by the master', i, w)
-            else:
-                self._put(out, 'power returns', i, w, fault=not alone)
-            if self.config.faults:
-                w = list(s)
-                events = self.boot(w, i, network=True)
-                self._put(out, 'stray power-on, network boot', i, w, True, events)
-        elif mode == DEAD:
-            if disk != HALF:
-                self.boot(w, i)
-                self._put(out, 'the service starts', i, w)
-        elif mode == UP:
-            self._service(s, i, out)
-        elif mode == PAUSED:
-            w[M + i] = UP
-            self._put(out, 'resumes', i, w)
-        elif mode in (ASK_NOW, ASK_OLD):
-            asked = mode == ASK_NOW and self.serves(s, other) and s[GR] == G_OPEN
-            if asked:
-                w[M + i], w[GR], w[WI] = GO_NOW, G_CONSUMED, 1
-                w[FB + i] &= not self.config.wipe_ends_proof
-                self.revise(w)
-                self._put(out, 'consumes the grant', i, w, events=(('consume', i),))
-                w = list(s)
-            self.boot(w, i)
-            self._put(out, 'is refused and boots its disk', i, w, fault=asked)
-        else:
-            self._installer(s, i, out)
-
-    def _installer(self, s: World, i: int, out: list[Move]) -> None:
-        mode, disk, other = s[M + i], s[D + i], 1 - i
-        current = mode in (GO_NOW, WRITE_NOW)
-        w = list(s)
-        if mode in (GO_NOW, GO_OLD):
-            if self.config.torn and disk == OLD:
-                w[D + i] = TORN
-            else:
-                w[D + i], w[M + i] = HALF, WRITE_NOW if current else WRITE_OLD
-            self._put(out, 'wipes its disk', i, w, events=(('wipe', i),))
-        elif disk == HALF:
-            w[D + i] = RAW
-            self._put(out, 'all files are written', i, w)
-        elif disk == RAW:
-            w[D + i] = NEW if current else NEW_OLD
-            self._put(out, 'the token is written', i, w)
-        else:
-            heard = current and self.serves(s, other) and s[GR] == G_CONSUMED
-            self.boot(w, i)
-            self._put(out, 'reboots, its report is lost', i, w, fault=heard)
-            if heard:
-                w = list(w)
-                w[GR] = G_WRITTEN
-                self.revise(w)
-                self._put(out, 'reports "written" and reboots', i, w)
-        if not self.config.faults:
-            return
-        known = current and s[GR] == G_CONSUMED and self.serves(s, other)
-        if known:
-            w = list(s)
-            w[GR] = G_FAILED
-            self.revise(w)
-            self.down(w, i, DEAD)
-            self._put(out, 'the installer fails', i, w, True)
-            if self.config.nonce_bound:
-                w = list(w)
-                self.boot(w, i)
-                self._put(out, 'starts again with a new nonce, is refused', i, w, True)
-            else:
-                w = list(s)
-                w[M + i] = GO_NOW
-                self._put(out, 'starts again with a new nonce', i, w, True, (('consume-again', i),))
-
-    def _service(self, s: World, i: int, out: list[Move]) -> None:
-        """What a running service does beside the lease and the loop: its proof, its health."""
-        mine = i if s[ST] not in ENDED_N and s[ST] != N[State.REQUESTED] else -1
-        has_entry = mine == 0 or (mine == 1 and s[ST] in (N[State.PROVING], N[State.ROLLBACK],
-                                                          N[State.INSTALL_2], N[State.VERIFY_2]))  # fmt: skip
-        if has_entry and not s[F + i]:
-            proved = s[D + i] == NEW
-            label_only = s[ST] in WIPING_N and TARGET_N[s[ST]] == i and s[V + i] == NO
-            if proved or (not self.config.evidence and label_only):
-                w = list(s)
-                w[F + i] = 1
-                self.revise(w)
-                self._put(out, 'finalises its entry', i, w, events=(('final', i),))
-        ill, health = self.ill(s, i), s[H + i]
-        if health == PENDING or (health == FAILED) != ill:
-            w = list(s)
-            w[H + i] = FAILED if ill else PENDING if health == FAILED else SOAKED
-            self._put(out, 'is ill' if ill else 'is well' if health == FAILED else 'was healthy for the soak', i, w)
 
     def _lease(self, s: World, i: int, out: list[Move]) -> None:
         mine = s[L] == i
@@ -394,7 +140,7 @@ class System:
             if self.config.fence:
                 self.down(w, 1 - i, OFF)
             w[FEN] = 1
-            self._put(out, 'fences the other node: it is off', i, w, events=(('reset', 1 - i),))
+            self._put(out, 'fences the other node: it is off', i, w, events=(('reset', 1 - i), ('fence', 1 - i)))
         elif what in (Step.FENCE, Step.ACT):
             w[ACT], w[FEN], w[V + i] = 1, 2, NOW
             self.health_anew(w, i)
@@ -431,7 +177,7 @@ class System:
         other = 1 - i
         ready = self.readiness(s, other) if self.config.ready_at_giving else (True,)
         if True in ready:
-            events: tuple[Event, ...] = (('epoch', i), ('write', i))
+            events: tuple[Event, ...] = (('epoch', i), ('write', i), ('give', other))
             if rule.decision.to is not None:
                 events += self.enter(w, rule.decision.to)
             w[L], w[RUN], w[ACT], w[FEN], w[DEM] = other, int(w[M + other] == UP), 0, 0, 2
@@ -443,8 +189,6 @@ class System:
         w = list(s)
         w[HO] = GIVING_UP
         self._put(out, 'gives the hand-over up after the demotion', i, w, fault=True in ready)
-
-    # The loop of the acting master.
 
     def _loop(self, s: World, i: int, out: list[Move]) -> None:
         if s[P] and self.config.inflight:
@@ -491,23 +235,27 @@ class System:
             checks = 1 if well else 2
         else:
             checks = 0
-        # The re-hash of a node's own system tells the truth.
-        hashed = 1 if disk == OLD else 2
         proven_new = s[PR] and i == 0 and disk in (RAW, NEW, NEW_OLD)
         key = (s[ST], i, disk, int(s[F + i] or proven_new), s[F + i] or s[FB + i], s[H + i], odisk, s[F + o],
-               s[H + o] if seen else PENDING, ready, s[PR], s[GR], s[WI], hashed, checks, s[AL], late,
+               s[H + o] if seen else PENDING, ready, s[PR], s[GR], s[WI], checks, s[AL], late,
                s[AB])  # fmt: skip
         n = self._rules.get(key)
         if n is None:
             runs = SOFTWARE[disk]
             verdicts = (Verdict.PENDING, Verdict.PASSED, Verdict.FAILED)
-            rule = rule_for(Situation(
+            situation = Situation(
                 state=STATES[s[ST]], leader=WHICH[i], leader_runs=runs, leader_final=bool(key[3]),
                 leader_final_before=runs is Software.NEW and bool(key[4]), leader_health=HEALTHS[s[H + i]],
                 peer_runs=SOFTWARE[odisk], peer_final=bool(s[F + o]), peer_health=HEALTHS[key[8]],
                 peer_ready=bool(ready), proven=bool(s[PR]), grant=GRANTS[s[GR]], wiped=bool(s[WI]),
-                rehashed=verdicts[hashed], checks=verdicts[checks], attempts_left=bool(s[AL]), late=bool(late),
-                abort=bool(s[AB])), self.config.rules)  # fmt: skip
+                checks=verdicts[checks], attempts_left=bool(s[AL]), late=bool(late),
+                abort=bool(s[AB]))  # fmt: skip
+            rule = rule_for(situation, self.config.rules)
+            self._used.add(rule.id)
+            if rule.decision.act is Act.REHASH:
+                whole = Verdict.PASSED if disk == OLD else Verdict.FAILED
+                rule = rule_for(replace(situation, rehashed=whole), self.config.rules)
+                self._used.add(rule.id)
             n = self._rules[key] = self.config.rules.index(rule)
         return n
 
@@ -537,7 +285,7 @@ class System:
             older = {ASK_NOW: ASK_OLD, GO_NOW: GO_OLD, WRITE_NOW: WRITE_OLD}
             w[M + o] = older.get(s[M + o], s[M + o])
         elif act is Act.DRIVE:
-            events += self.boot(w, o, network=True) + (('reset', o),)
+            events += (*self.boot(w, o, network=True), ('reset', o))
             self._put(out, f'[{rule.id}]', i, w, s[M + o] == ASK_NOW, events)
             return
         elif act is Act.HAND_OVER:
@@ -554,7 +302,7 @@ class System:
     def _retry(self, s: World, i: int, out: list[Move]) -> None:
         """An operator retries: only where the old software leads, or the proven node does."""
         allowed = s[D + i] in (RAW, NEW, NEW_OLD) and i == 0 if s[PR] else s[D + i] in (OLD, TORN) and i == 1
-        if self.config.retry_bound and not allowed:
+        if not allowed:
             return
         w = list(s)
         older = {ASK_NOW: ASK_OLD, GO_NOW: GO_OLD, WRITE_NOW: WRITE_OLD}
@@ -565,36 +313,3 @@ class System:
             w[M + n] = older.get(s[M + n], s[M + n])
         w[ST], w[GR], w[WI], w[AL], w[AB], w[RT] = N[State.REQUESTED], G_NONE, 0, 1, 0, s[RT] - 1
         self._put(out, 'an operator retries', i, w, True)
-
-    # Faults.
-
-    def _faults(self, s: World, i: int, out: list[Move]) -> None:
-        mode = s[M + i]
-        if mode != OFF:
-            w = list(s)
-            self.down(w, i, OFF)
-            self._put(out, 'loses power', i, w, True)
-        if mode in (UP, PAUSED):
-            w = list(s)
-            self.down(w, i, DEAD)
-            self._put(out, 'the service is killed', i, w, True)
-        if mode == UP:
-            if s[L] == i or s[V + i]:
-                w = list(s)
-                w[M + i] = PAUSED
-                self._put(out, 'is paused', i, w, True)
-            if s[H + i] != FAILED:
-                w = list(s)
-                w[H + i] = FAILED
-                self._put(out, 'is ill for a while', i, w, True)
-            if s[V + i] and s[HO] == 0:
-                w = list(s)
-                w[V + i] = NO
-                self.health_anew(w, i)
-                self._put(out, 'cannot reach the database and stops serving', i, w, True)
-        if s[GR] == G_OPEN and i == 0:
-            w = list(s)
-            w[GR] = G_NONE
-            for n in (0, 1):
-                w[M + n] = ASK_OLD if s[M + n] == ASK_NOW else s[M + n]
-            self._put(out, 'the grant expires', i, w, True)

@@ -1,0 +1,133 @@
+"""What a state of the model is: two management nodes, their lease and one update; and which world is explored.
+
+What happens next to the update is asked of :func:`ovca.remaster.protocol.rule_for`, what a node does about the lease of
+:func:`ovca.cluster.election.step`, and who may lead of :func:`ovca.remaster.protocol.may_claim`. This module adds only
+the world around them: disks, power, services, installers, the rows, and faults.
+
+A state is a tuple of small integers (the fields are named below). Bounds and abstractions:
+
+* Time is left out. A deadline may pass, a soak may end and a lease may run out at any moment that the real ones could,
+  and earlier; a *false* expiry (the holder is alive) is a fault. Epochs are relative: a belief or a grant is of the
+  present epoch or of an older one. Attempts are counted by "one is left" (two in all), a token or a running installer
+  belongs to the present attempt or to an older one. So nothing is bounded but retries and aborts (at most
+  :attr:`Config.retries` and one a run).
+* A decision is taken and written at once; with :attr:`Config.inflight` a master may also stall between both, and its
+  decision arrives later. A stalled power cycle with network boot is the same as the faults "power loss" and "stray
+  power-on with network boot"; a delayed or lost reply is the same as a loss of power right after it.
+* Faults are unlimited in number: loss of power, a killed service, a pause of a node that holds the lease or serves, a
+  false expiry, a stray power-on, a network boot nobody asked for, an installer that fails or starts again with a new
+  nonce, a lost report, an expired grant, passing ill health, an outage that makes the master stop serving, a hand-over
+  that is given up half-way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from ovca.cluster.election import Standing, Step, step
+from ovca.remaster.protocol import (
+    BEFORE_COMMIT_ENDED,
+    ENDED,
+    RULES,
+    TARGET,
+    WIPING,
+    Grant,
+    Health,
+    Rule,
+    Software,
+    State,
+    Which,
+    may_claim,
+)
+
+World = tuple[int, ...]
+Event = tuple[str, int]
+
+# Fields. M, D, H, V, F and FB have one value for each node: FIRST at the index, SECOND after it.
+M, D, H, V = 0, 2, 4, 6
+HO, L, RUN, ACT, DEM, FEN = 8, 9, 10, 11, 12, 13
+ST, GR, WI, AL, PR, F, AB, FB, RT, P = 14, 15, 16, 17, 18, 19, 21, 22, 24, 25
+SIZE = 26
+
+# M: what a machine does. An installer "now" belongs to the present attempt (and order), else to an older one.
+OFF, DEAD, UP, PAUSED, ASK_NOW, ASK_OLD, GO_NOW, GO_OLD, WRITE_NOW, WRITE_OLD = range(10)
+"""DEAD is powered without a service; GO has a consumed grant and has wiped nothing yet; WRITE has wiped."""
+# D: what is on its disk. RAW is all files without the token; TORN is a wipe that stopped where the old still boots.
+OLD, HALF, RAW, NEW, NEW_OLD, TORN = range(6)
+# H: its health against the soak. CARRIED is a soak that was not spent in the present role.
+PENDING, SOAKED, FAILED, CARRIED = range(4)
+# V: whether it serves: no, under the present epoch, under an older one.
+NO, NOW, STALE = range(3)
+# DEM: whose demotion the row tells; FEN: proof about the predecessor: none, seen by the holder, in the row.
+STATES = tuple(State)
+GRANTS = tuple(Grant)
+G_NONE, G_OPEN, G_CONSUMED, G_WRITTEN, G_FAILED = range(5)
+HEALTHS = (Health.PENDING, Health.SOAKED, Health.FAILED, Health.SOAKED)
+WHICH = (Which.FIRST, Which.SECOND)
+SOFTWARE = {OLD: Software.OLD, TORN: Software.OLD, RAW: Software.NEW, NEW: Software.NEW, NEW_OLD: Software.NEW,
+            HALF: Software.UNKNOWN}  # fmt: skip
+INSTALLING = frozenset((GO_NOW, GO_OLD, WRITE_NOW, WRITE_OLD))
+ENDED_N = frozenset(STATES.index(s) for s in ENDED)
+TARGET_N = {STATES.index(s): WHICH.index(w) for s, w in TARGET.items()}
+WIPING_N = frozenset(STATES.index(s) for s in WIPING)
+DECIDED_N = frozenset(range(len(STATES))) - ENDED_N | {STATES.index(s) for s in BEFORE_COMMIT_ENDED}
+N = {s: STATES.index(s) for s in STATES}
+GIVING_UP = -1
+
+GOOD, BAD, BAD_MASTER = 'good', 'bad', 'bad-as-master'
+
+
+class Move(NamedTuple):
+    """One step of the world."""
+
+    label: str
+    fault: bool
+    events: tuple[Event, ...]
+    after: World
+
+
+@dataclass(frozen=True)
+class Config:
+    """Which world is explored. The switches below ``image`` take one rule out each when they are turned off."""
+
+    image: str = GOOD
+    faults: bool = True
+    """Without faults no deadline passes either."""
+    abort: bool = False
+    retries: int = 0
+    inflight: bool = False
+    torn: bool = False
+    """A wipe may stop where the old system still boots."""
+    early_give_up: bool = True
+    """A hand-over may fail before the giver has noted its demotion, too."""
+    rules: tuple[Rule, ...] = RULES
+    eligible: Callable[..., bool] = may_claim
+    election: Callable[[Standing], Step] = step
+    grant_needed: bool = True
+    nonce_bound: bool = True
+    fence: bool = True
+    """The peer is powered off, and seen to be off, before a claimant acts."""
+    stop_before_giving: bool = True
+    evidence: bool = True
+    fenced_writes: bool = True
+    """A change of the update checks holder, epoch and revision in its transaction."""
+    ready_at_giving: bool = True
+    power_again: bool = True
+    health_anew: bool = True
+    """The soak starts anew with each role and epoch."""
+    reclaim_keeps_proof: bool = True
+    commit_guard: bool = True
+    """The transaction of the commit point looks again at who leads and what that node runs."""
+    wipe_ends_proof: bool = True
+    """What an earlier update proved about a node counts until a grant for that node is consumed."""
+
+
+def start(config: Config) -> World:
+    """An update was just asked for: both nodes are up on the old software, and SECOND is the acting master."""
+    w = [0] * SIZE
+    w[M] = w[M + 1] = UP
+    w[V + 1], w[L], w[RUN], w[ACT], w[FEN] = NOW, 1, 1, 1, 2
+    w[ST], w[AL], w[RT] = N[State.REQUESTED], 1, config.retries
+    return tuple(w)
