@@ -170,7 +170,8 @@ class System(Machines):
             self._put(out, 'notes its demotion', i, w)
             if self.config.early_give_up:
                 w = list(s)
-                w[HO] = GIVING_UP
+                w[HO], w[V + i] = 0, NOW
+                self.health_anew(w, i)
                 self._put(out, 'gives the hand-over up before the demotion', i, w, True)
             return
         rule = self._given[s[HO] - self._half]
