@@ -1,16 +1,35 @@
 """The errors an operator may see, on one page.
 
 The world's errors derive from :class:`OvcaError`; each class of them has an exit status of its own, so that a script
-can tell them apart. Mistakes of a programmer stay ``RuntimeError`` and ``ValueError``.
+can tell them apart, and each situation an id, under which ``ovca help`` and the documentation explain it
+(:mod:`ovca.pages`). Mistakes of a programmer stay ``RuntimeError`` and ``ValueError``.
 """
 
 from __future__ import annotations
 
+import re
+from typing import ClassVar
+
 
 class OvcaError(Exception):
-    """Something outside the program went wrong; the text is a whole sentence for the operator."""
+    """Something outside the program went wrong; the text is a whole sentence for the operator.
 
-    exit_code = 1
+    ``id`` names the situation, in words with dashes. A class has one made of its own name; whoever raises a general
+    class gives a closer one: ``Refused('...', id='no-terminal')``.
+    """
+
+    exit_code: ClassVar[int] = 1
+    id: str = 'error'
+
+    def __init_subclass__(cls, **kwargs: object) -> None:
+        super().__init_subclass__(**kwargs)
+        if 'id' not in vars(cls):
+            cls.id = re.sub(r'(?<=[a-z0-9])(?=[A-Z])', '-', cls.__name__.removesuffix('Error')).lower()
+
+    def __init__(self, *args: object, id: str | None = None) -> None:
+        super().__init__(*args)
+        if id is not None:
+            self.id = id
 
 
 class UsageError(OvcaError):

@@ -111,7 +111,7 @@ class OvcaApp(App):
             console.setLevel(logging.DEBUG if self.options.debug else logging.WARNING)
             root.setLevel(console.level)
             root.addHandler(console)
-            code = self._run(self.options.words)
+            code = self.execute(self.options.words)
             self.stdout.flush()
             return code
         except SystemExit as exc:  # argparse ends the program by itself: 0 for --help, 2 for a wrong argument
@@ -123,7 +123,11 @@ class OvcaApp(App):
             root.removeHandler(console)
             root.setLevel(level)
 
-    def _run(self, words: list[str]) -> int:
+    def execute(self, words: list[str]) -> int:
+        """Run one command by its words; every error becomes one sentence, and its class the status that is returned.
+
+        :raises BrokenPipeError: whoever read the output went away.
+        """
         name = words[0] if words else ''
         try:
             for loser, winner in plugins.clashes(GROUP):
@@ -132,6 +136,8 @@ class OvcaApp(App):
                 overview(self)
                 return 0
             return self.run_subcommand(words)
+        except SystemExit as exc:  # argparse ends the program by itself: 0 for --help, 2 for a wrong argument
+            return exc.code if isinstance(exc.code, int) else 2
         except KeyboardInterrupt:
             return self._fail(Interrupted('interrupted; `ovca update-watch` shows an update that is under way'))
         except OvcaError as exc:
@@ -172,7 +178,7 @@ class OvcaApp(App):
     def _fail(self, exc: OvcaError) -> int:
         if self.options.debug and not isinstance(exc, Interrupted):
             traceback.print_exc(file=self.stderr)
-        self.complain(str(exc))
+        self.complain(f'{exc} [{exc.id}]')
         return exc.exit_code
 
     def _reader_is_gone(self) -> None:

@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 import enum
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -51,6 +51,28 @@ def shown(value: Any) -> Any:
     if isinstance(value, str):
         return ''.join(c if c.isprintable() or c == '\n' else ascii(c)[1:-1] for c in value)
     return value
+
+
+Source = Callable[[Any], Iterable[str]]
+
+
+def completes(action: argparse.Action, source: Source) -> argparse.Action:
+    """Let Tab offer values for an argument: ``source`` gets the remaster service and returns words.
+
+    It is called while somebody types, so it must be quick and may fail; then nothing is offered.
+    """
+    action.complete = source  # type: ignore[attr-defined]
+    return action
+
+
+def images(service: Any) -> Iterable[str]:
+    """The versions of the published images, for :func:`completes`."""
+    return [image.version for image in service.images()]
+
+
+def nodes(service: Any) -> Iterable[str]:
+    """The names of the nodes, for :func:`completes`."""
+    return [node.name for node in service.nodes()]
 
 
 class HelpFormatter(_argparse.SmartHelpFormatter):
@@ -123,11 +145,13 @@ class _Common(command.Command):
         if yes:
             return
         if not self.interactive:
-            raise Refused('there is no terminal to ask on; nothing was done. Repeat the command with --yes')
-        self.app.stdout.write(f'{question} [y/N] ')
-        self.app.stdout.flush()
+            raise Refused(
+                'there is no terminal to ask on; nothing was done. Repeat the command with --yes', id='no-terminal'
+            )
+        self.app.stderr.write(f'{question} [y/N] ')
+        self.app.stderr.flush()
         if self.app.stdin.readline().strip().lower() not in ('y', 'yes'):
-            raise Refused('the answer was not yes; nothing was done')
+            raise Refused('the answer was not yes; nothing was done', id='declined')
 
 
 class Command(_Common):

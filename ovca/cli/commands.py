@@ -57,7 +57,7 @@ class Commands(CommandManager):
         own = self.commands.get(name)
         if isinstance(own, EntryPointWrapper):
             return own.load(), name, argv[1:]
-        raise UsageError(f'{name!r} is not a command; {self._hint(name)}')
+        raise UsageError(f'{name!r} is not a command; {self._hint(name)}', id='no-command')
 
     def _hint(self, word: str) -> str:
         names = self.names()

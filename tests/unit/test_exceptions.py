@@ -18,5 +18,5 @@ def test_every_exit_status_is_in_the_operators_documentation() -> None:
 
 def test_every_error_says_what_it_stands_for() -> None:
     for value in vars(exceptions).values():
-        if isinstance(value, type):
-            assert value.__doc__ and value.__doc__.endswith('.'), value
+        if isinstance(value, type) and issubclass(value, Exception):
+            assert value.__doc__ and value.__doc__.rstrip().endswith('.'), value

@@ -69,7 +69,7 @@ def test_a_broken_plugin_is_named_and_all_else_works(install: Install, source: s
     assert broken.err.startswith('ovca: ovca.cli: hello of package hello-plugin 1.0 cannot be loaded: ')
     assert broken.err.count('\n') == 1
     assert listing.code == 0
-    assert broken.err in listing.err
+    assert broken.err.removesuffix(' [plugin]\n') in listing.err
     assert 'plugin-list' in listing.out
 
 
@@ -87,9 +87,9 @@ def test_a_core_command_cannot_be_replaced(install: Install) -> None:
 @pytest.mark.parametrize(
     ('word', 'said'),
     [
-        ('plugin', "ovca: 'plugin' is not a command; did you mean plugin-list?\n"),
-        ('pluginlist', "ovca: 'pluginlist' is not a command; did you mean plugin-list?\n"),
-        ('xyzzy', "ovca: 'xyzzy' is not a command; see `ovca help` for all of them\n"),
+        ('plugin', "ovca: 'plugin' is not a command; did you mean plugin-list? [no-command]\n"),
+        ('pluginlist', "ovca: 'pluginlist' is not a command; did you mean plugin-list? [no-command]\n"),
+        ('xyzzy', "ovca: 'xyzzy' is not a command; see `ovca help` for all of them [no-command]\n"),
     ],
 )
 def test_an_unknown_command_is_answered_with_a_guess_and_never_run(word: str, said: str) -> None:
@@ -130,7 +130,7 @@ def test_an_error_is_one_sentence_and_its_class_sets_the_exit_status(
 
     result = testing.run(['hello', '--raise', f'exceptions.{kind.__name__}("it is so")'])
 
-    assert (result.code, result.out, result.err) == (kind.exit_code, '', 'ovca: it is so\n')
+    assert (result.code, result.out, result.err) == (kind.exit_code, '', f'ovca: it is so [{kind.id}]\n')
 
 
 def test_a_mistake_in_a_plugin_is_blamed_on_its_package(install: Install) -> None:

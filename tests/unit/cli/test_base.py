@@ -96,7 +96,7 @@ class Terminal(io.StringIO):
 
 class App:
     def __init__(self, stdin: io.StringIO) -> None:
-        self.stdin, self.stdout = stdin, io.StringIO()
+        self.stdin, self.stdout, self.stderr = stdin, io.StringIO(), io.StringIO()
 
 
 def command(stdin: io.StringIO) -> base.Command:
@@ -135,4 +135,4 @@ def test_yes_is_yes(answer: str) -> None:
 
     asked.confirm('Wipe?', yes=False)
 
-    assert asked.app.stdout.getvalue() == 'Wipe? [y/N] '
+    assert (asked.app.stdout.getvalue(), asked.app.stderr.getvalue()) == ('', 'Wipe? [y/N] ')

@@ -165,7 +165,7 @@ def test_a_refused_image_is_one_sentence_and_the_status_of_its_kind(operated: Op
 
     result = run(operated, 'update', 'https://example.com/x.zip', '--yes')
 
-    assert (result.code, result.err) == (4, 'ovca: x.zip is not signed; get a signed bundle\n')
+    assert (result.code, result.err) == (4, 'ovca: x.zip is not signed; get a signed bundle [image]\n')
 
 
 def test_on_the_standby_a_command_that_changes_says_who_is_master(operated: Operated) -> None:
@@ -177,7 +177,7 @@ def test_on_the_standby_a_command_that_changes_says_who_is_master(operated: Oper
 
         assert (result.code, result.err) == (
             7,
-            'ovca: this node, mn2, is not the master; run the command on mn1\n',
+            'ovca: this node, mn2, is not the master; run the command on mn1 [not-master]\n',
         )
 
 
@@ -223,7 +223,7 @@ def test_update_downloads_asks_once_and_ends_with_both_nodes(operated: Operated)
 
     assert result.code == 0, result.err
     assert [r.kind for r in operated.requests()] == ['download', 'activate']
-    assert result.out.count('[y/N]') == 1
+    assert result.err.count('[y/N]') == 1
     assert 'REQUESTED -> DONE' in result.err
     assert [line.split()[:2] for line in result.out.splitlines()[-3:-1]] == [['mn1', 'master'], ['mn2', 'standby']]
     assert result.out.splitlines()[-1] == 'update 1 is done: both nodes run 1.1.0'
@@ -379,7 +379,7 @@ def test_ctrl_c_leaves_the_update_alone_and_says_how_to_pick_it_up(operated: Ope
         rest = process.communicate(timeout=20)[1]
 
     assert 'REQUESTED -> INSTALL_1: the checks pass' in first
-    assert rest == f'ovca: interrupted; update {number} goes on, `ovca update-watch` picks it up\n'
+    assert rest == f'ovca: interrupted; update {number} goes on, `ovca update-watch` picks it up [interrupted]\n'
     assert process.returncode == 130
     assert operated.service().update(number).state == 'INSTALL_1'
 

@@ -60,4 +60,4 @@ def test_a_wrong_configuration_is_one_sentence(config_file: Path) -> None:
     result = testing.run(['config-show'], config_file=config_file)
 
     assert result.code == 3
-    assert result.err == f"ovca: {config_file}: [cluster] ttl: could not convert string to float: 'soon'\n"
+    assert result.err == f"ovca: {config_file}: [cluster] ttl: could not convert string to float: 'soon' [config]\n"
