@@ -14,6 +14,7 @@ from ovca import conf
 from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Entry, Event, Image, InstallGrant, Lease, Node, Request, Update
+from ovca.exceptions import OvcaError
 from ovca.remaster.protocol import State
 from ovca.remaster.service import Service
 
@@ -199,6 +200,7 @@ class Operated:
             if isinstance(outcome, Exception):
                 row.state, row.error = 'failed', str(outcome)
                 row.exit_code = getattr(outcome, 'exit_code', 1)
+                row.result = {'error_id': outcome.id} if isinstance(outcome, OvcaError) else None
             else:
                 row.state, row.result, row.exit_code = 'done', outcome, 0
 

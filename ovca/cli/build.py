@@ -11,13 +11,13 @@ from ovca.cli import base
 class ImageBuild(base.ShowOne):
     """Make a bundle (a zip with manifest, signature and ISO) from the trees of a software version.
 
-    Example: ovca image-build --version 1.1.0 --mgmt tree --secret-key vendor.key ovca-1.1.0.iso.zip
+    Example: ovca image-build --image-version 1.1.0 --mgmt tree --secret-key vendor.key ovca-1.1.0.iso.zip
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('output', metavar='<output>', type=Path, help='the bundle to write')
-        parser.add_argument('--version', metavar='<version>', required=True, help='the version of the image')
+        parser.add_argument('--image-version', metavar='<version>', required=True, help='the version of the image')
         parser.add_argument(
             '--mgmt', metavar='<folder>', type=Path, required=True, help='the root file system of a management node'
         )
@@ -65,7 +65,7 @@ class ImageBuild(base.ShowOne):
                 pack(installer)
             manifest = build(
                 parsed_args.output,
-                version=parsed_args.version,
+                version=parsed_args.image_version,
                 mgmt=parsed_args.mgmt,
                 hmp=parsed_args.hmp,
                 ovm=parsed_args.ovm,

@@ -13,7 +13,7 @@ class Check(base.Lister):
 
     Exit status 6 when one of them fails.
 
-    Example: ovca check --version 1.1.0
+    Example: ovca check --image-version 1.1.0
     """
 
     failed: tuple[str, ...] = ()
@@ -21,13 +21,16 @@ class Check(base.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('--version', metavar='<version>', help='the image to install; also checks the image')
+        version = parser.add_argument(
+            '--image-version', metavar='<version>', help='the image to install; also checks the image'
+        )
+        base.completes(version, base.images)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
         from ovca.remaster.checks import Result, run_all
 
-        results = run_all(self.conf, self.service.database, parsed_args.version)
+        results = run_all(self.conf, self.service.database, parsed_args.image_version)
         self.failed = tuple(r.id for r in results if r.result is Result.FAILED)
         self.total = len(results)
         return ('id', 'result', 'detail', 'remedy'), [(r.id, r.result, r.detail, r.remedy) for r in results]
@@ -36,5 +39,9 @@ class Check(base.Lister):
         """Show the results, then fail if one of them did."""
         code = int(super().run(parsed_args) or 0)
         if self.failed:
-            raise Refused(f'{len(self.failed)} of {self.total} checks failed: {", ".join(self.failed)}')
+            raise Refused(
+                f'{len(self.failed)} of {self.total} checks failed: {", ".join(self.failed)}; their remedies stand in '
+                f'the table',
+                id='checks-failed',
+            )
         return code

@@ -18,12 +18,14 @@ class Download(base.Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('uri', metavar='<uri>', help='the bundle: an HTTP, HTTPS or file URI, or a path')
-        parser.add_argument('--version', metavar='<version>', help='the version it must have, or that a plain ISO has')
+        parser.add_argument(
+            '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
+        )
         parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        number = self.service.submit('download', uri=watch.source(parsed_args.uri), version=parsed_args.version)
+        number = self.service.submit('download', uri=watch.source(parsed_args.uri), version=parsed_args.image_version)
         if parsed_args.no_wait:
             watch.say(self, f'request {number} is with the master; {watch.PICKED_UP}')
         else:

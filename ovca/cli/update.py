@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ovca.cli import base, watch
+from ovca.cli import base, values, watch
 from ovca.exceptions import Refused, UsageError
 
 
@@ -25,7 +25,10 @@ class Activate(base.Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('version', metavar='<version>', help='the image, as `ovca image-list` shows it')
+        base.completes(
+            parser.add_argument('version', metavar='<version>', help='the image, as `ovca image-list` shows it'),
+            base.images,
+        )
         _arguments(parser)
         return parser
 
@@ -47,14 +50,16 @@ class Update(base.Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('uri', metavar='<uri>', nargs='?', help='the bundle (default: [update] uri)')
-        parser.add_argument('--version', metavar='<version>', help='the version it must have, or that a plain ISO has')
+        parser.add_argument(
+            '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
+        )
         _arguments(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        uri, version = parsed_args.uri or self.conf.update.uri, parsed_args.version
+        uri, version = parsed_args.uri or self.conf.update.uri, parsed_args.image_version
         if not uri:
-            raise UsageError('no URI was given, and [update] uri is not set; name the bundle to install')
+            raise UsageError('no URI was given, and [update] uri is not set; name the bundle to install', id='no-uri')
         if parsed_args.yes and not parsed_args.dry_run:
             watch.begin(self, parsed_args, 'update', planned=False, uri=watch.source(uri), version=version)
             return
@@ -86,7 +91,7 @@ def _confirm(command: base.Command, question: str, yes: bool, later: str) -> Non
     try:
         command.confirm(question, yes=yes)
     except Refused as exc:
-        raise Refused(f'{exc}; {later}') from None
+        raise Refused(f'{exc}; {later}', id=exc.id) from None
 
 
 class UpdateAbort(base.Command):
@@ -105,9 +110,9 @@ class UpdateAbort(base.Command):
         current = self.service.update()
         landing = self.service.landing(current)
         if not landing.possible:
-            raise Refused(landing.sentence)
+            raise Refused(landing.sentence, id='no-abort')
         self.service.must_lead()
-        watch.say(self, f'update {current.id} to {current.version} is in {current.state}: {landing.sentence}')
+        watch.tell(self, f'update {current.id} to {current.version} is in {current.state}: {landing.sentence}')
         self.confirm(f'Abort update {current.id}?', yes=parsed_args.yes)
         number = self.service.submit('abort', update_id=current.id, reason=parsed_args.reason)
         watch.wait(self, number, 'the abort')
@@ -147,7 +152,9 @@ class UpdateWatch(base.Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('id', metavar='<id>', type=int, nargs='?', help='the update (default: the latest)')
+        parser.add_argument(
+            'id', metavar='<id>', type=values.number('<id>'), nargs='?', help='the update (default: the latest)'
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -166,7 +173,8 @@ class UpdateList(base.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('--limit', metavar='<number>', type=int, default=20, help='how many (default: 20)')
+        limit = values.number('--limit', most=1_000_000)
+        parser.add_argument('--limit', metavar='<number>', type=limit, default=20, help='how many (default: 20)')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
@@ -182,7 +190,9 @@ class UpdateShow(base.ShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('id', metavar='<id>', type=int, nargs='?', help='the update (default: the latest)')
+        parser.add_argument(
+            'id', metavar='<id>', type=values.number('<id>'), nargs='?', help='the update (default: the latest)'
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:

@@ -22,6 +22,12 @@ def say(command: base.Command, text: str = '') -> None:
     command.app.stdout.flush()
 
 
+def tell(command: base.Command, text: str) -> None:
+    """Write one line that is no result: what stands before a question, what goes on."""
+    command.app.stderr.write(f'{base.shown(text)}\n')
+    command.app.stderr.flush()
+
+
 def source(uri: str) -> str:
     """The URI for the master's service, whose working folder is another: a path without a scheme made absolute."""
     return uri if urlsplit(uri).scheme else str(Path(uri).absolute())
@@ -84,7 +90,7 @@ def checks(command: base.Command, version: str, *, retry: bool = False) -> None:
     failed = [r for r in results if r.result is Result.FAILED]
     if failed:
         why = '; '.join(f'{r.id}: {r.detail}' + (f' ({r.remedy})' if r.remedy else '') for r in failed)
-        raise Refused(f'{len(failed)} of {len(results)} checks failed: {why}')
+        raise Refused(f'{len(failed)} of {len(results)} checks failed: {why}', id='checks-failed')
 
 
 def show(command: base.Command, plan: Plan) -> None:

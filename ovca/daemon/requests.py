@@ -85,7 +85,7 @@ class Requests:
             return
         except OvcaError as exc:
             LOG.error('request %s (%s): %s', id, kind, exc)
-            self._finish(epoch, id, error=str(exc), exit_code=exc.exit_code)
+            self._finish(epoch, id, result={'error_id': exc.id}, error=str(exc), exit_code=exc.exit_code)
         except Exception as exc:
             LOG.exception('request %s (%s)', id, kind)
             self._finish(epoch, id, error=f'{type(exc).__name__}: {exc}; see the log of ovca.service', exit_code=1)
@@ -232,7 +232,7 @@ class Requests:
         results = checks.run_all(self.conf, self.database, version)
         bad = checks.failures(results)
         if bad:
-            raise Refused(f'{"; ".join(bad)}; see `ovca check`')
+            raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')
         told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
         return {'update_id': self._open(epoch, version, who, retry_of=None), 'checks': told}
 
@@ -298,7 +298,7 @@ class Requests:
             )
         bad = checks.failures(checks.run_all(self.conf, self.database, last.version, retry=True))
         if bad:
-            raise Refused(f'{"; ".join(bad)}; see `ovca check`')
+            raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')
         return self._open(epoch, last.version, who, retry_of=last)
 
     def _abort(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
@@ -306,10 +306,10 @@ class Requests:
             update = session.get(Update, args['update_id'], with_for_update=True) if args.get('update_id') else None
             update = update or newest_update(session)
             if update is None:
-                raise Refused('there is no update to abort')
+                raise Refused('there is no update to abort', id='no-abort')
             landing = abort_landing(State(update.state), wiped=False)
             if not landing.possible:
-                raise Refused(landing.sentence)
+                raise Refused(landing.sentence, id='no-abort')
             if update.abort_requested_at is None:
                 update.abort_requested_at = self.database.now(session)
                 update.abort_reason = args.get('reason') or f'asked for by {who}'

@@ -231,6 +231,7 @@ class Request(Base):
     taken_epoch: Mapped[int | None] = mapped_column(BigInteger)
     progress: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
+    """What came of it; of a failed one the error's id, as ``error_id``."""
     error: Mapped[str | None] = mapped_column(Text)
     exit_code: Mapped[int | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)

@@ -257,7 +257,7 @@ class _Reception:
             version = self.version or iso.volume_id
             listed = [self._listed(iso, entry) for entry in iso.walk() if not entry.is_dir]
         if not version:
-            raise BundleError(self.source, 'its ISO has no volume id; name the version with --version')
+            raise BundleError(self.source, 'its ISO has no volume id; name the version with --image-version')
         data = json.dumps({'format': 1, 'files': listed}, sort_keys=True).encode()
         facts = IsoFacts(member.name, path[0].stat().st_size, path[1])
         manifest = Manifest(1, str(ImageVersion(version)), facts, hashlib.sha256(data).hexdigest())

@@ -136,6 +136,8 @@ class EventView:
     from_state: str | None
     to_state: str | None
     detail: str
+    epoch: int | None = None
+    update_id: int | None = None
 
 
 @dataclass(frozen=True)
@@ -285,7 +287,41 @@ def entries(session: Session, update: UpdateView) -> tuple[EntryView, ...]:
 def events(session: Session, update_id: int, after: int = 0) -> tuple[EventView, ...]:
     """Return the journal of an update, after the event with the number ``after``."""
     rows = session.scalars(select(Event).where(Event.update_id == update_id, Event.id > after).order_by(Event.id))
-    return tuple(EventView(e.id, e.at, e.node, e.actor, e.kind, e.from_state, e.to_state, e.detail) for e in rows)
+    return tuple(map(_event, rows))
+
+
+def journal(
+    session: Session,
+    *,
+    update_id: int | None = None,
+    kind: str | None = None,
+    node: str | None = None,
+    since: dt.datetime | None = None,
+    limit: int,
+) -> tuple[EventView, ...]:
+    """Return the newest events that fit, at most ``limit`` of them; the newest stands last."""
+    query = select(Event).order_by(Event.id.desc()).limit(limit)
+    for column, wanted in ((Event.update_id, update_id), (Event.kind, kind), (Event.node, node)):
+        if wanted is not None:
+            query = query.where(column == wanted)
+    if since is not None:
+        query = query.where(Event.at >= since)
+    return tuple(reversed([_event(row) for row in session.scalars(query)]))
+
+
+def _event(row: Event) -> EventView:
+    return EventView(
+        id=row.id,
+        at=row.at,
+        node=row.node,
+        actor=row.actor,
+        kind=row.kind,
+        from_state=row.from_state,
+        to_state=row.to_state,
+        detail=row.detail,
+        epoch=row.epoch,
+        update_id=row.update_id,
+    )
 
 
 def request(row: Request) -> RequestView:

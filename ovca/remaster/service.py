@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import getpass
 import logging
 import os
@@ -165,6 +166,21 @@ class Service:
         with self.database.read() as session:
             return reading.events(session, update_id, after)
 
+    def journal(
+        self,
+        *,
+        update_id: int | None = None,
+        kind: str | None = None,
+        node: str | None = None,
+        since: dt.datetime | dt.timedelta | None = None,
+        limit: int,
+    ) -> tuple[EventView, ...]:
+        """The newest events that fit, the newest last; a ``since`` that is a duration counts back from now."""
+        with self.database.read() as session:
+            if isinstance(since, dt.timedelta):
+                since = _ago(self.database.now(session), since)
+            return reading.journal(session, update_id=update_id, kind=kind, node=node, since=since, limit=limit)
+
     def snapshot(self, update_id: int, after: int = 0) -> Snapshot:
         """An update with all around it, at one moment. :raises UsageError: there is no such update."""
         with self.database.read() as session:
@@ -291,7 +307,7 @@ class Service:
     ) -> RequestView:
         """Wait until a request is done; ``on_progress`` gets each new report of its progress.
 
-        :raises OvcaError: the request failed; the class is that of the master's error.
+        :raises OvcaError: the request failed; class and id are those of the master's error.
         """
         last: dict[str, Any] | None = None
         started, complained = self._clock(), False
@@ -302,7 +318,8 @@ class Service:
             if now.state == 'done':
                 return now
             if now.state == 'failed':
-                raise ERRORS.get(now.exit_code or 1, OvcaError)(now.error or f'request {id} failed')
+                kind = ERRORS.get(now.exit_code or 1, OvcaError)
+                raise kind(now.error or f'request {id} failed', id=(now.result or {}).get('error_id'))
             if now.state == 'open' and not complained and self._clock() - started > PATIENCE:
                 complained = True
                 on_notice(f'request {id} waits for the service of the acting master; see `ovca master-show`')
@@ -346,6 +363,13 @@ def _no_update(id: int | None) -> str:
     if id is None:
         return 'there was no update yet; begin one with `ovca update`'
     return f'there is no update {id}; see `ovca update-list`'
+
+
+def _ago(now: dt.datetime, span: dt.timedelta) -> dt.datetime:
+    try:
+        return now - span
+    except OverflowError:
+        return dt.datetime.min.replace(tzinfo=dt.UTC)
 
 
 def _user() -> str:

@@ -16,7 +16,7 @@ def tree(folder: Path) -> Path:
 def test_a_vendor_makes_a_signed_image_from_a_tree(tmp_path: Path) -> None:
     secret, _ = keygen(tmp_path, 'vendor')
     bundle = tmp_path / 'out/ovca-1.1.0.iso.zip'
-    argv = ['image-build', '--version', '1.1.0', '--mgmt', str(tree(tmp_path)), '--secret-key', str(secret)]
+    argv = ['image-build', '--image-version', '1.1.0', '--mgmt', str(tree(tmp_path)), '--secret-key', str(secret)]
 
     result = testing.run([*argv, '--update-from', '1.0.0', '--notes', 'better', '-f', 'json', str(bundle)])
 
@@ -30,21 +30,21 @@ def test_a_vendor_makes_a_signed_image_from_a_tree(tmp_path: Path) -> None:
 def test_the_installer_is_put_into_the_image(tmp_path: Path) -> None:
     bundle = tmp_path / 'x.zip'
 
-    result = testing.run(['image-build', '--version', '1.1.0', '--mgmt', str(tree(tmp_path)), str(bundle)])
+    result = testing.run(['image-build', '--image-version', '1.1.0', '--mgmt', str(tree(tmp_path)), str(bundle)])
 
     assert result.code == 0, result.err
     assert b'boot/installer.pyz' in zipfile.ZipFile(bundle).read('files.json')
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
-    result = testing.run(['image-build', '--version', '1.1.0', '--mgmt', '/none', str(tmp_path / 'x.zip')])
+    result = testing.run(['image-build', '--image-version', '1.1.0', '--mgmt', '/none', str(tmp_path / 'x.zip')])
 
     assert (result.code, result.out) == (2, '')
     assert result.err == 'ovca: /none is not a folder; name the right one [usage]\n'
 
 
 def test_a_version_that_is_none_is_one_sentence(tmp_path: Path) -> None:
-    argv = ['image-build', '--version', 'new one', '--mgmt', str(tree(tmp_path)), str(tmp_path / 'x.zip')]
+    argv = ['image-build', '--image-version', 'new one', '--mgmt', str(tree(tmp_path)), str(tmp_path / 'x.zip')]
 
     result = testing.run(argv)
 

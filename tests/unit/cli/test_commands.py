@@ -287,7 +287,7 @@ def test_a_failed_check_stops_activate_before_anything_is_asked_for(operated: Op
 def test_check_lists_all_results_and_fails_if_one_does(operated: Operated) -> None:
     operated.started()
 
-    result = run(operated, 'check', '--version', '1.1.0', '-f', 'json')
+    result = run(operated, 'check', '--image-version', '1.1.0', '-f', 'json')
 
     found = {row['id']: row for row in json.loads(result.out)}
     assert found['nodes']['result'] == 'passed'
@@ -316,7 +316,7 @@ def test_an_abort_shows_where_it_lands_before_it_asks(operated: Operated) -> Non
     yes = asked(operated, 'y', 'update-abort', '--reason', 'the rack moves')
 
     assert (no.code, yes.code) == (6, 0), yes.err
-    assert 'FAILED_DEGRADED' in no.out
+    assert 'FAILED_DEGRADED' in no.err
     assert [(r.kind, r.args) for r in operated.requests()] == [
         ('abort', {'update_id': number, 'reason': 'the rack moves'})
     ]

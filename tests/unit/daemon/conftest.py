@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from ovca import conf
+from ovca.cluster.lease import Lease
+from ovca.daemon.requests import Requests
+from ovca.db import models
+from tests.operated import OLD, Operated
+
+Clerk = Callable[[], Requests]
+
+
+@pytest.fixture
+def operated(tmp_path: Path, database_url: str) -> Iterator[Operated]:
+    """An appliance whose master is mn1, on each engine."""
+    appliance = Operated(tmp_path, url=database_url).started()
+    with appliance.database.write() as session:
+        session.scalars(select(models.Lease)).one().incarnation = 'this run'
+    yield appliance
+    appliance.close()
+
+
+@pytest.fixture
+def clerk(operated: Operated) -> Clerk:
+    """Make the acting master's clerk, with the configuration as it is now."""
+
+    def make() -> Requests:
+        return Requests(
+            conf.load(str(operated.config_file)),
+            Lease(operated.database, 'mn1', 'this run', ttl=30),
+            epoch=lambda: 3,
+            changed=lambda: None,
+            running=('1.0.0', OLD),
+        )
+
+    return make
