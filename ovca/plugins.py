@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ovca.exceptions import PluginError
+from ovca.exceptions import OvcaError, PluginError
 
 GROUPS = (
     'ovca.cli',
@@ -121,6 +121,28 @@ def load_one(group: str, name: str, *, api: int | None = None) -> Any:
         known = ', '.join(names(group)) or 'none'
         raise PluginError(f'{group}: there is no {name!r}; installed are: {known}')
     return load(extension, api=api)
+
+
+def build(group: str, name: str, *args: Any, api: int) -> Any:
+    """Import the driver with this name and make one from ``args``.
+
+    :raises PluginError: there is none, or it cannot be loaded or made.
+    :raises OvcaError: the driver does not like its configuration, and says why.
+    """
+    loaded = load_one(group, name, api=api)
+    try:
+        return loaded(*args)
+    except OvcaError:
+        raise
+    except Exception as exc:
+        raise PluginError(
+            f'{chosen(group)[name]} cannot be used: {type(exc).__name__}: {exc}; mend or remove the package'
+        ) from exc
+
+
+def load_named(group: str, names: Iterable[str], *, api: int) -> dict[str, Any]:
+    """Import the extensions with these names, each once, in this order; the errors are those of :func:`load_one`."""
+    return {name: load_one(group, name, api=api) for name in dict.fromkeys(names)}
 
 
 def problem(extension: Extension) -> str:

@@ -8,7 +8,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ovca import plugins
 from ovca.db.engine import Database
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 GROUP = 'ovca.health'
+CORE = ('database', 'shared-storage', 'peer-bmc', 'software')
 
 
 @dataclass(frozen=True)
@@ -32,14 +33,41 @@ class HealthContext:
 
 
 class HealthCheck(ABC):
-    """One question about this node's health; entry-point group ``ovca.health``.
+    """One question about this node's own health; entry-point group ``ovca.health``.
 
-    :meth:`check` returns None when all is well, or else a sentence for the operator. It is called every
-    ``[health] interval`` seconds from a thread of its own and may take ``[health] timeout`` seconds; an exception
-    counts as unhealthy.
+    A driver writes :meth:`check`: None says that all is well, a sentence says what is wrong. The entry point's name is
+    what an operator writes into ``[health] checks``, and what ``ovca node-list`` shows beside the sentence.
+
+    *When it is called.* ovcad builds the check once, at its start, on each node whose configuration names it;
+    :attr:`context` is all that it gets. ``__init__`` must not connect anywhere; a ``ConfigError`` from it stops ovcad.
+    Then :meth:`check` is called every ``[health] interval`` seconds, and at once when the node's role changes, on the
+    master and on the standby alike. ``context.acting()`` tells which of them this node is, for what only one of them
+    has.
+
+    *From which thread.* From one of a pool, another one each time; the checks run side by side, but one check is never
+    called again before its last call has returned.
+
+    *How long it may take.* ``[health] timeout`` seconds; later it counts as failed, with "no answer", until that call
+    returns. So give your own connections a shorter time-out.
+
+    *What the answer means.* A failing check makes the node unhealthy: a standby gets no hand-over, a freshly installed
+    node is not proven, and after ``[remaster] unhealthy_limit`` seconds an update gives the node up and may roll back.
+    So answer for this node's ability to serve, not for the world: what is broken on both nodes alike is no reason to
+    prefer either. A check does not repair anything and takes nobody's mastership. An exception counts as unhealthy, and
+    its text is what the operator reads.
+
+    *What must be idempotent.* All of it: a call looks and changes nothing, however often it is made.
+
+    .. code-block:: python
+
+        class Exports(HealthCheck):
+            def check(self) -> str | None:
+                if self.context.acting() and not Path('/run/nfsd.pid').exists():
+                    return 'the NFS server does not run; see `systemctl status nfs-server`'
+                return None
     """
 
-    api = 1
+    api: ClassVar[int] = 1
 
     def __init__(self, context: HealthContext) -> None:
         self.context = context
@@ -47,6 +75,11 @@ class HealthCheck(ABC):
     @abstractmethod
     def check(self) -> str | None:
         """Return None, or what is wrong."""
+
+
+def configured(conf: cfg.ConfigOpts) -> list[str]:
+    """The names of the checks to run: the core's, then those of ``[health] checks``."""
+    return list(dict.fromkeys([*CORE, *conf.health.checks]))
 
 
 @dataclass(frozen=True)
@@ -71,21 +104,16 @@ class HealthMonitor:
         self.context, self._changed = context, changed
         self.report = HealthReport()
         self._wake, self._stop = threading.Event(), threading.Event()
-        names = ['database', 'shared-storage', 'peer-bmc', 'software', *context.conf.health.checks]
-        self._checks = {name: self._load(name) for name in dict.fromkeys(names)}
-        for name in plugins.names(GROUP):
-            if name not in self._checks:
-                self._checks[name] = self._load(name)
-        self._pool = concurrent.futures.ThreadPoolExecutor(len(self._checks) * 2, 'health')
-
-    def _load(self, name: str) -> HealthCheck:
-        check: HealthCheck = plugins.load_one(GROUP, name, api=1)(self.context)
-        return check
+        self._checks: dict[str, HealthCheck] = {
+            name: plugins.build(GROUP, name, context, api=HealthCheck.api) for name in configured(context.conf)
+        }
+        self._calls: dict[str, concurrent.futures.Future[str | None]] = {}
+        self._pool = concurrent.futures.ThreadPoolExecutor(len(self._checks), 'health')
 
     def run(self) -> None:
         """Check until :meth:`stop`."""
         while not self._stop.is_set():
-            report = self._once()
+            report = self.look()
             different = report != self.report
             self.report = report
             if different:
@@ -105,14 +133,18 @@ class HealthMonitor:
         self._wake.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _once(self) -> HealthReport:
+    def look(self) -> HealthReport:
+        """Ask each check once, and return what they say."""
         timeout = self.context.conf.health.timeout
-        futures = {name: self._pool.submit(check.check) for name, check in self._checks.items()}
-        concurrent.futures.wait(futures.values(), timeout)
+        for name, check in self._checks.items():
+            # A call that hangs is waited for and not made again: the others need their threads.
+            if name not in self._calls or self._calls[name].done():
+                self._calls[name] = self._pool.submit(check.check)
+        concurrent.futures.wait(self._calls.values(), timeout)
         problems = {}
-        for name, future in futures.items():
+        for name, future in self._calls.items():
             if not future.done():
-                problems[name] = f'no answer within {timeout} s'
+                problems[name] = f'no answer within {timeout:g} s'
                 continue
             error = future.exception()
             problem = str(error) or type(error).__name__ if error else future.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ovca.exceptions import OvcaError
 
@@ -19,13 +19,51 @@ class RoleError(OvcaError):
 
 
 class Role(ABC):
-    """One service of the master; entry-point group ``ovca.role``.
+    """One service that only the acting master has; entry-point group ``ovca.role``.
 
-    :meth:`start` and :meth:`stop` are idempotent. A hand-over goes on only when :meth:`running` says that nothing is
-    left, so it must look at the world and not at a flag.
+    A driver writes :meth:`start`, :meth:`stop` and :meth:`running`. The entry point's name is what an operator writes
+    into ``[cluster] roles``; roles start in that order and stop in the reverse one.
+
+    *When it is called.* ovcad builds the role once, at its start, on each node whose configuration names it;
+    ``__init__`` must not connect anywhere, and a ``ConfigError`` from it stops ovcad. :meth:`start` is called whenever
+    the node begins to act as master: after a take-over, a hand-over, or a restart of ovcad, when the service may run
+    already. :meth:`stop` is called when it ceases to act, when ovcad ends, and whenever it is not sure: also for
+    a service that never ran. :meth:`running` is asked before the lease is given away.
+
+    *From which thread.* From several, but :meth:`start` and :meth:`stop` never at the same time.
+
+    *How long it may take.* Seconds. :meth:`start` and :meth:`stop` hold up the take-over that they are part of, and
+    while :meth:`stop` runs nobody serves; after ``[cluster] self_demote`` without the database it must be done before
+    the lease's ``ttl`` is over, or else the other node powers this one off. So give every command a time-out.
+
+    *What errors mean.* Raise :class:`RoleError` (or another ``OvcaError``) with a sentence for the operator. When
+    :meth:`start` fails, the other roles are started all the same, and the node is unhealthy until the next start.
+    When :meth:`stop` fails it is an alarm in the log, and a hand-over is given up as long as :meth:`running` is true.
+    Any other exception is a mistake in the program and ends ovcad, which is started again.
+
+    *What must be idempotent.* Both: to start what runs, and to stop what does not, changes nothing and is no error.
+    :meth:`running` looks at the world and not at a flag: it is asked by a new process about what an old one started.
+    When in doubt it says True.
+
+    .. code-block:: python
+
+        class Nfs(Role):
+            def start(self) -> None:
+                self._systemctl('start')
+
+            def stop(self) -> None:
+                self._systemctl('stop')
+
+            def running(self) -> bool:
+                return subprocess.run(['systemctl', 'is-active', '--quiet', 'nfs-server'], timeout=10).returncode == 0
+
+            def _systemctl(self, verb: str) -> None:
+                done = subprocess.run(['systemctl', verb, 'nfs-server'], timeout=20, capture_output=True, text=True)
+                if done.returncode:
+                    raise RoleError(f'nfs-server: {done.stderr.strip()}; see `systemctl status nfs-server`')
     """
 
-    api = 1
+    api: ClassVar[int] = 1
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.conf = conf

@@ -47,8 +47,9 @@ def load(config_file: str | None = None, overrides: Sequence[str] = ()) -> cfg.C
     if chosen and not present:
         source = '--config-file' if config_file else f'the environment variable {ENVIRONMENT}'
         raise ConfigError(f'{path} does not exist; name the right file with {source}')
-    if present:
-        _check_names(path)
+    files = [*_vendor_files(path), *([path] if present else [])]
+    for file in files:
+        _check_names(file)
     conf = cfg.ConfigOpts()
     register(conf)
     try:
@@ -56,7 +57,7 @@ def load(config_file: str | None = None, overrides: Sequence[str] = ()) -> cfg.C
         conf(
             [],
             project='ovca',
-            default_config_files=[path] if present else [],
+            default_config_files=files,
             default_config_dirs=[],
             use_env=False,
         )
@@ -66,6 +67,11 @@ def load(config_file: str | None = None, overrides: Sequence[str] = ()) -> cfg.C
     _check_values(conf, path)
     _check_together(conf, path)
     return conf
+
+
+def _vendor_files(path: str) -> list[str]:
+    """The defaults that an image brings, beside the site's file, which wins: ``/etc/ovca/vendor.d/*.conf``."""
+    return [str(file) for file in sorted(Path(path).parent.glob('ovca/vendor.d/*.conf'))]
 
 
 def _check_names(path: str) -> None:

@@ -19,6 +19,6 @@ OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         'checks',
         default=[],
-        help=('Further health checks, by name; the core ones and those that the image brings always run.'),
+        help='Further health checks, by name; the core ones always run.',
     ),
 ]

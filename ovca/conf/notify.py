@@ -12,6 +12,16 @@ OPTS: list[cfg.Opt] = [
     cfg.StrOpt(
         'command',
         default=None,
-        help='The command that the driver `command` runs for each message; it reads JSON on its standard input.',
+        help=(
+            'The command that the driver `command` runs for each message; it reads JSON on its standard input. It is '
+            'split into words as a shell does it, but no shell runs it.'
+        ),
+    ),
+    cfg.FloatOpt(
+        'timeout',
+        default=10.0,
+        min=0.1,
+        max=60.0,
+        help='Seconds that a driver may take for one message; the driver `command` kills its command after them.',
     ),
 ]

@@ -70,4 +70,12 @@ OPTS: list[cfg.Opt] = [
         min=1,
         help='Seconds of ill health after which a node counts as failed.',
     ),
+    cfg.ListOpt(
+        'components',
+        default=[],
+        help=(
+            'The components that the acting master applies once an update is done, by name and in this order; a tree '
+            'of an image that is not named here is published, and not applied.'
+        ),
+    ),
 ]

@@ -196,7 +196,7 @@ class Ovcad:
     def _load_roles(self) -> list[Role]:
         found: list[Role] = []
         for name in self.conf.cluster.roles:
-            role = plugins.load_one(role_room.GROUP, name, api=Role.api)(self.conf)
+            role: Role = plugins.build(role_room.GROUP, name, self.conf, api=Role.api)
             if isinstance(role, BootService):
                 role.authority = self._grant_desk(role)
             found.append(role)

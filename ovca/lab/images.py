@@ -22,13 +22,15 @@ KEPT = {'.py', '.mako', '.typed', '.j2', '.toml', '.json'}
 
 @dataclass(frozen=True)
 class Plugin:
-    """A distribution that only this image has: its modules, and its entry points by group."""
+    """A distribution that only this image has: its modules, its entry points by group, and what brings it into use."""
 
     name: str
     modules: Mapping[str, str]
     """Source by file name, ``hello.py``."""
     entry_points: Mapping[str, Mapping[str, str]]
     version: str = '1.0'
+    configuration: str = ''
+    """What the image says of it in ``etc/ovca/vendor.d``: ovcad loads only what the configuration names."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ def make_tree(root: Path, recipe: Recipe, cache: Path) -> None:
     _own(tree, recipe.version)
     for plugin in recipe.plugins:
         _plugin(tree, plugin)
+        if plugin.configuration:
+            vendor = root / 'etc/ovca/vendor.d' / f'{plugin.name}.conf'
+            vendor.parent.mkdir(parents=True, exist_ok=True)
+            vendor.write_text(plugin.configuration)
     release = root / 'etc/ovca-release'
     release.parent.mkdir(parents=True, exist_ok=True)
     release.write_text(f'ovca {recipe.version}\n')

@@ -19,7 +19,7 @@ def load(conf: cfg.ConfigOpts, node: str) -> PowerDriver:
     :raises ConfigError: the node has no BMC there, or the password file cannot be read.
     :raises PluginError: the driver cannot be loaded.
     """
-    driver: PowerDriver = plugins.load_one(GROUP, conf.power.driver, api=PowerDriver.api)(bmc_of(conf, node))
+    driver: PowerDriver = plugins.build(GROUP, conf.power.driver, bmc_of(conf, node), api=PowerDriver.api)
     return driver
 
 

@@ -103,8 +103,48 @@ class NotCapable(PowerError):
 class PowerDriver(ABC):
     """One machine's BMC; entry-point group ``ovca.power``.
 
-    A call blocks for a few times ``bmc.timeout`` at most, but for :meth:`off_and_wait`, and may be repeated after any
-    error. One thread at a time uses a driver.
+    A driver writes :meth:`_state`, :meth:`_on` and :meth:`_off`; when it can choose the next boot also
+    :meth:`_set_boot_once`, and with virtual media :meth:`_insert_media` and :meth:`_eject_media`, and says so in
+    :attr:`capabilities`. The base waits, repeats orders, and turns the library's errors into sentences without secrets.
+    The entry point's name is what an operator writes into ``[power] driver``.
+
+    *When it is called.* A driver is built for each task, with the :class:`Bmc` of one machine: the address from
+    ``[power] bmc``, which only the driver understands, and the user and password. Nothing is connected in ``__init__``.
+    The health of a node asks for the peer's state all the time; an install chooses the network for the next boot and
+    cycles the power; a take-over powers the other node off. ovcad imports the class at its start.
+
+    *From which thread.* From one at a time for each driver; several drivers may talk to one BMC at once.
+
+    *How long it may take.* A private method blocks for a few times ``bmc.timeout`` seconds at most. Do not wait for an
+    order to take effect: :meth:`off_and_wait` does that.
+
+    *What errors mean.* The exceptions named by :meth:`_foreign` (``OSError``, unless a driver says more) become a
+    :exc:`PowerError`; :meth:`_explain` may give the cause and the advice in better words. They mean that nothing is
+    known: an order may have been carried out and its answer lost. Others are mistakes in the program. A machine of
+    which nothing is known is never taken for off: :meth:`_state` returns OFF only if the BMC was read to say so in this
+    very call, and UNKNOWN or an error in every other case.
+
+    *What must be idempotent.* All orders: each may be repeated, to a machine that is on, off, or neither yet. An order
+    to power off works at once and without asking the operating system.
+
+    .. code-block:: python
+
+        class Pdu(PowerDriver):
+            capabilities = frozenset()
+
+            def _state(self) -> PowerState:
+                return PowerState(self._ask('status'))
+
+            def _on(self) -> None:
+                self._ask('on')
+
+            def _off(self) -> None:
+                self._ask('off')
+
+            def _ask(self, verb: str) -> str:
+                with socket.create_connection((self.bmc.address, 4000), self.bmc.timeout) as channel:
+                    channel.sendall(f'{verb}\\n'.encode())
+                    return channel.recv(16).decode().strip()
     """
 
     api: ClassVar[int] = 1

@@ -1,4 +1,4 @@
-"""An authority in memory: the test double, the example for authors, and the rules of a grant on one page."""
+"""An authority in memory, which is the rules of a grant on one page, and the shortest example of a provision driver."""
 
 from __future__ import annotations
 
@@ -8,6 +8,17 @@ from dataclasses import dataclass, field, replace
 
 from ovca.exceptions import GrantRefused
 from ovca.provision.authority import GrantAsk, Granted, Order, SiteBundle
+from ovca.provision.base import ProvisionDriver, words
+
+
+class FakeProvision(ProvisionDriver):
+    """Scripts for machines that are played by a test: the word ``install`` with the order's facts, or ``local``."""
+
+    def install_script(self, order: Order) -> str:
+        return '\n'.join(['install', *(f'{name}={value}' for name, value in words(order).items())]) + '\n'
+
+    def local_script(self) -> str:
+        return 'local\n'
 
 
 @dataclass

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import enum
+import logging
 import shutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ovca import plugins
 from ovca.db.engine import Database
@@ -22,8 +23,10 @@ from ovca.remaster.protocol import State
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+LOG = logging.getLogger(__name__)
 GROUP = 'ovca.check'
 CORE = ('nodes', 'lease', 'version-path', 'image', 'bmc', 'space')
+AGAIN = 'mend this, then run `ovca check` again'
 
 
 class Result(enum.StrEnum):
@@ -58,10 +61,44 @@ class CheckContext:
 
 
 class Check(ABC):
-    """One condition. :meth:`check` answers, and does not change anything."""
+    """One condition that must hold before an update touches anything; entry-point group ``ovca.check``.
 
-    api = 1
+    A driver sets :attr:`id` to its entry point's name, which is what an operator writes into ``[check] enabled``, and
+    writes :meth:`check`, which returns :meth:`passed`, :meth:`warning`, :meth:`failed` or :meth:`skipped`.
+
+    *When it is called.* A check is built and called anew each time, with a :class:`CheckContext` of that moment: by
+    ``ovca check`` and ``ovca activate`` in the operator's own process; by the acting master's ovcad when an update is
+    asked for; and by it once more as the update begins. ``context.version`` is the image to install, or None when the
+    appliance alone is looked at; a check that needs an image is then :meth:`skipped`. ovcad imports the class at its
+    start, on each node whose configuration names it.
+
+    *From which thread.* From any, the checks of one run one after the other.
+
+    *How long it may take.* Seconds; somebody waits for the answer, and nothing else is decided meanwhile. What must be
+    measured for longer belongs into a health check.
+
+    *What the answer means.* A failed check refuses the update before anything was changed. A warning is shown, and the
+    update goes on. Give the facts in ``detail`` and what to do in ``remedy``: half a sentence each, with names and
+    numbers. An ``OvcaError`` or ``OSError`` counts as failed, with its text; any other exception as well, with its
+    type.
+
+    *What must be idempotent.* All of it: a check looks and changes nothing, however often it is called.
+
+    .. code-block:: python
+
+        class Racks(Check):
+            id = 'racks'
+
+            def check(self) -> CheckResult:
+                open_doors = doors()
+                if open_doors:
+                    return self.failed(f'rack doors {open_doors} are open', 'close them')
+                return self.passed('all rack doors are closed')
+    """
+
+    api: ClassVar[int] = 1
     id = ''
+    """The entry point's name."""
 
     def __init__(self, context: CheckContext) -> None:
         self.context = context
@@ -72,6 +109,9 @@ class Check(ABC):
 
     def passed(self, detail: str) -> CheckResult:
         return CheckResult(self.id, Result.PASSED, detail)
+
+    def warning(self, detail: str, remedy: str) -> CheckResult:
+        return CheckResult(self.id, Result.WARNING, detail, remedy)
 
     def failed(self, detail: str, remedy: str) -> CheckResult:
         return CheckResult(self.id, Result.FAILED, detail, remedy)
@@ -225,18 +265,24 @@ class Space(Check):
         return self.passed(f'{folder} has {free // 1_000_000} MB free')
 
 
+def configured(conf: cfg.ConfigOpts) -> list[str]:
+    """The names of the checks to run: the core's, then those of ``[check] enabled``."""
+    return list(dict.fromkeys([*CORE, *conf.check.enabled]))
+
+
 def run_all(conf: cfg.ConfigOpts, database: Database, version: str | None, *, retry: bool = False) -> list[CheckResult]:
     """Run the core checks and those of ``[check] enabled``; in a stable order, each answered."""
     context = CheckContext(conf, database, version, retry)
     results = []
-    for name in dict.fromkeys([*CORE, *conf.check.enabled]):
+    for name in configured(conf):
         try:
-            check: Check = plugins.load_one(GROUP, name, api=1)(context)
+            check: Check = plugins.build(GROUP, name, context, api=Check.api)
             results.append(check.check())
-        except OvcaError as exc:
-            results.append(CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again'))
-        except OSError as exc:
-            results.append(CheckResult(name, Result.FAILED, str(exc), 'mend this, then run `ovca check` again'))
+        except (OvcaError, OSError) as exc:
+            results.append(CheckResult(name, Result.FAILED, str(exc), AGAIN))
+        except Exception as exc:
+            LOG.exception('check %s', name)
+            results.append(CheckResult(name, Result.FAILED, f'{type(exc).__name__}: {exc}', AGAIN))
     return results
 
 

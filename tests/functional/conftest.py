@@ -34,7 +34,14 @@ class Broken(HealthCheck):
 def broken(condition: str) -> tuple[Plugin, ...]:
     """What makes an image install well and then be unhealthy, whenever ``condition`` holds."""
     source = UNHEALTHY.replace('{condition}', condition)
-    return (Plugin('ovca-broken', {'ovca_broken.py': source}, {'ovca.health': {'broken': 'ovca_broken:Broken'}}),)
+    return (
+        Plugin(
+            'ovca-broken',
+            {'ovca_broken.py': source},
+            {'ovca.health': {'broken': 'ovca_broken:Broken'}},
+            configuration='[health]\nchecks = broken\n',
+        ),
+    )
 
 
 class Appliance:

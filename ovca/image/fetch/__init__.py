@@ -31,5 +31,5 @@ def fetcher(uri: str, conf: cfg.ConfigOpts) -> Fetcher:
     if scheme not in plugins.names(GROUP):
         known = ', '.join(plugins.names(GROUP))
         raise SourceError(redacted(uri), f'sources of the kind {scheme} cannot be read; known are {known}')
-    driver: Fetcher = plugins.load_one(GROUP, scheme, api=Fetcher.api)(uri, FetchOptions.from_conf(conf))
+    driver: Fetcher = plugins.build(GROUP, scheme, uri, FetchOptions.from_conf(conf), api=Fetcher.api)
     return driver

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from ovca.files import write_json
 from ovca.image.errors import SourceError, StorageFailed
@@ -63,13 +63,45 @@ class SourceChanged(SourceError):
 
 
 class Fetcher(ABC):
-    """Reads one URI; entry-point group ``ovca.fetch``, by scheme.
+    """Reads one URI; entry-point group ``ovca.fetch``.
 
-    A driver writes :meth:`_open` and raises :exc:`SourceError` for what cannot be mended by trying again, ``OSError``
-    for what can.
+    A driver writes one method, :meth:`_open`. The entry point's name is the scheme that it reads, in lower case; no
+    configuration names it, the URI does. The base keeps what was received, resumes after a break, tries again, holds
+    the rate limit and shows progress.
+
+    *When it is called.* For each download a new driver is built with the URI and the options of ``[update]``; nothing
+    is opened in ``__init__``. :meth:`_open` is called to begin, and again after each break, with the number of bytes
+    that are there already (``offset``) and the ``validator`` of the answer that they came with. It answers with an
+    :class:`Opened`, whose ``offset`` is the one asked for if the source is still what ``validator`` says, and 0 if it
+    is not, or if that cannot be known, or if the source cannot begin in the middle.
+
+    *From which thread.* From one, which does nothing else.
+
+    *How long it may take.* As long as bytes come. Give up with an ``OSError`` after ``options.connect_timeout`` seconds
+    without a connection and ``options.read_timeout`` seconds without a byte, or else a dead source is waited for
+    without end. Yield pieces of up to :data:`CHUNK` bytes, the first ones small: an image is judged by its first
+    kilobytes. The iterator is dropped when the download is cancelled; close what is open in its ``finally``.
+
+    *What errors mean.* ``OSError``, from :meth:`_open` or from the iterator: the connection broke; after
+    ``options.pause`` seconds it is tried again, ``options.attempts`` times without any progress. :exc:`SourceError`: it
+    is hopeless (not found, forbidden), and the download ends with its text, which is ``<shown>: <what>``; take
+    :attr:`shown` for the first half, as a URI may hold a password.
+
+    *What must be idempotent.* :meth:`_open`: the source is only read, however often it is opened. A ``validator`` must
+    change whenever the content does; without one nothing is resumed.
+
+    .. code-block:: python
+
+        class Tape(Fetcher):
+            def _open(self, offset: int, validator: str | None) -> Opened:
+                tape = find(self.uri)
+                if tape is None:
+                    raise SourceError(self.shown, 'there is no such tape; see `tape-list`')
+                start = offset if validator == tape.serial else 0
+                return Opened(start, tape.size, tape.serial, tape.blocks(start))
     """
 
-    api = 1
+    api: ClassVar[int] = 1
 
     def __init__(self, uri: str, options: FetchOptions) -> None:
         self.uri, self.options = uri, options

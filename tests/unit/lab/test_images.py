@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import ovca
+from ovca import conf
 from ovca.lab import dependencies, images
 from ovca.lab.images import Plugin, Recipe
 from ovca.lab.spec import LabError
@@ -74,7 +75,12 @@ def test_the_dependencies_are_made_once(cache):
 
 
 def test_an_image_may_bring_a_plugin_of_its_own(tree):
-    plugin = Plugin('ovca-hello', {'hello.py': 'WORD = "hello"\n'}, {'ovca.health': {'hello': 'hello:WORD'}})
+    plugin = Plugin(
+        'ovca-hello',
+        {'hello.py': 'WORD = "hello"\n'},
+        {'ovca.health': {'hello': 'hello:WORD'}},
+        configuration='[health]\nchecks = hello\n',
+    )
     root = tree(Recipe('1.2.3', plugins=(plugin,)))
 
     code = (
@@ -82,6 +88,8 @@ def test_an_image_may_bring_a_plugin_of_its_own(tree):
     )
 
     assert python(root, code) == "['hello']"
+    (root / 'etc/ovca.conf').write_text('')
+    assert conf.load(str(root / 'etc/ovca.conf')).health.checks == ['hello']
 
 
 def test_an_image_may_have_files_of_its_own_and_the_cache_does_not_see_them(tree, cache):

@@ -1,0 +1,98 @@
+"""What a node finds out about itself: by the core's checks, and by those that its configuration names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ovca import conf
+from ovca.cluster import health
+from ovca.cluster.health import HealthContext, HealthMonitor
+from ovca.db.engine import Database
+from ovca.exceptions import PluginError
+
+Install = Callable[..., None]
+Monitor = Callable[..., HealthMonitor]
+VENDOR = """
+import threading
+
+from ovca.cluster.health import HealthCheck
+
+RELEASE = threading.Event()
+CALLS = []
+
+
+class Good(HealthCheck):
+    def check(self):
+        return None
+
+
+class Raises(HealthCheck):
+    def check(self):
+        raise ValueError('odd')
+
+
+class Hangs(HealthCheck):
+    def check(self):
+        CALLS.append(self)
+        RELEASE.wait(60)
+"""
+
+
+@pytest.fixture
+def monitor(tmp_path: Path, sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Monitor]:
+    """A monitor of the checks with these names."""
+    database, made = Database(sqlite_url), []
+    monkeypatch.setattr(health, 'CORE', ())  # an appliance's own checks are not the matter here
+
+    def make(*checks: str, timeout: float = 20) -> HealthMonitor:
+        path = tmp_path / 'ovca.conf'
+        path.write_text(f'[health]\nchecks = {",".join(checks)}\ntimeout = {timeout}\n')
+        context = HealthContext(conf.load(str(path)), database, 'mn1', lambda: False)
+        made.append(HealthMonitor(context, changed=lambda: None))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.stop()
+    database.dispose()
+
+
+def test_a_check_that_is_installed_and_not_named_is_not_even_imported(install: Install, monitor: Monitor) -> None:
+    install('vendor', {'ovca.health': {'odd': 'vendorhealth:Odd'}}, vendorhealth='raise RuntimeError("imported")')
+
+    assert monitor('fake').look() == health.HealthReport({}, known=True)
+
+
+def test_a_named_check_that_cannot_be_loaded_is_an_error_at_the_start(install: Install, monitor: Monitor) -> None:
+    install('vendor', {'ovca.health': {'odd': 'vendorhealth:Odd'}}, vendorhealth='raise RuntimeError("imported")')
+
+    with pytest.raises(
+        PluginError, match=r'ovca.health: odd of package vendor 1.0 cannot be loaded: RuntimeError: imp'
+    ):
+        monitor('odd')
+
+
+def test_a_check_that_raises_is_a_problem_and_the_others_go_on(install: Install, monitor: Monitor) -> None:
+    entries = {'good': 'vendorhealth:Good', 'raises': 'vendorhealth:Raises'}
+    install('vendor', {'ovca.health': entries}, vendorhealth=VENDOR)
+
+    report = monitor('good', 'raises').look()
+
+    assert (report.status, dict(report.problems)) == ('unhealthy', {'raises': 'odd'})
+
+
+def test_a_check_that_hangs_is_not_called_again_and_the_others_go_on(install: Install, monitor: Monitor) -> None:
+    install(
+        'vendor', {'ovca.health': {'good': 'vendorhealth:Good', 'hangs': 'vendorhealth:Hangs'}}, vendorhealth=VENDOR
+    )
+    hanging = monitor('good', 'hangs', timeout=0.2)
+    import vendorhealth
+
+    reports = [hanging.look() for _ in range(3)]
+    vendorhealth.RELEASE.set()
+
+    assert [dict(report.problems) for report in reports] == 3 * [{'hangs': 'no answer within 0.2 s'}]
+    assert len(vendorhealth.CALLS) == 1
