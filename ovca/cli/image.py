@@ -1,10 +1,11 @@
-"""Images: fetched, listed, and shown."""
+"""Images: fetched, listed, shown, verified, and deleted."""
 
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
-from ovca.cli import base, watch
+from ovca.cli import base, live, watch
 
 
 class Download(base.Command):
@@ -56,7 +57,7 @@ class ImageShow(base.ShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('version', metavar='<version>', help='the image, as `ovca image-list` shows it')
+        _version(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
@@ -65,6 +66,7 @@ class ImageShow(base.ShowOne):
         shown = {
             'version': image.version,
             'digest': image.digest,
+            'files_digest': image.files_digest,
             'iso': image.iso,
             'size': image.size,
             'signed_by': image.signed_by,
@@ -78,7 +80,96 @@ class ImageShow(base.ShowOne):
         }
         if parsed_args.formatter == 'table':
             shown['components'] = '\n'.join(
-                f'{name}: {c.get("files", "?")} files, {c.get("size", "?")} bytes, {c.get("install", "?")}'
+                f'{name}: {c.get("files", "?")} files, {live.megabytes(c.get("size"))}, {c.get("install", "?")}'
                 for name, c in (manifest.get('components') or {}).items()
             )
         return tuple(shown), tuple(shown.values())
+
+
+SHOWN = 20
+"""How many differences a table shows; the formats for scripts hold all of them."""
+
+
+class ImageVerify(base.ShowOne):
+    """Read an image again, every file of it, and name what is not as it was published; nothing is changed.
+
+    Exit status 4 when something differs. It works on both nodes, and reads all of the image from the shared storage.
+
+    Example: ovca image-verify 1.1.0
+    """
+
+    differing: tuple[Any, ...] = ()
+    version = ''
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _version(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
+        from dataclasses import asdict
+
+        image = self.service.image(parsed_args.version)
+        with live.RequestView(self.app.stderr) as view:
+            findings = self.service.examine(
+                image.version, lambda done, total: view({'stage': 'verify', 'done': done, 'total': total})
+            )
+        self.version, self.differing = image.version, findings.differences
+        differing: Any = [asdict(difference) for difference in findings.differences]
+        if parsed_args.formatter == 'table':
+            lines = [f'{d.path}: {d.problem}' for d in findings.differences[:SHOWN]]
+            more = len(findings.differences) - SHOWN
+            differing = '\n'.join([*lines, *([f'and {more} more; `-f json` shows all'] if more > 0 else [])])
+        names = ('version', 'digest', 'result', 'files', 'differing')
+        result = 'failed' if findings.differences else 'passed'
+        return names, (image.version, image.digest, result, findings.files, differing)
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Show the findings, then fail if something differs."""
+        from ovca.exceptions import ImageError
+
+        code = super().run(parsed_args)
+        if self.differing:
+            count, first = len(self.differing), self.differing[0]
+            many = f'{count} files are' if count > 1 else '1 file is'
+            raise ImageError(
+                f'image {self.version} is not as it was published: {many} wrong, the first is {first.path} '
+                f'({first.problem}); do not install it, look at the storage',
+                id='image-differs',
+            )
+        return code
+
+
+class ImageDelete(base.Command):
+    """Delete images from the shared storage, for good; those that are needed stay.
+
+    Needed are: what a node runs, what an open update installs or may go back to, and what could be gone back to from
+    what runs now. It tells what will go, and asks once.
+
+    Example: ovca image-delete 1.0.0
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _version(parser, nargs='+')
+        parser.add_argument('--yes', action='store_true', help='do not ask')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        versions = list(dict.fromkeys(parsed_args.version))
+        self.service.must_lead()
+        folders = self.service.removable(versions)
+        for folder, size in folders.items():
+            watch.tell(self, f'{folder} will be deleted: {live.megabytes(size)}')
+        what = f'{"images" if len(versions) > 1 else "image"} {", ".join(versions)}'
+        self.confirm(f'Delete {what}, {live.megabytes(sum(folders.values()))}?', yes=parsed_args.yes)
+        number = self.service.submit('image-delete', versions=versions)
+        watch.wait(self, number, 'the deletion', later='`ovca image-list` shows what is left')
+        watch.say(self, f'{what}: deleted')
+
+
+def _version(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:
+    action = parser.add_argument(
+        'version', metavar='<version>', nargs=nargs, help='the image, as `ovca image-list` shows it'
+    )
+    base.completes(action, base.images)

@@ -33,14 +33,17 @@ def source(uri: str) -> str:
     return uri if urlsplit(uri).scheme else str(Path(uri).absolute())
 
 
-def wait(command: base.Command, request_id: int, what: str) -> RequestView:
-    """Wait for a request, showing its progress. :raises Interrupted: Ctrl-C; the request goes on."""
+def wait(command: base.Command, request_id: int, what: str, *, later: str = PICKED_UP) -> RequestView:
+    """Wait for a request, showing its progress; ``later`` says where its end can be seen.
+
+    :raises Interrupted: Ctrl-C; the request goes on.
+    """
     try:
         with live.RequestView(command.app.stderr) as view:
             done: RequestView = command.service.wait(request_id, view, on_notice=view.say)
             return done
     except KeyboardInterrupt:
-        raise Interrupted(f'interrupted; {what} goes on, {PICKED_UP}') from None
+        raise Interrupted(f'interrupted; {what} goes on, {later}') from None
 
 
 def download(command: base.Command, uri: str, version: str | None) -> str:

@@ -17,7 +17,7 @@ from ovca.cluster.lease import Lease
 from ovca.db import events
 from ovca.db.models import Image, Node, Request, Update
 from ovca.exceptions import LeaseLost, OvcaError, Refused
-from ovca.remaster import checks
+from ovca.remaster import checks, retention
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State, abort_landing
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ovca.image import Manifest, Progress, PublishedImage
 
 LOG = logging.getLogger(__name__)
+LENGTHY = ('download', 'update', 'activate', 'retry', 'image-delete')
+"""What is carried out in a thread of its own, one after the other; the rest is quick and waits for none of them."""
 
 
 class Cancelled(OvcaError):
@@ -53,19 +55,20 @@ class Requests:
     def step(self) -> bool:
         """Take the next request, if there is one and the hands are free; return whether one was taken."""
         epoch = self._epoch()
-        if epoch is None or (self._worker is not None and self._worker.is_alive()):
+        if epoch is None:
             return False
+        query = select(Request).where(Request.state.in_(('open', 'running'))).order_by(Request.id).limit(1)
+        if self._worker is not None and self._worker.is_alive():
+            query = query.where(Request.kind.not_in(LENGTHY))
         with self.database.read() as session:
-            waiting = session.scalars(
-                select(Request).where(Request.state.in_(('open', 'running'))).order_by(Request.id).limit(1)
-            ).one_or_none()
+            waiting = session.scalars(query).one_or_none()
         if waiting is None:
             return False
         with self.lease.fenced(epoch) as session:
             row = session.get_one(Request, waiting.id)
             row.state, row.taken_epoch = 'running', epoch
             args, kind, who = dict(row.args), row.kind, row.created_by
-        if kind in ('download', 'update', 'activate'):
+        if kind in LENGTHY:
             self._worker = threading.Thread(
                 target=self._carry_out,
                 args=(epoch, waiting.id, kind, args, who),
@@ -76,6 +79,11 @@ class Requests:
         else:
             self._carry_out(epoch, waiting.id, kind, args, who)
         return True
+
+    def join(self, timeout: float) -> None:
+        """Wait for what is carried out in a thread of its own."""
+        if self._worker is not None:
+            self._worker.join(timeout)
 
     def _carry_out(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> None:
         try:
@@ -127,6 +135,8 @@ class Requests:
                 return {**got, **self._activate(epoch, got['version'], who)}
             case 'abort':
                 return self._abort(epoch, args, who)
+            case 'image-delete':
+                return self._delete_images(epoch, args['versions'], who)
             case 'retry':
                 return {'update_id': self._retry(epoch, args, who)}
         raise Refused(f'this service does not know requests of the kind {kind!r}; is the other node newer?')
@@ -205,6 +215,30 @@ class Requests:
                 actor=self.lease.node,
                 epoch=epoch,
             )
+
+    def _delete_images(self, epoch: int, versions: list[str], who: str) -> dict[str, Any]:
+        """Delete the rows, then the folders; begun again after a crash it deletes what is left."""
+        from ovca.image import Store
+        from ovca.image.errors import StorageFailed
+
+        store = Store.from_conf(self.conf)
+        with store.lock():
+            freed = sum(size for version in versions for size in store.folders(version).values())
+            with self.lease.fenced(epoch) as session:
+                retention.check(session, versions)
+                for row in session.scalars(select(Image).where(Image.version.in_(versions))):
+                    session.delete(row)
+                    events.append(
+                        session, kind='image', detail=f'image {row.version} was deleted', actor=who, epoch=epoch
+                    )
+            for version in versions:
+                if self._epoch() != epoch:  # the next master may have published it anew
+                    raise Cancelled('this node does not lead any more')
+                try:
+                    store.remove(version)
+                except OSError as exc:
+                    raise StorageFailed(store.root, exc) from exc
+        return {'versions': versions, 'bytes': freed}
 
     def _progress(self, epoch: int, id: int, progress: Progress) -> None:
         if self._epoch() != epoch:

@@ -12,15 +12,16 @@ if TYPE_CHECKING:
     from ovca.image.manifest import Manifest
     from ovca.image.pipeline import Progress, PublishedImage, receive
     from ovca.image.store import Store
-    from ovca.image.verification import verify, verify_root
+    from ovca.image.verification import examine, verify, verify_root
 
-__all__ = ['Manifest', 'Progress', 'PublishedImage', 'Store', 'receive', 'verify', 'verify_root']
+__all__ = ['Manifest', 'Progress', 'PublishedImage', 'Store', 'examine', 'receive', 'verify', 'verify_root']
 _HOMES = {
     'Manifest': 'manifest',
     'Progress': 'pipeline',
     'PublishedImage': 'pipeline',
     'receive': 'pipeline',
     'Store': 'store',
+    'examine': 'verification',
     'verify': 'verification',
     'verify_root': 'verification',
 }

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 COMPONENTS = ('mgmt', 'hmp', 'ovm')
 STAGING = '.ovca-staging'
 WORK = 'work'
+TRASH = 'trash'
 STALE = 7 * 24 * 3600.0
 
 
@@ -84,13 +85,25 @@ class Store:
         names = (p.name for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else ()
         return sorted(names, key=lambda name: (ImageVersion(name), name))
 
+    def folders(self, version: str) -> dict[Path, int]:
+        """The folders that an image has, and how many bytes the files in each of them hold."""
+        found = [self.folder(component, version) for component in COMPONENTS]
+        return {folder: _bytes_in(folder) for folder in found if folder.is_dir()}
+
     def remove(self, version: str) -> None:
-        """Remove an image's folders; its row has to be gone before."""
+        """Remove an image's folders; its row has to be gone before, and the caller holds the :meth:`lock`.
+
+        They are first moved out of sight: nobody reads a half of them. What a crash leaves, :meth:`clean` removes.
+        """
+        trash = self.staging / TRASH
+        shutil.rmtree(trash, ignore_errors=True)
+        trash.mkdir(parents=True)
         for component in COMPONENTS:
             folder = self.folder(component, version)
             if folder.exists():
-                shutil.rmtree(folder)
+                folder.rename(trash / component)
                 fsync_dir(folder.parent)
+        shutil.rmtree(trash)
 
     def files_json(self, version: str) -> Path:
         """The list of files of an image."""
@@ -146,7 +159,7 @@ class Store:
             raise
 
     def clean(self, known: Collection[str] | Callable[[], Collection[str]]) -> list[Path]:
-        """Remove what a killed download left: folders of versions without a row, and old parts; return the folders.
+        """Remove what was killed has left: folders of versions without a row, and old parts; return the folders.
 
         ``known`` are the versions that have a row. A function is called once no download can run: a list that was made
         before may lack an image that was published meanwhile.
@@ -158,7 +171,8 @@ class Store:
 
     def _clean(self, known: Collection[str]) -> list[Path]:
         removed = []
-        shutil.rmtree(self.staging / WORK, ignore_errors=True)
+        for left in (WORK, TRASH):
+            shutil.rmtree(self.staging / left, ignore_errors=True)
         for path in self.staging.glob('*.part*'):
             if time.time() - path.stat().st_mtime > STALE:
                 path.unlink(missing_ok=True)
@@ -169,3 +183,7 @@ class Store:
                     shutil.rmtree(folder)
                     removed.append(folder)
         return removed
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(Path(top, name).lstat().st_size for top, _, names in os.walk(folder) for name in names)

@@ -82,6 +82,7 @@ class ImageView:
     signed_by: str | None
     source: str | None
     published_at: dt.datetime
+    files_digest: str | None
     manifest: dict[str, Any]
     runs_on: tuple[str, ...]
     """The nodes that run it."""
@@ -110,6 +111,7 @@ class UpdateView:
     version: str
     digest: str
     old_version: str | None
+    old_digest: str | None
     first: str
     second: str
     retry_of: int | None
@@ -245,6 +247,7 @@ def images(session: Session) -> list[ImageView]:
             signed_by=row.signed_by,
             source=redacted(row.source) if row.source else None,
             published_at=row.published_at,
+            files_digest=row.files_digest,
             manifest=row.manifest,
             runs_on=tuple(running.get(row.digest, ())),
         )
@@ -260,6 +263,7 @@ def update(row: Update) -> UpdateView:
         version=row.version,
         digest=row.digest,
         old_version=row.old_version,
+        old_digest=row.old_digest,
         first=row.first,
         second=row.second,
         retry_of=row.retry_of,

@@ -7,7 +7,8 @@ import getpass
 import logging
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
@@ -29,7 +30,7 @@ from ovca.exceptions import (
     UsageError,
 )
 from ovca.remaster import plan as planning
-from ovca.remaster import reading
+from ovca.remaster import reading, retention
 from ovca.remaster.observe import Limits, newest_update
 from ovca.remaster.protocol import Landing, State, abort_landing
 from ovca.remaster.reading import (
@@ -46,8 +47,10 @@ from ovca.remaster.reading import (
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+    from ovca.image.verification import Findings
+
 LOG = logging.getLogger(__name__)
-KINDS = ('download', 'activate', 'update', 'abort', 'retry')
+KINDS = ('download', 'activate', 'update', 'abort', 'retry', 'image-delete')
 LONG = ('download', 'activate', 'update', 'retry')
 """Requests that an update comes out of, or its image."""
 POLL = 0.25
@@ -133,6 +136,30 @@ class Service:
                 return image
         known = ', '.join(i.version for i in found) or 'none'
         raise UsageError(f'image {version} is not here; fetch it with `ovca download`. Published are: {known}')
+
+    def examine(self, version: str, told: Callable[[int, int], None] | None = None) -> Findings:
+        """Read all of an image again; ``told`` gets the bytes that were read, and all of them.
+
+        :raises UsageError: it is not published. :raises ImageError: its manifest or list cannot be read.
+        """
+        from ovca.image import Store, examine
+
+        image, store = self.image(version), Store.from_conf(self.conf)
+        return examine(store, image.version, digest=image.digest, files_digest=image.files_digest, told=told)
+
+    def removable(self, versions: Sequence[str]) -> dict[Path, int]:
+        """The folders that go when these images are deleted, and the bytes in each of them.
+
+        :raises UsageError: one is not published. :raises ImageKept: one has to stay.
+        """
+        from ovca.image import Store
+
+        for version in versions:
+            self.image(version)
+        with self.database.read() as session:
+            retention.check(session, versions)
+        store = Store.from_conf(self.conf)
+        return {folder: size for version in versions for folder, size in store.folders(version).items()}
 
     # Updates.
 
@@ -322,8 +349,17 @@ class Service:
                 raise kind(now.error or f'request {id} failed', id=(now.result or {}).get('error_id'))
             if now.state == 'open' and not complained and self._clock() - started > PATIENCE:
                 complained = True
-                on_notice(f'request {id} waits for the service of the acting master; see `ovca master-show`')
+                on_notice(f'request {id} waits for {self._ahead(id)}')
         raise RuntimeError('unreachable')
+
+    def _ahead(self, id: int) -> str:
+        """What a request waits for."""
+        query = select(Request).where(Request.state == 'running', Request.id < id).order_by(Request.id.desc())
+        with self.database.read() as session:
+            row = session.scalars(query.limit(1)).one_or_none()
+        if row is not None:
+            return f'the end of request {row.id} ({row.kind})'
+        return 'the service of the acting master; see `ovca master-show`'
 
     def _polled(self, look: Callable[[], T], on_notice: Notice) -> Iterator[T]:
         lost = False

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
-from ovca.exceptions import Refused
+from ovca.daemon.requests import Requests
+from ovca.db.models import Request
+from ovca.exceptions import ImageError, Refused
 from tests.operated import Operated
 from tests.unit.daemon.conftest import Clerk
 
@@ -16,3 +23,105 @@ def test_the_operator_sees_the_class_and_the_id_of_the_masters_error(operated: O
     with pytest.raises(Refused, match='there is no update to abort') as caught:
         service.wait(number)
     assert caught.value.id == 'no-abort'
+
+
+def done(clerk: Requests, operated: Operated) -> Request:
+    """Let the clerk take the next request, and wait until it has carried it out."""
+    assert clerk.step()
+    clerk.join(20)
+    return operated.requests()[-1]
+
+
+def files(operated: Operated, *versions: str) -> list[Path]:
+    """Folders of images on the shared storage."""
+    found = []
+    for version in versions:
+        for component in ('mgmt', 'ovm'):
+            folder = operated.folder / 'shared' / f'{component}_image' / version
+            (folder / 'tree').mkdir(parents=True)
+            (folder / 'tree/file').write_text('x' * 100)
+            found.append(folder)
+    return found
+
+
+def journal(operated: Operated) -> list[str]:
+    return [event.detail for event in operated.service().journal(kind='image', limit=100)]
+
+
+def test_deleted_images_leave_neither_rows_nor_folders(operated: Operated, clerk: Clerk) -> None:
+    operated.image('1.1.0').image('1.2.0', 'c' * 64).image('1.3.0', 'd' * 64)
+    gone, left = files(operated, '1.1.0', '1.2.0'), files(operated, '1.3.0')
+    operated.service().submit('image-delete', versions=['1.1.0', '1.2.0'])
+
+    request = done(clerk(), operated)
+
+    assert (request.state, request.result) == ('done', {'versions': ['1.1.0', '1.2.0'], 'bytes': 400})
+    assert [image.version for image in operated.service().images()] == ['1.3.0']
+    assert not any(folder.exists() for folder in gone)
+    assert all(folder.exists() for folder in left)
+    assert sorted(journal(operated)) == ['image 1.1.0 was deleted', 'image 1.2.0 was deleted']
+
+
+def test_what_became_needed_meanwhile_stays_and_so_does_the_rest(operated: Operated, clerk: Clerk) -> None:
+    operated.image('1.1.0').image('1.2.0', 'c' * 64)
+    folders = files(operated, '1.1.0', '1.2.0')
+    number = operated.service().submit('image-delete', versions=['1.2.0', '1.1.0'])
+    operated.update('INSTALL_1')
+
+    done(clerk(), operated)
+
+    with pytest.raises(Refused, match=r'image 1\.1\.0 stays: update 1, which is open') as caught:
+        operated.service().wait(number)
+    assert caught.value.id == 'image-kept'
+    assert all(folder.exists() for folder in folders)
+    assert len(operated.service().images()) == 2
+
+
+def test_a_deletion_that_a_crash_cut_off_after_the_rows_is_finished_when_it_is_begun_again(
+    operated: Operated, clerk: Clerk
+) -> None:
+    folders = files(operated, '1.1.0')
+    operated.service().submit('image-delete', versions=['1.1.0'])
+
+    request = done(clerk(), operated)
+
+    assert (request.state, journal(operated)) == ('done', [])
+    assert not any(folder.exists() for folder in folders)
+
+
+def test_a_deletion_waits_for_a_download_of_another_process(operated: Operated, clerk: Clerk) -> None:
+    operated.image('1.1.0')
+    folders = files(operated, '1.1.0')
+    number = operated.service().submit('image-delete', versions=['1.1.0'])
+    shared = operated.folder / 'shared'
+    script = f'import sys; sys.path[:0] = {sys.path!r}\nfrom pathlib import Path\nfrom ovca.image import Store\n'
+    script += f'with Store(Path({str(shared)!r})).lock():\n    print("locked", flush=True)\n    sys.stdin.read()'
+
+    with subprocess.Popen([sys.executable, '-c', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b'locked\n'
+        done(clerk(), operated)
+        other.kill()
+
+    with pytest.raises(ImageError, match='another download is running') as caught:
+        operated.service().wait(number)
+    assert caught.value.id == 'download-running'
+    assert all(folder.exists() for folder in folders)
+
+
+def test_what_is_quick_does_not_wait_for_a_download(operated: Operated, clerk: Clerk, tmp_path: Path) -> None:
+    pipe = tmp_path / 'endless'
+    os.mkfifo(pipe)
+    operated.service().submit('download', uri=str(pipe))
+    second = operated.service().submit('download', uri='/none')
+    third = operated.service().submit('abort')
+    busy = clerk()
+
+    assert busy.step()
+    assert busy.step()
+    assert not busy.step()
+
+    states = {request.id: request.state for request in operated.requests()}
+    assert (states[second], states[third]) == ('open', 'failed')
+    with pipe.open('wb'):
+        pass
+    busy.join(20)

@@ -17,9 +17,10 @@ from typing import Any
 import pytest
 
 from ovca.exceptions import DatabaseError, FetchError, ImageError, Refused
-from ovca.image import Manifest, Progress, PublishedImage, Store, verify, verify_root
+from ovca.image import Manifest, Progress, PublishedImage, Store, examine, verify, verify_root
 from ovca.image.build import build, keygen
 from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, DownloadRunning, NoSpace, SignatureRefused
+from ovca.image.verification import Difference, Problem
 
 from .conftest import Get, Server
 
@@ -310,9 +311,68 @@ def test_verification_names_what_differs(get: Get, store: Store, bundle: Path) -
     names = ['bin', 'usr/lib/d1/f1.py', 'usr/lib/d2/f2.py', 'usr/lib/d3/f3.py']
     differing = [f'mgmt_image/{name}' for name in names]
     assert verify_root(tree, store.files_json('1.1.0')) == differing
-    assert verify(store, '1.1.0') == [*differing, 'mgmt_image/1.1.0/tree/more']
+    places = [f'mgmt_image/1.1.0/tree/{name}' for name in names]
+    problems = [Problem.DIFFERS, Problem.DIFFERS, Problem.MISSING, Problem.DIFFERS, Problem.NOT_LISTED]
+    assert verify(store, '1.1.0') == [*places, 'mgmt_image/1.1.0/tree/more']
+    assert [d.problem for d in examine(store, '1.1.0').differences] == problems
     store.files_json('1.1.0').write_text('{"files": []}')
-    assert verify(store, '1.1.0') == ['files.json']
+    assert verify(store, '1.1.0') == ['mgmt_image/1.1.0/files.json']
+
+
+def test_a_damaged_iso_is_found_and_a_lost_one_too(get: Get, store: Store, bundle: Path) -> None:
+    get(bundle)
+    iso = store.iso_path('1.1.0')
+    with iso.open('r+b') as stream:
+        stream.seek(40_000)
+        stream.write(b'?')
+
+    damaged = examine(store, '1.1.0').differences
+    iso.unlink()
+    lost = examine(store, '1.1.0').differences
+
+    name = str(iso.relative_to(store.root))
+    assert damaged == (Difference(name, Problem.DIFFERS),)
+    assert lost == (Difference(name, Problem.MISSING),)
+
+
+def test_an_image_that_was_exchanged_for_another_is_found(get: Get, store: Store, bundle: Path) -> None:
+    image = get(bundle)
+
+    same = examine(store, '1.1.0', digest=image.digest, files_digest=image.files_digest)
+    other = examine(store, '1.1.0', digest='0' * 64, files_digest=image.files_digest)
+
+    assert same.differences == ()
+    assert [d.path for d in other.differences] == ['mgmt_image/1.1.0/manifest.json', image.iso]
+
+
+def test_verification_tells_how_far_it_is(get: Get, store: Store, bundle: Path) -> None:
+    get(bundle)
+    told: list[tuple[int, int]] = []
+
+    findings = examine(store, '1.1.0', told=lambda done, total: told.append((done, total)))
+
+    assert findings.differences == ()
+    assert [done for done, _ in told] == sorted(done for done, _ in told)
+    assert told[-1][0] == told[-1][1] > store.iso_path('1.1.0').stat().st_size
+
+
+def test_a_deletion_that_was_killed_is_finished_by_the_next_cleaning(get: Get, store: Store, bundle: Path) -> None:
+    get(bundle)
+    code = f'import os, shutil, signal, sys; sys.path[:0] = {sys.path!r}\nfrom pathlib import Path\n'
+    code += 'from ovca.image import store\nwhole = shutil.rmtree\n'
+    code += (
+        'def die(path, **how):\n    if not how:\n        os.kill(os.getpid(), signal.SIGKILL)\n    whole(path, **how)\n'
+    )
+    code += f'shutil.rmtree = die\nstore.Store(Path({str(store.root)!r})).remove("1.1.0")\n'
+    done = subprocess.run([sys.executable, '-c', code], check=False, capture_output=True, timeout=60)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert store.versions() == []
+    assert list(store.staging.glob('trash/*/*')) != []
+
+    store.clean([])
+
+    assert list(store.staging.glob('trash')) == []
+    assert get(bundle).version == '1.1.0'
 
 
 def test_the_facts_of_an_image_cannot_be_changed(get: Get, bundle: Path) -> None:

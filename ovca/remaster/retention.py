@@ -1,0 +1,103 @@
+"""Which images have to stay, and why: an appliance must be able to go on, and to go back."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from ovca.db.models import Image, Node, Request, Update
+from ovca.exceptions import Refused
+from ovca.remaster.protocol import State
+
+FAILED = (State.FAILED_DEGRADED, State.FAILED_ROLLED_BACK, State.FAILED_FORWARD)
+
+
+class ImageKept(Refused):
+    """An image that is to be deleted has to stay."""
+
+
+@dataclass(frozen=True)
+class Pins:
+    """What an update refers to, by digest."""
+
+    id: int
+    state: State
+    digest: str
+    old_digest: str | None
+
+
+def keepers(
+    images: Mapping[str, str],
+    *,
+    running: Mapping[str, str | None],
+    updates: Sequence[Pins],
+    downloads: Collection[str] = (),
+) -> dict[str, str]:
+    """Return the versions that have to stay, each with the reason and what would make its deletion possible.
+
+    ``images`` are digests by version, ``running`` those by node, ``updates`` all updates with the newest first, and
+    ``downloads`` the versions that are being fetched.
+    """
+    kept: dict[str, str] = {}
+
+    def keep(digest: str | None, reason: str) -> None:
+        for version, own in images.items():
+            if own == digest:
+                kept.setdefault(version, reason)
+
+    for digest in {d: None for d in running.values() if d}:
+        nodes = sorted(node for node, runs in running.items() if runs == digest)
+        many = len(nodes) > 1
+        keep(
+            digest,
+            f'{" and ".join(nodes)} {"run" if many else "runs"} it; update {"them" if many else "it"} to another '
+            f'image first',
+        )
+    last = next((update for update in updates if update.state is not State.ABORTED), None)
+    if last is not None and not last.state.ended:
+        until = 'wait for the end of the update, or abort it with `ovca update-abort`'
+        keep(last.digest, f'update {last.id}, which is open, installs it; {until}')
+        keep(last.old_digest, f'update {last.id}, which is open, may go back to it; {until}')
+    elif last is not None and last.state in FAILED:
+        until = 'finish that update with `ovca update-retry` first'
+        keep(last.digest, f'update {last.id} ended {last.state}, and its repair installs it; {until}')
+        keep(last.old_digest, f'update {last.id} ended {last.state}, and its repair may go back to it; {until}')
+    elif last is not None:
+        keep(last.old_digest, 'it is the one to go back to from what runs now; it may go after the next update')
+    for version in downloads:
+        if version in images:
+            kept.setdefault(version, 'it is being downloaded; wait for the end of that, `ovca update-watch` shows it')
+    return kept
+
+
+def read(session: Session) -> dict[str, str]:
+    """Return what :func:`keepers` says of the rows as they are."""
+    updates = session.scalars(select(Update).order_by(Update.id.desc()))
+    downloads = session.scalars(
+        select(Request).where(Request.state.in_(('open', 'running')), Request.kind.in_(('download', 'update')))
+    )
+    return keepers(
+        {image.version: image.digest for image in session.scalars(select(Image))},
+        running={node.name: node.running_digest for node in session.scalars(select(Node))},
+        updates=[Pins(u.id, State(u.state), u.digest, u.old_digest) for u in _until_kept(updates)],
+        downloads={str(request.args['version']) for request in downloads if request.args.get('version')},
+    )
+
+
+def _until_kept(updates: Iterable[Update]) -> Iterable[Update]:
+    """The newest updates as far as they count: those before the last that was not aborted are superseded."""
+    for update in updates:
+        yield update
+        if State(update.state) is not State.ABORTED:
+            return
+
+
+def check(session: Session, versions: Sequence[str]) -> None:
+    """Let the deletion of these images pass. :raises ImageKept: one of them has to stay."""
+    kept = read(session)
+    reasons = [f'image {version} stays: {kept[version]}' for version in versions if version in kept]
+    if reasons:
+        raise ImageKept(f'{". ".join(reasons)}; nothing was deleted')

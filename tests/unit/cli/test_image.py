@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ovca.image import Manifest, Store, receive
+from ovca.image.build import build, keygen
+from ovca.image.pipeline import PublishedImage
+from tests.operated import NEW, OLD, Operated
+from tests.unit.cli.test_commands import asked, run
+
+
+@pytest.fixture
+def published(operated: Operated, tmp_path: Path) -> Store:
+    """The appliance runs, and image 1.1.0 is whole on its shared storage and in its table."""
+    operated.started()
+    tree = tmp_path / 'tree'
+    for number in range(30):
+        (tree / f'd{number}').mkdir(parents=True)
+        (tree / f'd{number}/file').write_text(f'{number}' * 1000)
+    installer, bundle = tmp_path / 'installer.pyz', tmp_path / 'x.zip'
+    installer.write_bytes(b'an installer')
+    secret = keygen(tmp_path / 'keys', 'vendor')[0]
+    build(bundle, version='1.1.0', mgmt=tree, hmp=tree, installer=installer, secret_key=secret)
+    operated.configure('mn1', f'key_folder = {tmp_path / "keys"}\n')
+    conf = operated.service().conf
+    store = Store.from_conf(conf)
+
+    def accept(manifest: Manifest) -> None:
+        assert manifest.version == '1.1.0'
+
+    def commit(image: PublishedImage) -> None:
+        operated.image(image.version, image.digest)
+
+    receive(
+        str(bundle), store=store, conf=conf, progress=lambda p: None, cancelled=lambda: False, accept=accept,
+        commit=commit,
+    )  # fmt: skip
+    return store
+
+
+@pytest.mark.parametrize('here', ['mn1', 'mn2'])
+@pytest.mark.usefixtures('published')
+def test_a_whole_image_passes_on_both_nodes(operated: Operated, here: str) -> None:
+    operated.configure(here)
+
+    result = run(operated, 'image-verify', '1.1.0', '-f', 'json')
+
+    assert result.code == 0, result.err
+    assert (result.json['version'], result.json['result'], result.json['differing']) == ('1.1.0', 'passed', [])
+    assert result.json['files'] > 60
+    assert result.err.splitlines()[0].startswith('verify: ')
+    assert 'verify: 100 %' in result.err.splitlines()[-1]
+
+
+@pytest.mark.parametrize('formatter', ['json', 'yaml', 'value', 'table', 'shell'])
+def test_a_damaged_image_fails_with_status_4_and_the_first_file(
+    operated: Operated, published: Store, formatter: str
+) -> None:
+    (published.tree('1.1.0') / 'd7/file').write_text('?')
+    (published.tree('1.1.0') / 'more').touch()
+
+    result = run(operated, 'image-verify', '1.1.0', '-f', formatter)
+
+    assert result.code == 4
+    assert result.err.splitlines()[-1] == (
+        'ovca: image 1.1.0 is not as it was published: 2 files are wrong, the first is '
+        'mgmt_image/1.1.0/tree/d7/file (differs); do not install it, look at the storage [image-differs]'
+    )
+    assert 'mgmt_image/1.1.0/tree/more' in result.out
+
+
+def test_a_table_of_many_differences_is_short_and_json_has_all(operated: Operated, published: Store) -> None:
+    for number in range(25):
+        (published.tree('1.1.0') / f'd{number}/file').unlink()
+
+    table = run(operated, 'image-verify', '1.1.0')
+    data = run(operated, 'image-verify', '1.1.0', '-f', 'json')
+
+    assert 'and 5 more' in table.out
+    assert [d['problem'] for d in data.json['differing']] == ['missing'] * 25
+
+
+def test_an_image_that_is_not_published_is_named_with_those_that_are(operated: Operated) -> None:
+    operated.started().image()
+
+    for command in (['image-verify', '9.9'], ['image-delete', '9.9', '--yes'], ['image-show', '9.9']):
+        result = run(operated, *command)
+
+        assert result.code == 2
+        assert 'image 9.9 is not here; fetch it with `ovca download`. Published are: 1.1.0' in result.err
+
+
+def test_what_will_go_is_told_before_the_question(operated: Operated, published: Store) -> None:
+    result = asked(operated, 'n', 'image-delete', '1.1.0')
+
+    assert (result.code, result.out) == (6, '')
+    lines = result.err.splitlines()
+    folder, size = next(iter(published.folders('1.1.0').items()))
+    assert lines[0] == f'{folder} will be deleted: {size / 1e6:.1f} MB'
+    assert lines[1].startswith(f'{published.folder("hmp", "1.1.0")} will be deleted: ')
+    assert lines[2].startswith('Delete image 1.1.0, ')
+    assert operated.requests() == []
+
+
+@pytest.mark.usefixtures('published')
+def test_a_yes_asks_the_master_for_it(operated: Operated) -> None:
+    operated.answer(lambda request: {})
+
+    result = asked(operated, 'y', 'image-delete', '1.1.0', '1.1.0')
+
+    assert (result.code, result.out) == (0, 'image 1.1.0: deleted\n'), result.err
+    assert [(r.kind, r.args) for r in operated.requests()] == [('image-delete', {'versions': ['1.1.0']})]
+
+
+def test_without_a_terminal_nothing_is_deleted(operated: Operated) -> None:
+    operated.started().image()
+
+    result = run(operated, 'image-delete', '1.1.0')
+
+    assert result.code == 6
+    assert '[no-terminal]' in result.err
+    assert operated.requests() == []
+
+
+def test_an_image_that_is_needed_is_refused_before_the_question(operated: Operated) -> None:
+    operated.started().image('1.0.0', OLD).image('1.1.0', NEW)
+
+    result = asked(operated, 'y', 'image-delete', '1.1.0', '1.0.0')
+
+    assert (result.code, result.out) == (6, '')
+    assert result.err == (
+        'ovca: image 1.0.0 stays: mn1 and mn2 run it; update them to another image first; nothing was deleted '
+        '[image-kept]\n'
+    )
+    assert operated.requests() == []
+
+
+def test_the_standby_deletes_nothing(operated: Operated) -> None:
+    operated.started().image()
+    operated.configure('mn2')
+
+    result = run(operated, 'image-delete', '1.1.0', '--yes')
+
+    assert result.code == 7
+    assert 'run the command on mn1' in result.err
+
+
+@pytest.mark.parametrize('command', ['image-list', 'node-list', 'update-list', 'event-list'])
+def test_what_is_empty_is_an_empty_list(operated: Operated, command: str) -> None:
+    result = run(operated, command, '-f', 'json')
+
+    assert (result.code, result.json, result.err) == (0, [], '')
