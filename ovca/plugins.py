@@ -11,6 +11,7 @@ from ovca.exceptions import OvcaError, PluginError
 
 GROUPS = (
     'ovca.cli',
+    'ovca.conf',
     'ovca.fetch',
     'ovca.power',
     'ovca.provision',

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ovca.cli import base
 
-_PASSWORD = re.compile(r'(?<=//)([^/@:\s]*):[^/@\s]*@')
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+    from ovca.conf.configuration import Configuration
 
 
 class ConfigShow(base.Lister):
     """Show every option with its value and where the value comes from; secrets are masked.
+
+    The groups of installed plugins are shown as well.
 
     Example: ovca config-show -f json
     """
@@ -23,36 +27,55 @@ class ConfigShow(base.Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
-        from ovca import conf
-        from ovca.exceptions import UsageError
+        from ovca.conf.masking import masked
 
-        known = dict(conf.list_opts())
-        if parsed_args.group and parsed_args.group not in known:
-            raise UsageError(f'there is no group {parsed_args.group}; the groups are {", ".join(known)}')
+        conf: Configuration = self.app.conf
         rows = []
-        for group in [parsed_args.group] if parsed_args.group else known:
-            for option in known[group]:
-                value = masked(getattr(self.conf[group], option.dest), secret=option.secret)
-                rows.append((group, option.dest, value, self._source(group, option.dest)))
+        for group, options in self._groups(conf, parsed_args.group).items():
+            for option in options:
+                value = masked(getattr(conf[group], option.dest), secret=option.secret)
+                rows.append((group, option.dest, value, conf.origin(group, option)))
         return ('group', 'option', 'value', 'source'), rows
 
-    def _source(self, group: str, name: str) -> str:
-        found = self.conf.get_location(name, group)
-        where = found.location.name if found else ''
-        if found and where == 'user':
-            return str(found.detail)
-        return '--set' if where == 'set_override' else 'default'
+    def _groups(self, conf: Configuration, wanted: str | None) -> dict[str, list[cfg.Opt]]:
+        from ovca.conf import groups
+        from ovca.exceptions import PluginError, UsageError
+
+        plugins = groups.installed()
+        if wanted:
+            if not conf.adopt(wanted):
+                known = ', '.join([*conf.options, *plugins])
+                raise UsageError(f'there is no group {wanted}; the groups are {known}')
+            return {wanted: conf.options[wanted]}
+        for name in plugins:
+            try:
+                conf.adopt(name)
+            except PluginError as exc:
+                self.complain(str(exc))
+        return conf.options
 
 
-def masked(value: Any, *, secret: bool = False) -> Any:
-    """The value as it may be shown: no secret, and no password within a URL."""
-    if isinstance(value, dict):
-        return {key: masked(item, secret=secret) for key, item in value.items()}
-    if isinstance(value, list):
-        return [masked(item, secret=secret) for item in value]
-    if not isinstance(value, str) or not value:
-        return value
-    hidden, found = _PASSWORD.subn(r'\1:****@', value)
-    if secret and not found and not value.startswith('sqlite:'):
-        return '****'
-    return hidden
+class ConfigSample(base.Command):
+    """Print a configuration with every option explained, those of the installed plugins too.
+
+    Each option stands in it as a comment, with its default.
+
+    Example: ovca config-sample > ovca.conf.sample
+    """
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from oslo_config import cfg, generator
+
+        from ovca.conf import groups
+
+        for exc in groups.all_installed()[1]:
+            self.complain(str(exc))
+        settings = cfg.ConfigOpts()
+        generator.register_cli_opts(settings)
+        settings(
+            ['--namespace', 'ovca', '--namespace', 'ovca.plugins', '--wrap-width', '90'],
+            default_config_files=[],
+            default_config_dirs=[],
+            use_env=False,
+        )
+        generator.generate(settings, output_file=self.app.stdout)
