@@ -2,6 +2,6 @@
 
 import sys
 
-from ovca.cli.app import main
+from ovca.cli.main import main
 
 sys.exit(main())

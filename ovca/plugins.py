@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.metadata
-from collections.abc import Iterable, Sequence
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ovca.exceptions import OvcaError, PluginError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUPS = (
     'ovca.cli',
@@ -22,6 +27,7 @@ GROUPS = (
     'ovca.role',
 )
 CORE = 'ovca'
+_METADATA = {'.dist-info': 'METADATA', '.egg-info': 'PKG-INFO'}
 
 
 @dataclass(frozen=True)
@@ -32,11 +38,19 @@ class Extension:
     name: str
     package: str
     version: str
-    entry: importlib.metadata.EntryPoint
+    value: str
+    """Where the object is: ``module:name``."""
 
     @property
     def core(self) -> bool:
         return self.package == CORE
+
+    @property
+    def entry(self) -> EntryPoint:
+        """The same for the libraries that load it."""
+        from importlib.metadata import EntryPoint
+
+        return EntryPoint(self.name, self.value, self.group)
 
     def __str__(self) -> str:
         return f'{self.group}: {self.name} of package {self.package} {self.version}'
@@ -45,19 +59,72 @@ class Extension:
 def extensions(group: str) -> list[Extension]:
     """All extensions of a group: the core's first, then by name. Two of one name are both listed.
 
-    The entry points are read anew at each call. stevedore's cache rounds times, so that a re-installed package could
-    stay invisible; that is why the list is not taken from it.
+    What is installed is seen at once. stevedore's cache rounds times, so that a re-installed package could stay
+    invisible; that is why the list is not taken from it.
     """
-    found: dict[tuple[str, str], Extension] = {}
-    for dist in importlib.metadata.distributions():
-        entries = [entry for entry in dist.entry_points if entry.group == group]
-        if not entries:
-            continue  # reading the name as well would cost most of the time
-        package = dist.metadata['Name'] or '?'
-        for entry in entries:
-            # The first one on the path is the one that is imported.
-            found.setdefault((entry.name, package), Extension(group, entry.name, package, dist.version, entry))
-    return sorted(found.values(), key=lambda e: (not e.core, e.name, e.package))
+    found = [extension for extension in _installed() if extension.group == group]
+    return sorted(found, key=lambda e: (not e.core, e.name, e.package))
+
+
+_seen: tuple[object, tuple[Extension, ...]] = (None, ())
+
+
+def _installed() -> tuple[Extension, ...]:
+    """Everything that installed packages offer to ovca.
+
+    It reads what :mod:`importlib.metadata` reads, but only the one small file of each package, and not the whole of its
+    description: at the start of every command that is a third of the time. What was read is kept until a folder of the
+    path changes.
+    """
+    global _seen
+    state = tuple((folder, _changed_at(folder)) for folder in dict.fromkeys(sys.path))
+    if _seen[0] != state:
+        found: dict[tuple[str, str, str], Extension] = {}
+        for folder, changed in state:
+            for extension in _offered(folder) if changed else ():
+                # The first one on the path is the one that is imported.
+                found.setdefault((extension.group, extension.name, extension.package), extension)
+        _seen = (state, tuple(found.values()))
+    return _seen[1]
+
+
+def _changed_at(folder: str) -> int:
+    try:
+        return Path(folder or '.').stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _offered(folder: str) -> Iterator[Extension]:
+    try:
+        inside = sorted(path for path in Path(folder or '.').iterdir() if path.suffix in _METADATA)
+    except OSError:  # a zip, or not readable
+        return
+    for path in inside:
+        try:
+            text = (path / 'entry_points.txt').read_text(encoding='utf-8')
+            if '[ovca.' not in text:
+                continue
+            about = (path / _METADATA[path.suffix]).read_text(encoding='utf-8', errors='replace')
+        except (OSError, UnicodeError):
+            continue
+        yield from _entries(text, _header(about, 'Name'), _header(about, 'Version'))
+
+
+def _header(text: str, name: str) -> str:
+    found = re.search(rf'^{name}: *(.*?)\s*$', text, re.MULTILINE | re.IGNORECASE)
+    return found[1] if found else '?'
+
+
+def _entries(text: str, package: str, version: str) -> Iterator[Extension]:
+    """The entry points in a file as the packaging standard has it: groups in brackets, ``name = module:object``."""
+    group = ''
+    for line in (line.strip() for line in text.splitlines()):
+        if line.startswith('[') and line.endswith(']'):
+            group = line[1:-1].strip()
+        elif line and line[0] not in '#;' and group.startswith('ovca.'):
+            name, _, value = line.partition('=')
+            yield Extension(group, name.strip(), package, version, value.strip())
 
 
 def names(group: str) -> list[str]:
@@ -92,10 +159,10 @@ def load(extension: Extension, *, api: int | None = None) -> Any:
     from stevedore import DriverManager
 
     class Driver(DriverManager[Any]):
-        def list_entry_points(self) -> list[importlib.metadata.EntryPoint]:
+        def list_entry_points(self) -> list[EntryPoint]:
             return [extension.entry]  # and not what stevedore's cache holds
 
-    def failed(manager: Any, entry: importlib.metadata.EntryPoint, exc: BaseException) -> NoReturn:
+    def failed(manager: Any, entry: EntryPoint, exc: BaseException) -> NoReturn:
         raise PluginError(
             f'{extension} cannot be loaded: {type(exc).__name__}: {exc}; mend or remove the package'
         ) from exc

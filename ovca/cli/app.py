@@ -13,16 +13,15 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
-from cliff import _argparse
 from cliff.app import App
 
 import ovca
 from ovca import plugins
-from ovca.cli.commands import GROUP, Commands, Help, overview
-from ovca.exceptions import Interrupted, OvcaError
+from ovca.cli import options, overview
+from ovca.cli.commands import GROUP, Commands, Help
+from ovca.exceptions import Interrupted, OvcaError, UsageError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -33,14 +32,16 @@ SIGPIPE_EXIT = 141  # what a shell shows for a program whose reader went away
 class OvcaApp(App):
     """The application ``ovca``. Every run is independent: nothing is left in the process's logging."""
 
-    NAME = 'ovca'
+    NAME = options.NAME
     LOG = logging.getLogger('ovca')
 
     command_manager: Commands
+    reports_errors = True
+    """Commands leave their errors to this application."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(
-            description='Update all software of an appliance that two management nodes run.',
+            description=options.DESCRIPTION,
             version=ovca.__version__,
             command_manager=Commands(),
             deferred_help=True,
@@ -55,28 +56,7 @@ class OvcaApp(App):
         self, description: str | None, version: str | None, argparse_kwargs: dict[str, Any] | None = None
     ) -> argparse.ArgumentParser:
         """The options that stand before the command; everything from the command's name on is left alone."""
-        parser = _argparse.ArgumentParser(
-            prog=self.NAME,
-            description=description,
-            usage='%(prog)s [options] <command> [arguments]',
-            add_help=False,
-            allow_abbrev=False,
-        )
-        parser.add_argument(
-            '-h', '--help', dest='deferred_help', action='store_true', help='show this, and all commands'
-        )
-        parser.add_argument('--version', action='version', version=f'{self.NAME} {version}')
-        parser.add_argument('--config-file', metavar='<file>', help='the configuration (default: /etc/ovca.conf)')
-        parser.add_argument(
-            '--set',
-            metavar='<group.option=value>',
-            action='append',
-            default=[],
-            help='set an option of the configuration for this run; may be repeated',
-        )
-        parser.add_argument('--debug', action='store_true', help='log everything, and show where errors come from')
-        parser.add_argument('words', nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
-        return parser
+        return options.parser()
 
     @property
     def conf(self) -> cfg.ConfigOpts:
@@ -107,7 +87,11 @@ class OvcaApp(App):
         root = logging.getLogger()
         level = root.level
         try:
-            self.options = self.parser.parse_args(argv)
+            try:
+                self.options = self.parser.parse_args(argv)
+            except UsageError as exc:
+                self.options = argparse.Namespace(debug=False)
+                return self._fail(exc)
             console.setLevel(logging.DEBUG if self.options.debug else logging.WARNING)
             root.setLevel(console.level)
             root.addHandler(console)
@@ -132,8 +116,8 @@ class OvcaApp(App):
         try:
             for loser, winner in plugins.clashes(GROUP):
                 self.complain(f'{loser} is ignored; the name belongs to {winner.package}')
-            if self.options.deferred_help or not words:
-                overview(self)
+            if self.options.help or not words:
+                overview.write(self.stdout, self.stderr)
                 return 0
             return self.run_subcommand(words)
         except SystemExit as exc:  # argparse ends the program by itself: 0 for --help, 2 for a wrong argument
@@ -161,7 +145,10 @@ class OvcaApp(App):
         :raises UsageError: there is no such command.
         """
         command, parser, rest = self.command(argv)
-        return int(command.run(parser.parse_args(rest)) or 0)
+        parsed, wrong = parser.parse_known_args(rest)
+        if wrong:
+            raise UsageError(options.wrong_option(parser, wrong[0]), id='bad-option')
+        return int(command.run(parsed) or 0)
 
     def command(self, argv: list[str]) -> tuple[Any, argparse.ArgumentParser, list[str]]:
         """A command of this application, its parser, and the words that are left for it.
@@ -173,6 +160,11 @@ class OvcaApp(App):
         command = factory(self, self.options, **({'cmd_name': name} if takes_name else {}))
         parser = command.get_parser(f'{self.NAME} {name}')
         parser.allow_abbrev = False
+
+        def error(message: str) -> NoReturn:
+            raise UsageError(f'{name}: {message}; see `{self.NAME} help {name}`', id='bad-option')
+
+        parser.error = error  # the parser is cliff's
         return command, parser, rest
 
     def _fail(self, exc: OvcaError) -> int:
@@ -187,12 +179,3 @@ class OvcaApp(App):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, sys.__stdout__.fileno())
             os.close(null)
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The console script."""
-    return OvcaApp().run(list(sys.argv[1:] if argv is None else argv))
-
-
-if __name__ == '__main__':
-    sys.exit(main())

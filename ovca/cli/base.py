@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import datetime as dt
-import enum
 import re
 from collections.abc import Callable, Iterable, Sequence
 from types import SimpleNamespace
@@ -13,44 +11,29 @@ from typing import TYPE_CHECKING, Any
 from cliff import _argparse, command, lister, show
 
 from ovca import plugins
-from ovca.exceptions import PluginError, Refused, UsageError
+from ovca.cli.output import Formats, plain, readable, shown
+from ovca.exceptions import OvcaError, PluginError, Refused, UsageError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+__all__ = [
+    'Command',
+    'Lister',
+    'Record',
+    'ShowOne',
+    'Table',
+    'completes',
+    'images',
+    'nodes',
+    'plain',
+    'shown',
+]
+
 Table = tuple[Sequence[str], Iterable[Sequence[Any]]]
 Record = tuple[Sequence[str], Sequence[Any]]
-
-
-def plain(value: Any) -> Any:
-    """Return a value that every output format can carry: times as ISO-8601 in UTC, enums as words."""
-    if isinstance(value, dt.datetime):
-        moment = value if value.tzinfo else value.replace(tzinfo=dt.UTC)
-        return moment.astimezone(dt.UTC).strftime('%Y-%m-%dT%H:%M:%SZ')
-    if isinstance(value, enum.Enum):
-        return value.value
-    if isinstance(value, dict):
-        return {str(k): plain(v) for k, v in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(v) for v in value]
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return str(value)
-
-
-def shown(value: Any) -> Any:
-    """Return a plain value as people read it in a table; what could steer a terminal is made visible."""
-    if value is None:
-        return ''
-    if isinstance(value, bool):
-        return 'yes' if value else 'no'
-    if isinstance(value, dict):
-        return '\n'.join(f'{k}: {shown(v)}' for k, v in value.items())
-    if isinstance(value, list):
-        return ', '.join(str(shown(v)) for v in value)
-    if isinstance(value, str):
-        return ''.join(c if c.isprintable() or c == '\n' else ascii(c)[1:-1] for c in value)
-    return value
+HOOKS = 'ovca.cli'
+"""The group whose sub-groups, ``ovca.cli.<command>``, hold the hooks of the commands."""
 
 
 Source = Callable[[Any], Iterable[str]]
@@ -88,19 +71,25 @@ class HelpFormatter(_argparse.SmartHelpFormatter):
 
 
 class _Common(command.Command):
-    """Shortcuts, and the mending of what cliff does for each command."""
+    """Shortcuts, and the mending of what cliff does for each command.
+
+    The commands work in another cliff application too, one that knows nothing of ovca: there they read the
+    configuration that ``--config-file`` names if the application has such an option, and report errors themselves.
+    """
 
     exit_code = 0
     """The exit status of a command that returns a table or a record; :meth:`take_action` may set it."""
 
     app: Any
+    _own_conf: cfg.ConfigOpts | None = None
+    _own_service: Any = None
 
     def _load_hooks(self) -> None:
         # cliff takes them from stevedore's cache, which can be stale, and passes over broken ones.
         self._hooks: Any = []
         if not self.cmd_name:
             return
-        for extension in plugins.extensions(f'{self.app.command_manager.namespace}.{self.cmd_name}'):
+        for extension in plugins.extensions(f'{HOOKS}.{self.cmd_name}'):
             try:
                 self._hooks.append(SimpleNamespace(obj=plugins.load(extension)(command=self)))
             except PluginError as exc:
@@ -116,16 +105,35 @@ class _Common(command.Command):
         epilogs = [self._epilog, *(hook.obj.get_epilog() for hook in self._hooks)]
         return '\n\n'.join(text for text in epilogs if text)
 
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Run it; return the exit status. In ovca itself errors are the application's."""
+        try:
+            return super().run(parsed_args) or self.exit_code
+        except OvcaError as exc:
+            if getattr(self.app, 'reports_errors', False):
+                raise
+            self.complain(f'{exc} [{exc.id}]')
+            return exc.exit_code
+
     @property
     def conf(self) -> cfg.ConfigOpts:
-        """The configuration."""
-        conf: cfg.ConfigOpts = self.app.conf
+        """The configuration. :raises ConfigError: it is wrong."""
+        conf: cfg.ConfigOpts | None = getattr(self.app, 'conf', None) or self._own_conf
+        if conf is None:
+            from ovca import conf as configuration
+
+            conf = self._own_conf = configuration.load(getattr(self.app_args, 'config_file', None))
         return conf
 
     @property
     def service(self) -> Any:
-        """The remaster service."""
-        return self.app.service
+        """The remaster service, which commands delegate to."""
+        service = getattr(self.app, 'service', None) or self._own_service
+        if service is None:
+            from ovca.remaster.service import Service
+
+            service = self._own_service = Service(self.conf)
+        return service
 
     @property
     def interactive(self) -> bool:
@@ -158,38 +166,58 @@ class Command(_Common):
     """A command that acts."""
 
 
-class Lister(_Common, lister.Lister):
+class _Showing(_Common):
+    """What commands that return data have in common."""
+
+    def _load_formatter_plugins(self) -> Any:
+        return Formats()
+
+    def _ready(self, parsed_args: argparse.Namespace, names: Sequence[str], row: Sequence[Any]) -> list[Any]:
+        """A row as its format wants it."""
+        if parsed_args.formatter == 'table':
+            return [readable(name, value) for name, value in zip(names, row, strict=True)]
+        return [plain(value) for value in row]
+
+    def _check_columns(self, parsed_args: argparse.Namespace, names: Sequence[str]) -> None:
+        for name in [*parsed_args.columns, *getattr(parsed_args, 'sort_columns', ())]:
+            if _column(name) not in names:
+                raise UsageError(f'there is no column {name}; the columns are {", ".join(names)}', id='no-column')
+
+
+def _column(name: str) -> str:
+    return name.lower().strip().replace(' ', '_')
+
+
+def _rank(value: Any) -> tuple[bool, bool, Any]:
+    """The order of values in a column: numbers, then texts, then what is unknown."""
+    value = plain(value)
+    number = isinstance(value, int | float)
+    return value is None, not number, value if number else str(value)
+
+
+class Lister(_Showing, lister.Lister):
     """A command that returns a table."""
 
     def produce_output(
         self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Iterable[Sequence[Any]]
     ) -> int:
-        rows = [tuple(_value(value, parsed_args) for value in row) for row in data]
-        _check_columns(parsed_args, column_names, self._normalize_column_name)
-        return super().produce_output(parsed_args, column_names, rows)
+        self._check_columns(parsed_args, column_names)
+        rows = list(data)
+        for name in reversed(parsed_args.sort_columns):
+            index = list(column_names).index(_column(name))
+            rows.sort(key=lambda row: _rank(row[index]), reverse=parsed_args.sort_direction == 'desc')
+        ready = [self._ready(parsed_args, column_names, row) for row in rows]
+        return super().produce_output(parsed_args, column_names, ready)
 
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        return super().run(parsed_args) or self.exit_code
+    @property
+    def need_sort_by_cliff(self) -> bool:
+        """No: it would sort sizes and times as they are shown."""
+        return False
 
 
-class ShowOne(_Common, show.ShowOne):
+class ShowOne(_Showing, show.ShowOne):
     """A command that returns one record."""
 
     def produce_output(self, parsed_args: argparse.Namespace, column_names: Sequence[str], data: Sequence[Any]) -> int:
-        values = tuple(_value(value, parsed_args) for value in data)
-        _check_columns(parsed_args, column_names, self._normalize_column_name)
-        return super().produce_output(parsed_args, column_names, values)
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        return super().run(parsed_args) or self.exit_code
-
-
-def _value(value: Any, parsed_args: argparse.Namespace) -> Any:
-    return shown(plain(value)) if parsed_args.formatter == 'table' else plain(value)
-
-
-def _check_columns(parsed_args: argparse.Namespace, names: Sequence[str], normal: Any) -> None:
-    known = [normal(name) for name in names]
-    for name in parsed_args.columns:
-        if normal(name) not in known:
-            raise UsageError(f'there is no column {name}; the columns are {", ".join(names)}')
+        self._check_columns(parsed_args, column_names)
+        return super().produce_output(parsed_args, column_names, self._ready(parsed_args, column_names, data))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from cliff.commandmanager import CommandManager, EntryPointWrapper
 
-from ovca import plugins
-from ovca.cli import base
-from ovca.exceptions import PluginError, UsageError
+from ovca import pages, plugins
+from ovca.cli import base, overview
+from ovca.exceptions import UsageError
 
 if TYPE_CHECKING:
     from ovca.cli.app import OvcaApp
 
-GROUP = 'ovca.cli'
+GROUP = overview.GROUP
 
 
 class Commands(CommandManager):
@@ -67,34 +67,25 @@ class Commands(CommandManager):
 
 
 class Help(base.Command):
-    """Explain a command, or list all of them."""
+    """Explain a command or an error, or list all commands.
+
+    Example: ovca help update
+    """
 
     app: OvcaApp
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('command', metavar='<command>', nargs='?', help='the name of a command')
+        parser.add_argument(
+            'topic', metavar='<topic>', nargs='?', help='a command, or the id in brackets that ends an error'
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        if parsed_args.command:
-            self.app.command([parsed_args.command])[1].print_help(self.app.stdout)
+        topic = (parsed_args.topic or '').strip('[]')
+        if not topic:
+            overview.write(self.app.stdout, self.app.stderr)
+        elif topic not in self.app.command_manager.names() and (page := pages.page(topic)) is not None:
+            self.app.stdout.write(page)
         else:
-            overview(self.app)
-
-
-def overview(app: OvcaApp) -> None:
-    """Write the global options and one line for each command; broken commands are named on stderr."""
-    app.parser.print_help(app.stdout)
-    app.stdout.write('\ncommands:\n')
-    for name in app.command_manager.names():
-        try:
-            factory = app.command_manager.find_command([name])[0]
-        except PluginError as exc:
-            app.complain(str(exc))
-            continue
-        extension = app.command_manager.known.get(name)
-        origin = f' ({extension.package})' if extension and not extension.core else ''
-        promise = (getattr(factory, '_description', '') or factory.__doc__ or '').strip().split('\n')[0]
-        app.stdout.write(f'  {name:<14} {promise.rstrip(".")}{origin}\n')
-    app.stdout.write('\n`ovca help <command>` explains one of them.\n')
+            self.app.command([topic])[1].print_help(self.app.stdout)

@@ -137,17 +137,7 @@ class Update(Base):
     reason: Mapped[str | None] = mapped_column(Text)
     finished_at: Mapped[dt.datetime | None]
 
-    __table_args__ = (
-        Index('ix_update_finished_at', 'finished_at'),
-        # At most one update is open.
-        Index(
-            'ix_update_open',
-            text('(1)'),
-            unique=True,
-            sqlite_where=text('finished_at IS NULL'),
-            postgresql_where=text('finished_at IS NULL'),
-        ),
-    )
+    __table_args__ = (Index('ix_update_finished_at', 'finished_at'),)
 
 
 class Entry(Base):
@@ -236,3 +226,17 @@ class Request(Base):
     exit_code: Mapped[int | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     finished_at: Mapped[dt.datetime | None]
+
+
+def add_partial_indexes() -> None:
+    """Complete the tables' description for migrations: at most one update is open.
+
+    Such an index makes SQLAlchemy import the dialects of both engines, a tenth of the time of a short command.
+    """
+    table = Base.metadata.tables['update']
+    if all(index.name != 'ix_update_open' for index in table.indexes):
+        condition = text('finished_at IS NULL')
+        columns = [text('(1)')]
+        index = Index('ix_update_open', *columns, unique=True, sqlite_where=condition, postgresql_where=condition)
+        index.table = table  # as the text names no column, it does not find its table by itself
+        table.indexes.add(index)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from alembic import context
 
-from ovca.db.models import Base
+from ovca.db.models import Base, add_partial_indexes
 
+add_partial_indexes()
 context.configure(connection=context.config.attributes['connection'], target_metadata=Base.metadata)
 context.run_migrations()

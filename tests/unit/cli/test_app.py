@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+import json
 import logging
 import os
 import signal
@@ -7,11 +9,13 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import ovca
-from ovca import exceptions, testing
+from ovca import exceptions, pages, testing
+from tests.operated import Operated
 
 Install = Callable[..., None]
 
@@ -99,12 +103,31 @@ def test_an_unknown_command_is_answered_with_a_guess_and_never_run(word: str, sa
     assert result.err.startswith(said)
 
 
-@pytest.mark.parametrize('argv', [['--deb', 'plugin-list'], ['plugin-list', '--form', 'json']])
-def test_options_are_not_abbreviated(argv: list[str]) -> None:
+@pytest.mark.parametrize(
+    ('argv', 'said'),
+    [
+        (['--deb', 'plugin-list'], 'there is no option --deb; did you mean --debug?'),
+        (['--confg-file=x', 'plugin-list'], 'there is no option --confg-file; did you mean --config-file?'),
+        (['plugin-list', '--form', 'json'], 'there is no option --form; did you mean --format?'),
+        (['plugin-list', '--xyzzy'], 'there is no option --xyzzy; see `ovca plugin-list --help`'),
+        (['plugin-list', 'more'], "'more' is one argument too many; see `ovca plugin-list --help`"),
+        (['--config-file'], 'argument --config-file: expected one argument; see `ovca --help`'),
+    ],
+)
+def test_a_wrong_option_is_one_sentence_with_the_right_one_and_nothing_is_abbreviated(
+    argv: list[str], said: str
+) -> None:
     result = testing.run(argv)
 
+    assert (result.code, result.out, result.err) == (2, '', f'ovca: {said} [bad-option]\n')
+
+
+def test_a_wrong_value_of_an_option_names_the_command_and_the_values() -> None:
+    result = testing.run(['plugin-list', '--format', 'xml'])
+
     assert (result.code, result.out) == (2, '')
-    assert 'unrecognized arguments' in result.err
+    assert result.err.startswith('ovca: plugin-list: argument -f/--format: invalid choice: ')
+    assert 'json' in result.err and result.err.endswith('; see `ovca help plugin-list` [bad-option]\n')
 
 
 @pytest.mark.parametrize(
@@ -172,6 +195,15 @@ def test_a_hook_gets_the_full_name_and_a_broken_one_is_one_line(install: Install
     assert 'ovca.cli.hello: other of package hook-plugin 1.0 cannot be loaded' in result.err
 
 
+def test_help_explains_an_error_by_its_id() -> None:
+    by_id = testing.run(['help', 'no-terminal'])
+    as_printed = testing.run(['help', '[no-terminal]'])
+
+    assert (by_id.code, by_id.out) == (0, pages.page('no-terminal'))
+    assert as_printed.out == by_id.out
+    assert testing.run(['help', '../exceptions']).code == 2
+
+
 def test_help_shows_a_command_and_its_options() -> None:
     by_word = testing.run(['help', 'plugin-list'])
     by_option = testing.run(['plugin-list', '--help'])
@@ -197,24 +229,55 @@ def test_running_twice_leaves_nothing_in_the_process_s_logging() -> None:
     assert logging.getLogger().handlers == before
 
 
-def test_the_commands_load_in_another_cliff_application(install: Install) -> None:
-    from cliff.app import App
-    from cliff.commandmanager import CommandManager
+class Vendor:
+    """Another vendor's application, made of cliff as it comes; our commands are taken in by their entry points."""
 
-    manager = CommandManager('none')
-    manager.commands['plugin-list'] = dict(_entries())['plugin-list']
-    output = __import__('io').StringIO()
+    def __init__(self, *options: str) -> None:
+        from cliff.app import App
+        from cliff.commandmanager import CommandManager
 
-    code = App('Vendor', '1', manager, stdout=output).run(['plugin-list', '-f', 'value', '-c', 'name'])
+        class Application(App):
+            def build_option_parser(self, *args: Any, **kwargs: Any) -> Any:
+                parser = super().build_option_parser(*args, **kwargs)
+                for option in options:
+                    parser.add_argument(option)
+                return parser
+
+        self.out, self.err = io.StringIO(), io.StringIO()
+        manager = CommandManager('ovca.cli')
+        self.app = Application('Vendor', '9', manager, stdin=io.StringIO(), stdout=self.out, stderr=self.err)
+
+    def run(self, *argv: str) -> int:
+        return int(self.app.run(list(argv)))
+
+
+def test_the_commands_load_in_another_cliff_application() -> None:
+    vendor = Vendor()
+
+    code = vendor.run('plugin-list', '-f', 'value', '-c', 'name')
 
     assert code == 0
-    assert 'redfish' in output.getvalue()
+    assert 'redfish' in vendor.out.getvalue()
 
 
-def _entries() -> list[tuple[str, object]]:
-    from ovca.cli.commands import Commands
+def test_in_another_application_the_configuration_and_the_service_are_found(operated: Operated) -> None:
+    operated.started().image('1.1.0')
+    vendor = Vendor('--config-file')
 
-    return list(Commands())
+    code = vendor.run('--config-file', str(operated.config_file), 'image-list', '-f', 'json', '-c', 'version')
+
+    assert (code, json.loads(vendor.out.getvalue())) == (0, [{'version': '1.1.0'}])
+
+
+def test_in_another_application_an_error_is_the_same_sentence_and_status(operated: Operated) -> None:
+    operated.started()
+    vendor = Vendor('--config-file')
+
+    code = vendor.run('--config-file', str(operated.config_file), 'image-show', '7')
+
+    ours = testing.run(['image-show', '7'], config_file=operated.config_file)
+    assert (code, vendor.out.getvalue()) == (ours.code, ours.out)
+    assert vendor.err.getvalue().partition(': ')[2] == ours.err.partition(': ')[2]
 
 
 def start(*argv: str, folder: Path, **options: object) -> subprocess.Popen[str]:

@@ -39,7 +39,7 @@ def test_no_password_is_shown(config_file: Path) -> None:
         '[update]\nhttps_proxy = http://me:s3cret@proxy:3128\n'
     )
 
-    result = testing.run(['config-show'], config_file=config_file)
+    result = testing.run(['config-show', '--max-width', '0'], config_file=config_file)
 
     assert result.code == 0
     assert 's3cret' not in result.out + result.err

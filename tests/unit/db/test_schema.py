@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import inspect, text
 
 from ovca.cluster.lease import Lease
-from ovca.db import schema
+from ovca.db import models, schema
 from ovca.db.engine import Database
 from ovca.db.models import Base
 from ovca.exceptions import DatabaseError, SchemaError
@@ -68,6 +68,8 @@ def pretend(database: Database, revision: str) -> None:
 
 
 def test_the_migrations_make_exactly_the_models(database: Database) -> None:
+    models.add_partial_indexes()
+
     with database.read() as session:
         context = MigrationContext.configure(session.connection(), opts={'compare_type': True})
 
