@@ -54,7 +54,7 @@ def test_a_whole_image_passes_on_both_nodes(operated: Operated, here: str) -> No
     assert 'verify: 100 %' in result.err.splitlines()[-1]
 
 
-@pytest.mark.parametrize('formatter', ['json', 'yaml', 'value', 'table', 'shell'])
+@pytest.mark.parametrize('formatter', ['json', 'yaml', 'value', 'table'])
 def test_a_damaged_image_fails_with_status_4_and_the_first_file(
     operated: Operated, published: Store, formatter: str
 ) -> None:
