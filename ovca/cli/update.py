@@ -57,7 +57,10 @@ class Update(base.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        uri, version = parsed_args.uri or self.conf.update.uri, parsed_args.image_version
+        from ovca.conf import secrets
+
+        uri = parsed_args.uri or secrets.configured(self.conf, 'update', 'uri')
+        version = parsed_args.image_version
         if not uri:
             raise UsageError('no URI was given, and [update] uri is not set; name the bundle to install', id='no-uri')
         if parsed_args.yes and not parsed_args.dry_run:

@@ -4,41 +4,56 @@ import socket
 
 from oslo_config import cfg
 
+from ovca.conf import types
+
+
+def _host_name() -> str:
+    """The machine's name, where it can be a node's name; nothing may fail while options are declared."""
+    try:
+        return types.NODE(socket.gethostname()) or 'localhost'
+    except ValueError:
+        return 'localhost'
+
+
 GROUP = 'cluster'
 OPTS: list[cfg.Opt] = [
-    cfg.StrOpt(
+    cfg.Opt(
         'node_name',
-        default=socket.gethostname(),
-        sample_default='<host name>',
-        help='The name of this node.',
+        type=types.NODE_NEEDED,
+        default=_host_name(),
+        sample_default='mn1',
+        help="The name of this node. The default is the machine's name.",
     ),
-    cfg.StrOpt(
+    cfg.Opt(
         'peer',
-        default=None,
+        type=types.NODE,
         help='The name of the other management node. Empty means that there is none.',
     ),
     cfg.FloatOpt(
         'ttl',
         default=30.0,
         min=1,
+        max=600,
         help='Seconds that the lease is valid after a renewal.',
     ),
     cfg.FloatOpt(
         'renew_interval',
         default=10.0,
         min=0.1,
+        max=300,
         help='Seconds between two renewals of the lease.',
     ),
     cfg.FloatOpt(
         'self_demote',
         default=20.0,
         min=0.5,
+        max=600,
         help=(
             'Seconds without a successful renewal after which a master stops serving. It must be '
             'above renew_interval and below ttl.'
         ),
     ),
-    cfg.StrOpt(
+    cfg.HostAddressOpt(
         'address',
         default='127.0.0.1',
         help="The address on which this node's status server listens.",
@@ -46,52 +61,67 @@ OPTS: list[cfg.Opt] = [
     cfg.PortOpt(
         'port',
         default=6640,
+        min=1,
         help="The port of this node's status server.",
     ),
-    cfg.StrOpt(
+    cfg.Opt(
         'peer_url',
-        default=None,
+        type=types.uri('http', 'https'),
+        mutable=True,
         help="The URL of the other node's status server, used to wake it.",
     ),
-    cfg.StrOpt(
+    cfg.Opt(
         'virtual_ip',
+        type=types.ADDRESS,
         default='127.0.0.1',
-        help='The address that belongs to the acting master alone; the boot service answers on it.',
+        help=(
+            'The IP address that belongs to the acting master alone; the boot service answers on it. It may have a '
+            'prefix, as 192.0.2.10/24.'
+        ),
     ),
-    cfg.StrOpt(
+    cfg.Opt(
         'virtual_ip_interface',
-        default=None,
-        help=('The interface that the virtual IP is added to. Empty means that the address is only bound.'),
+        type=types.INTERFACE,
+        help='The interface that the virtual IP is added to. Empty means that the address is only bound.',
     ),
     cfg.PortOpt(
         'boot_port',
         default=6641,
+        min=1,
         help='The port of the boot service (HTTP) on the virtual IP.',
     ),
     cfg.PortOpt(
         'boot_tls_port',
         default=6642,
+        min=1,
         help='The port of the boot service for grants (HTTPS) on the virtual IP.',
     ),
-    cfg.StrOpt(
+    cfg.Opt(
         'reboot_command',
+        type=types.COMMAND_NEEDED,
         default='systemctl reboot',
+        mutable=True,
         help='The command that reboots this node.',
     ),
     cfg.FloatOpt(
         'fence_timeout',
         default=60.0,
         min=1,
+        max=3600,
+        mutable=True,
         help='Seconds within which a node must be seen to be off after it was powered off.',
     ),
     cfg.FloatOpt(
         'poll_interval',
         default=2.0,
         min=0.05,
+        max=60,
+        mutable=True,
         help='Seconds between two looks at the database when nothing wakes the service.',
     ),
     cfg.ListOpt(
         'roles',
+        item_type=types.EXTENSION,
         default=['virtual-ip', 'boot-service'],
         help='The role services that the acting master starts, in this order.',
     ),
@@ -99,6 +129,8 @@ OPTS: list[cfg.Opt] = [
         'power_on_attempts',
         default=5,
         min=1,
-        help=('How often the master powers a silent peer on again before it leaves it off and raises an alarm.'),
+        max=100,
+        mutable=True,
+        help='How many times the master powers a silent peer on again before it leaves it off and raises an alarm.',
     ),
 ]

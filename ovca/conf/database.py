@@ -2,21 +2,24 @@
 
 from oslo_config import cfg
 
+from ovca.conf import types
+
 GROUP = 'database'
 OPTS: list[cfg.Opt] = [
-    cfg.StrOpt(
+    cfg.Opt(
         'connection',
+        type=types.DATABASE,
         default='sqlite:////var/lib/ovca/ovca.sqlite',
         secret=True,
         help=(
-            "The database's URL: sqlite:////path for one machine, "
-            'postgresql://user:password@host/name for an appliance.'
+            "The database's URL: sqlite:////path for one machine, postgresql://user:password@host/name for an "
+            'appliance.'
         ),
     ),
-    cfg.StrOpt(
+    cfg.Opt(
         'connection_file',
-        default=None,
-        help=('A file that holds the URL, readable by root only; it is used instead of the option connection.'),
+        type=types.PATH,
+        help='A file that holds the URL, readable by root only; it is used instead of the option connection.',
     ),
     cfg.BoolOpt(
         'single_host',
@@ -27,24 +30,28 @@ OPTS: list[cfg.Opt] = [
         'connect_timeout',
         default=5.0,
         min=0.1,
+        max=60,
         help='Seconds that connecting to the database may take.',
     ),
     cfg.FloatOpt(
         'lock_timeout',
         default=5.0,
         min=0.1,
-        help='Seconds that a transaction waits for a lock.',
+        max=60,
+        help='Seconds that a transaction waits for a lock. With idle_timeout it must be below the ttl of the lease.',
     ),
     cfg.FloatOpt(
         'statement_timeout',
         default=10.0,
         min=0.1,
-        help='Seconds that one statement may take.',
+        max=300,
+        help='Seconds that one statement may take. It must be below the ttl of the lease.',
     ),
     cfg.FloatOpt(
         'idle_timeout',
         default=5.0,
         min=0.1,
+        max=60,
         help='Seconds after which the server ends a transaction that does nothing.',
     ),
 ]

@@ -2,22 +2,29 @@
 
 from oslo_config import cfg
 
+from ovca.conf import types
+
 GROUP = 'health'
 OPTS: list[cfg.Opt] = [
     cfg.FloatOpt(
         'interval',
         default=5.0,
         min=0.05,
+        max=300,
+        mutable=True,
         help='Seconds between two rounds of health checks.',
     ),
     cfg.FloatOpt(
         'timeout',
         default=10.0,
         min=0.1,
+        max=300,
+        mutable=True,
         help='Seconds that one health check may take.',
     ),
     cfg.ListOpt(
         'checks',
+        item_type=types.EXTENSION,
         default=[],
         help='Further health checks, by name; the core ones always run.',
     ),

@@ -2,39 +2,50 @@
 
 from oslo_config import cfg
 
+from ovca.conf import types
+
 GROUP = 'image'
 OPTS: list[cfg.Opt] = [
-    cfg.StrOpt(
+    cfg.Opt(
         'shared_storage',
+        type=types.PATH_NEEDED,
         default='/nfs/shared_storage',
         help='The folder that both nodes share; images are published below it.',
     ),
-    cfg.StrOpt(
+    cfg.Opt(
         'key_folder',
+        type=types.PATH_NEEDED,
         default='/etc/ovca/keys',
+        mutable=True,
         help='The folder of minisign public keys (files that end in .pub) that images may be signed with.',
     ),
     cfg.BoolOpt(
         'require_signature',
         default=True,
+        mutable=True,
         help='Whether an image without a valid signature is refused.',
     ),
     cfg.IntOpt(
         'keep',
         default=3,
         min=2,
+        max=1000,
         help='How many images are kept on the shared storage.',
     ),
     cfg.IntOpt(
         'max_size',
-        default=17179869184,
+        default=2**34,
         min=1,
+        max=2**50,
+        mutable=True,
         help='The largest image, in bytes, that is accepted.',
     ),
     cfg.IntOpt(
         'space_reserve',
-        default=1073741824,
+        default=2**30,
         min=0,
-        help='Bytes that must stay free on the shared storage.',
+        max=2**50,
+        mutable=True,
+        help='The bytes that must stay free on the shared storage.',
     ),
 ]

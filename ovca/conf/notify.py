@@ -2,16 +2,19 @@
 
 from oslo_config import cfg
 
+from ovca.conf import types
+
 GROUP = 'notify'
 OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         'drivers',
+        item_type=types.EXTENSION,
         default=[],
         help='The notification drivers to use, by name; an empty list means that events are only logged.',
     ),
-    cfg.StrOpt(
+    cfg.Opt(
         'command',
-        default=None,
+        type=types.COMMAND,
         help=(
             'The command that the driver `command` runs for each message; it reads JSON on its standard input. It is '
             'split into words as a shell does it, but no shell runs it.'
@@ -21,7 +24,8 @@ OPTS: list[cfg.Opt] = [
         'timeout',
         default=10.0,
         min=0.1,
-        max=60.0,
+        max=60,
+        mutable=True,
         help='Seconds that a driver may take for one message; the driver `command` kills its command after them.',
     ),
 ]

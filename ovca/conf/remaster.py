@@ -2,76 +2,90 @@
 
 from oslo_config import cfg
 
+from ovca.conf import types
+
 GROUP = 'remaster'
 OPTS: list[cfg.Opt] = [
     cfg.FloatOpt(
         'soak',
         default=120.0,
         min=0,
+        max=86400,
         help='Seconds that a freshly installed standby must be healthy before the hand-over.',
     ),
     cfg.FloatOpt(
         'prove_soak',
         default=600.0,
         min=0,
+        max=604800,
         help='Seconds that the new software must be healthy as master before the second node is wiped.',
     ),
     cfg.FloatOpt(
         'install_deadline',
         default=3600.0,
         min=1,
+        max=604800,
         help='Seconds that one attempt to install a node may take.',
     ),
     cfg.FloatOpt(
         'verify_deadline',
         default=3600.0,
         min=1,
+        max=604800,
         help='Seconds that an installed node may take to get healthy.',
     ),
     cfg.FloatOpt(
         'prove_deadline',
         default=1200.0,
         min=1,
+        max=604800,
         help='Seconds that the new master may take to be proven before the update rolls back.',
     ),
     cfg.FloatOpt(
         'rollback_deadline',
         default=1200.0,
         min=1,
+        max=604800,
         help='Seconds that the old node may take to get ready for a roll-back.',
     ),
     cfg.IntOpt(
         'attempts',
         default=2,
         min=1,
-        help='How often the installation of one node is tried.',
+        max=10,
+        help='How many times the installation of one node is tried.',
     ),
     cfg.FloatOpt(
         'grant_ttl',
         default=900.0,
         min=5,
+        max=86400,
         help='Seconds that a grant to wipe a node is valid.',
     ),
     cfg.FloatOpt(
         'order_interval',
         default=120.0,
         min=0.5,
+        max=3600,
         help='Seconds between two power orders for the same install.',
     ),
     cfg.FloatOpt(
         'ready_age',
         default=5.0,
         min=0.5,
+        max=300,
         help="Seconds after which a node's report of being ready is too old to act on.",
     ),
     cfg.FloatOpt(
         'unhealthy_limit',
         default=300.0,
         min=1,
+        max=86400,
         help='Seconds of ill health after which a node counts as failed.',
     ),
     cfg.ListOpt(
         'components',
+        item_type=types.EXTENSION,
         default=[],
         help=(
             'The components that the acting master applies once an update is done, by name and in this order; a tree '

@@ -12,7 +12,6 @@ import datetime as dt
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, func, select
@@ -20,6 +19,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import Session
 
+from ovca.conf import secrets
 from ovca.db import errors, postgresql, sqlite
 from ovca.db.models import UTCDateTime
 from ovca.exceptions import ConfigError
@@ -142,20 +142,12 @@ class Database:
 def configured_url(conf: cfg.ConfigOpts) -> str:
     """The URL in ``[database] connection_file`` when that is set, else ``[database] connection``.
 
-    :raises ConfigError: the file cannot be read, or neither names a database.
+    :raises ConfigError: the file cannot be used, or neither names a database.
     """
-    name = conf.database.connection_file
-    if not name:
-        if not conf.database.connection:
-            raise ConfigError('[database] connection is empty; set it to the URL of the database')
-        return str(conf.database.connection)
-    try:
-        text = Path(name).read_text(encoding='utf-8').strip()
-    except (OSError, UnicodeError) as exc:
-        raise ConfigError(f'[database] connection_file {name} cannot be read: {exc}') from exc
-    if not text:
-        raise ConfigError(f'[database] connection_file {name} is empty; write the URL of the database into it')
-    return text
+    url = secrets.configured(conf, 'database', 'connection')
+    if not url:
+        raise ConfigError('[database] connection is empty; set it to the URL of the database', id='no-database')
+    return str(url)
 
 
 def parse_url(text: str) -> URL:

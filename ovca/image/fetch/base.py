@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from ovca.conf import secrets
 from ovca.files import write_json
 from ovca.image.errors import SourceError, StorageFailed
 
@@ -36,8 +37,9 @@ class FetchOptions:
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> FetchOptions:
+        """The options as they are now. :raises ConfigError: the file of a proxy cannot be used."""
         group = conf.update
-        proxies = {'http': group.http_proxy, 'https': group.https_proxy, 'ftp': group.ftp_proxy}
+        proxies = {scheme: secrets.configured(conf, 'update', f'{scheme}_proxy') for scheme in ('http', 'https', 'ftp')}
         return cls(
             {scheme: proxy for scheme, proxy in proxies.items() if proxy},
             tuple(group.no_proxy or ()),

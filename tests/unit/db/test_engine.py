@@ -330,6 +330,7 @@ def test_the_url_can_come_from_a_file_of_its_own(tmp_path: Path) -> None:
         Database.from_conf(conf)
 
     file.write_text(f'sqlite:///{tmp_path}/other.sqlite\n')
+    file.chmod(0o600)
 
     assert str(Database.from_conf(conf)) == f'sqlite:///{tmp_path}/other.sqlite'
 

@@ -171,9 +171,9 @@ def ended(process: int) -> bool:
     return False
 
 
-@pytest.mark.parametrize('command', ['', "tell 'me"])
-def test_a_command_that_cannot_be_run_is_an_error_at_the_start(configured: Configured, command: str) -> None:
+@pytest.mark.parametrize(('command', 'id'), [('', 'notify-command'), ("tell 'me", 'config-value')])
+def test_a_command_that_cannot_be_run_is_an_error_at_the_start(configured: Configured, command: str, id: str) -> None:
     with pytest.raises(ConfigError, match=r'\[notify\] command') as caught:
         notify.load(configured(drivers='command', command=command))
 
-    assert caught.value.id == 'notify-command'
+    assert caught.value.id == id

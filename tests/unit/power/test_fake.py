@@ -121,6 +121,7 @@ def test_the_bmc_of_a_node_comes_from_the_configuration(tmp_path):
     import ovca.conf
 
     (tmp_path / 'secret').write_text('hunter2\n')
+    (tmp_path / 'secret').chmod(0o600)
     (tmp_path / 'ovca.conf').write_text(
         f'[power]\nbmc = mn1:https://a/redfish/v1/Systems/1,mn2:http://b\nuser = op\n'
         f'password_file = {tmp_path / "secret"}\n'
