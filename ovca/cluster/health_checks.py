@@ -7,8 +7,8 @@ import uuid
 from pathlib import Path
 
 from ovca.cluster.health import HealthCheck
+from ovca.cluster.nodes import power_of
 from ovca.db.models import Node
-from ovca.power import load as load_power
 from ovca.power.base import PowerState
 
 
@@ -51,7 +51,7 @@ class PeerBmc(HealthCheck):
         peer = self.context.conf.cluster.peer
         if not peer:
             return None
-        if load_power(self.context.conf, peer).state() is PowerState.UNKNOWN:
+        if power_of(self.context.conf, self.context.database, peer).state() is PowerState.UNKNOWN:
             return f"the BMC of {peer} does not know the machine's power state"
         return None
 

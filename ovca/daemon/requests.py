@@ -17,7 +17,7 @@ from ovca.cluster.lease import Lease
 from ovca.db import events
 from ovca.db.models import Image, Node, Request, Update
 from ovca.exceptions import LeaseLost, OvcaError, Refused
-from ovca.remaster import checks, retention
+from ovca.remaster import checks, inventory, retention
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State, abort_landing
 
@@ -137,6 +137,8 @@ class Requests:
                 return self._abort(epoch, args, who)
             case 'image-delete':
                 return self._delete_images(epoch, args['versions'], who)
+            case 'node-add' | 'node-set' | 'node-delete':
+                return self._node(epoch, kind, args, who)
             case 'retry':
                 return {'update_id': self._retry(epoch, args, who)}
         raise Refused(f'this service does not know requests of the kind {kind!r}; is the other node newer?')
@@ -239,6 +241,18 @@ class Requests:
                 except OSError as exc:
                     raise StorageFailed(store.root, exc) from exc
         return {'versions': versions, 'bytes': freed}
+
+    def _node(self, epoch: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
+        name = str(args['name'])
+        facts = inventory.Facts(args.get('kind'), args.get('bmc'), args.get('mac'))
+        with self.lease.fenced(epoch) as session:
+            if kind == 'node-add':
+                inventory.add(session, self.conf, name, facts, who=who, epoch=epoch)
+            elif kind == 'node-set':
+                inventory.change(session, self.conf, name, facts, who=who, epoch=epoch)
+            else:
+                inventory.delete(session, self.conf, name, who=who, epoch=epoch)
+        return {'node': name}
 
     def _progress(self, epoch: int, id: int, progress: Progress) -> None:
         if self._epoch() != epoch:

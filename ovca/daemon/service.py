@@ -24,7 +24,7 @@ from ovca.cluster.clock import boot_id
 from ovca.cluster.health import HealthContext, HealthMonitor
 from ovca.cluster.keeper import Keeper
 from ovca.cluster.lease import Lease
-from ovca.cluster.nodes import NodeRow, Pulse
+from ovca.cluster.nodes import NodeRow, Pulse, power_of
 from ovca.cluster.peer import PeerCare
 from ovca.cluster.roles import Role, RoleError
 from ovca.daemon.notify import notify
@@ -34,7 +34,6 @@ from ovca.daemon.status import status_app
 from ovca.db import schema
 from ovca.db.engine import Database, check_single_host
 from ovca.exceptions import DatabaseError, LeaseLost, OvcaError
-from ovca.power import load as load_power
 from ovca.power.base import PowerDriver
 from ovca.provision import site
 from ovca.provision.server import HttpServer
@@ -319,7 +318,7 @@ class Ovcad:
             return eligible(session, self.name, self.digest)
 
     def _power(self, node: str) -> PowerDriver:
-        return load_power(self.conf, node)
+        return power_of(self.conf, self.database, node)
 
     def _checks(self, version: str) -> list[str]:
         with self.database.read() as session:

@@ -57,12 +57,18 @@ class Host:
     address: str
 
 
-def hosts_of(conf: cfg.ConfigOpts, addresses: Mapping[str, str]) -> list[Host]:
-    """Return the machines of ``[provision] mac``. :raises ConfigError: one of them has no address."""
+def hosts_of(
+    conf: cfg.ConfigOpts, addresses: Mapping[str, str], stored: Mapping[str, str | None] | None = None
+) -> list[Host]:
+    """Return the machines of ``[provision] mac``, and those that only the database (``stored``) has a card for.
+
+    :raises ConfigError: one of them has no address.
+    """
     hosts = []
-    for name, mac in sorted(conf.provision.mac.items()):
+    known = {name: mac for name, mac in (stored or {}).items() if mac}
+    for name, mac in sorted({**known, **conf.provision.mac}.items()):
         if name not in addresses:
-            raise ConfigError(f'[provision] mac names {name}, for which there is no address; give it one')
+            raise ConfigError(f'{name} has a network card to boot from, but no address; give it one')
         hosts.append(Host(name, mac.lower().replace('-', ':'), addresses[name]))
     return hosts
 

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ovca import plugins
+from ovca.cluster.nodes import power_of
 from ovca.db.engine import Database
 from ovca.db.engine import now as database_now
 from ovca.db.models import Image, Lease, Node, Update
 from ovca.exceptions import OvcaError
-from ovca.power import load as load_power
 from ovca.power.base import PowerState
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State
@@ -244,7 +244,7 @@ class BmcReachable(Check):
     def check(self) -> CheckResult:
         cluster = self.context.conf.cluster
         for name in filter(None, (cluster.node_name, cluster.peer)):
-            if load_power(self.context.conf, name).state() is PowerState.UNKNOWN:
+            if power_of(self.context.conf, self.context.database, name).state() is PowerState.UNKNOWN:
                 return self.failed(f'the BMC of {name} does not tell the power state', 'look at the BMC')
         return self.passed('the BMCs of both nodes answer')
 

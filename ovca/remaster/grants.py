@@ -18,6 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ovca.cluster.lease import Lease
+from ovca.cluster.nodes import mac_form, mac_of
 from ovca.db import events
 from ovca.db.models import Entry, Image, InstallGrant, Node, Update
 from ovca.exceptions import GrantRefused, LeaseLost
@@ -72,7 +73,7 @@ class GrantDesk:
         epoch = self._epoch()
         if epoch is None:
             return None
-        wanted = mac.lower().replace('-', ':')
+        wanted = mac_form(mac)
         try:
             with self.lease.fenced(epoch) as session:
                 update = newest_update(session)
@@ -80,7 +81,7 @@ class GrantDesk:
                 node = session.get(Node, target) if target else None
                 if update is None or target is None or node is None:
                     return None
-                if (node.mac or '').lower().replace('-', ':') != wanted:
+                if mac_of(self.conf, node) != wanted:
                     return None
                 entry = session.get(Entry, (update.id, target))
                 image = session.get(Image, update.version)

@@ -66,8 +66,12 @@ class NodeView:
     quarantined: bool
     quarantine_reason: str | None
     address: str | None
+    kind: str
     bmc: str | None
+    bmc_source: str | None
+    """``configuration``, or ``database`` for what an operator has set or the node has told."""
     mac: str | None
+    mac_source: str | None
     boot_id: str | None
 
 
@@ -217,7 +221,7 @@ def _node(
         role=role,
         version=None if wiped else row.running_version,
         digest=None if wiped else row.running_digest,
-        health=WIPED if wiped else SILENT if silent else row.health,
+        health=WIPED if wiped else SILENT if silent and age is not None else row.health,
         problems={} if wiped else {str(k): str(v) for k, v in (row.health_detail or {}).items()},
         ready=row.ready and not silent and not wiped,
         last_seen_at=row.last_seen_at,
@@ -225,8 +229,11 @@ def _node(
         quarantined=row.quarantined,
         quarantine_reason=row.quarantine_reason,
         address=row.address,
+        kind=row.kind,
         bmc=redacted(row.bmc) if row.bmc else None,
+        bmc_source='database' if row.bmc else None,
         mac=row.mac,
+        mac_source='database' if row.mac else None,
         boot_id=row.boot_id,
     )
 

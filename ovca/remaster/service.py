@@ -8,11 +8,13 @@ import logging
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 
+from ovca.cluster.nodes import mac_form
 from ovca.db.engine import Database
 from ovca.db.models import Node, Request, Update
 from ovca.exceptions import (
@@ -29,8 +31,10 @@ from ovca.exceptions import (
     ServiceUnavailable,
     UsageError,
 )
+from ovca.image.fetch import redacted
+from ovca.remaster import inventory, reading, retention
 from ovca.remaster import plan as planning
-from ovca.remaster import reading, retention
+from ovca.remaster.inventory import Facts
 from ovca.remaster.observe import Limits, newest_update
 from ovca.remaster.protocol import Landing, State, abort_landing
 from ovca.remaster.reading import (
@@ -50,7 +54,7 @@ if TYPE_CHECKING:
     from ovca.image.verification import Findings
 
 LOG = logging.getLogger(__name__)
-KINDS = ('download', 'activate', 'update', 'abort', 'retry', 'image-delete')
+KINDS = ('download', 'activate', 'update', 'abort', 'retry', 'image-delete', 'node-add', 'node-set', 'node-delete')
 LONG = ('download', 'activate', 'update', 'retry')
 """Requests that an update comes out of, or its image."""
 POLL = 0.25
@@ -112,7 +116,17 @@ class Service:
         """All nodes, by name."""
         with self.database.read() as session:
             leader = reading.master(session, self.here)
-            return reading.nodes(session, leader=leader, silent_after=self._silent_after)
+            found = reading.nodes(session, leader=leader, silent_after=self._silent_after)
+        return tuple(self._configured(node) for node in found)
+
+    def _configured(self, node: NodeView) -> NodeView:
+        """The node with the BMC and the card that the configuration names for it: they win over the row's."""
+        bmc, mac = (self.conf.power.bmc or {}).get(node.name), (self.conf.provision.mac or {}).get(node.name)
+        if bmc:
+            node = replace(node, bmc=redacted(bmc), bmc_source='configuration')
+        if mac:
+            node = replace(node, mac=mac_form(mac), mac_source='configuration')
+        return node
 
     def node(self, name: str) -> NodeView:
         """One node. :raises UsageError: it is not known."""
@@ -121,7 +135,30 @@ class Service:
             if node.name == name:
                 return node
         known = ', '.join(n.name for n in found) or 'none yet'
-        raise UsageError(f'there is no node {name!r}; known are: {known}')
+        raise UsageError(f'there is no node {name!r}; known are: {known}', id='no-node')
+
+    def settable(self, name: str, facts: Facts) -> list[str]:
+        """Let a change of a node pass; return the options of the configuration that win over what is said.
+
+        :raises UsageError: there is no such node. :raises Refused: it is not possible now.
+        """
+        self.node(name)
+        with self.database.read() as session:
+            inventory.check_change(session, self.conf, name, facts)
+        return self.unheard(name, facts)
+
+    def unheard(self, name: str, facts: Facts) -> list[str]:
+        """The options of the configuration that win over what is said of a node."""
+        conf = self.conf
+        configured = {'[power] bmc': conf.power.bmc or {}, '[provision] mac': conf.provision.mac or {}}
+        return inventory.unheard(facts, name, configured)
+
+    def deletable(self, name: str) -> NodeView:
+        """Let the deletion of a node pass. :raises UsageError: there is none. :raises Refused: it stays."""
+        node = self.node(name)
+        with self.database.read() as session:
+            inventory.check_delete(session, self.conf, name)
+        return node
 
     def images(self) -> list[ImageView]:
         """All published images, the newest first."""
@@ -135,7 +172,9 @@ class Service:
             if image.version == version:
                 return image
         known = ', '.join(i.version for i in found) or 'none'
-        raise UsageError(f'image {version} is not here; fetch it with `ovca download`. Published are: {known}')
+        raise UsageError(
+            f'image {version} is not here; fetch it with `ovca download`. Published are: {known}', id='no-image'
+        )
 
     def examine(self, version: str, told: Callable[[int, int], None] | None = None) -> Findings:
         """Read all of an image again; ``told`` gets the bytes that were read, and all of them.
@@ -174,7 +213,7 @@ class Service:
         with self.database.read() as session:
             row = newest_update(session) if id is None else session.get(Update, id)
             if row is None:
-                raise UsageError(_no_update(id))
+                raise UsageError(_no_update(id), id='no-update')
             return reading.update(row)
 
     def open_update(self) -> UpdateView | None:
@@ -213,7 +252,7 @@ class Service:
         with self.database.read() as session:
             row = session.get(Update, update_id)
             if row is None:
-                raise UsageError(_no_update(update_id))
+                raise UsageError(_no_update(update_id), id='no-update')
             update, leader = reading.update(row), reading.master(session, self.here)
             return Snapshot(
                 update=update,
@@ -278,7 +317,7 @@ class Service:
 
     # Requests.
 
-    def submit(self, kind: str, **args: Any) -> int:
+    def submit(self, kind: str, /, **args: Any) -> int:
         """Ask the acting master for something; return the request's number.
 
         The same request is not written twice: while it waits or runs, its number is returned again.
@@ -379,7 +418,7 @@ class Service:
 
     @property
     def _silent_after(self) -> float:
-        return 2 * float(self.conf.remaster.ready_age)  # the measure of the checks
+        return inventory.silent_after(self.conf)
 
 
 def _must_lead(leader: MasterFacts) -> None:

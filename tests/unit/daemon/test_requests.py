@@ -125,3 +125,28 @@ def test_what_is_quick_does_not_wait_for_a_download(operated: Operated, clerk: C
     with pipe.open('wb'):
         pass
     busy.join(20)
+
+
+def test_nodes_are_kept_by_requests(operated: Operated, clerk: Clerk) -> None:
+    service, master = operated.service(), clerk()
+    service.submit('node-add', name='cn1', kind='compute', bmc='https://192.0.2.31/')
+    assert done(master, operated).state == 'done'
+    service.submit('node-set', name='cn1', mac='52:54:00:00:00:31', bmc='')
+    assert done(master, operated).state == 'done'
+    node = service.node('cn1')
+    service.submit('node-delete', name='cn1')
+    assert done(master, operated).state == 'done'
+
+    assert (node.kind, node.bmc, node.mac, node.health) == ('compute', None, '52:54:00:00:00:31', 'unknown')
+    assert [n.name for n in service.nodes()] == ['mn1', 'mn2']
+    assert [(e.kind, e.node, e.actor) for e in service.journal(limit=10)] == [('node', 'cn1', 'otto')] * 3
+
+
+def test_a_node_that_became_alive_meanwhile_is_not_deleted(operated: Operated, clerk: Clerk) -> None:
+    number = operated.service().submit('node-delete', name='mn2')
+
+    done(clerk(), operated)
+
+    with pytest.raises(Refused, match=r'it is alive; stop its ovca\.service first') as caught:
+        operated.service().wait(number)
+    assert caught.value.id == 'node-alive'

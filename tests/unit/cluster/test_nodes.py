@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import pytest
+
+from ovca import conf as configuration
+from ovca.cluster.nodes import NodeRow, Pulse, mac_of, power_of
+from ovca.db.engine import Database
+from ovca.db.models import Node
+from ovca.exceptions import ConfigError, DatabaseUnavailable
+
+PULSE = Pulse(epoch=3, role='standby', health='healthy', problems={}, ready=True)
+BASE = ['cluster.node_name=mn2', 'power.driver=fake']
+
+
+def row(database: Database, name: str = 'mn2') -> Node:
+    with database.read() as session:
+        return session.get_one(Node, name)
+
+
+def node(database: Database, *options: str) -> NodeRow:
+    return NodeRow(configuration.load(overrides=[*BASE, *options]), database, incarnation='run', boot_id='boot')
+
+
+def test_a_start_keeps_what_an_operator_has_set(database: Database) -> None:
+    with database.write() as session:
+        session.add(Node(name='mn2', kind='management', bmc='https://bmc2', mac='52:54:00:00:00:02'))
+
+    node(database).register('1.0.0', 'a')
+
+    assert (row(database).bmc, row(database).mac) == ('https://bmc2', '52:54:00:00:00:02')
+    assert row(database).running_version == '1.0.0'
+
+
+def test_a_start_tells_what_the_configuration_names_without_its_secrets(database: Database) -> None:
+    with database.write() as session:
+        session.add(Node(name='mn2', kind='management', bmc='https://old', mac='52:54:00:00:00:09'))
+
+    node(database, 'power.bmc=mn2:https://me:geheim@bmc2/x', 'provision.mac=mn2:52-54-00-00-00-AB').register('1', 'a')
+
+    assert (row(database).bmc, row(database).mac) == ('https://bmc2/x', '52:54:00:00:00:ab')
+
+
+def test_a_node_that_was_deleted_while_it_could_not_be_heard_comes_back(database: Database) -> None:
+    own = node(database)
+    own.register('1.0.0', 'a')
+    with database.write() as session:
+        session.delete(session.get_one(Node, 'mn2'))
+
+    own.beat(PULSE)
+
+    found = row(database)
+    assert (found.running_version, found.health, found.ready, found.boot_id) == ('1.0.0', 'healthy', True, 'boot')
+
+
+def test_another_run_of_the_service_is_not_overwritten(database: Database) -> None:
+    node(database).register('1.0.0', 'a')
+    late = NodeRow(configuration.load(overrides=BASE), database, incarnation='an older run', boot_id='boot')
+
+    late.beat(PULSE)
+
+    assert (row(database).health, row(database).incarnation) == ('unknown', 'run')
+
+
+def test_the_bmc_in_the_configuration_wins_over_the_one_in_the_database(database: Database) -> None:
+    with database.write() as session:
+        session.add(Node(name='mn2', kind='management', bmc='https://stored'))
+
+    stored = power_of(configuration.load(overrides=BASE), database, 'mn2')
+    both = power_of(configuration.load(overrides=[*BASE, 'power.bmc=mn2:https://named']), database, 'mn2')
+
+    assert (stored.bmc.address, both.bmc.address) == ('https://stored', 'https://named')
+
+
+def test_a_node_without_a_bmc_is_an_error_that_names_both_ways_to_give_one(database: Database) -> None:
+    with pytest.raises(ConfigError, match=r'\[power\] bmc, or set it with `ovca node-set mn7') as caught:
+        power_of(configuration.load(overrides=BASE), database, 'mn7')
+
+    assert caught.value.id == 'no-bmc'
+
+
+def test_the_database_is_not_needed_for_a_bmc_that_is_configured() -> None:
+    away = Database('postgresql://ovca@127.0.0.1:9/none', connect_timeout=2)
+    configured = configuration.load(overrides=[*BASE, 'power.bmc=mn1:https://named'])
+
+    assert power_of(configured, away, 'mn1').bmc.address == 'https://named'
+    with pytest.raises(DatabaseUnavailable):
+        power_of(configured, away, 'mn2')
+
+
+def test_the_card_in_the_configuration_wins_over_the_one_in_the_database() -> None:
+    stored = Node(name='mn2', mac='52:54:00:00:00:02')
+
+    assert mac_of(configuration.load(overrides=BASE), stored) == '52:54:00:00:00:02'
+    assert mac_of(configuration.load(overrides=['provision.mac=mn2:52-54-00-00-00-AB']), stored) == '52:54:00:00:00:ab'
+    assert mac_of(configuration.load(overrides=BASE), Node(name='mn7')) == ''
