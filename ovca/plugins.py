@@ -169,7 +169,7 @@ def load(extension: Extension, *, api: int | None = None) -> Any:
 
     try:
         loaded = Driver(extension.group, extension.name, on_load_failure_callback=failed).driver
-    except AssertionError as exc:  # the one error that stevedore does not hand to the callback
+    except (AssertionError, SystemExit) as exc:  # what stevedore does not hand to the callback
         failed(None, extension.entry, exc)
     if api is not None and getattr(loaded, 'api', None) != api:
         raise PluginError(

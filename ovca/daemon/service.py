@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ovca
-from ovca import plugins
+from ovca import notify, plugins
 from ovca.cluster import roles as role_room
 from ovca.cluster.clock import boot_id
 from ovca.cluster.health import HealthContext, HealthMonitor
@@ -27,7 +27,9 @@ from ovca.cluster.lease import Lease
 from ovca.cluster.nodes import NodeRow, Pulse, power_of
 from ovca.cluster.peer import PeerCare
 from ovca.cluster.roles import Role, RoleError
-from ovca.daemon.notify import notify
+from ovca.daemon import drivers, systemd
+from ovca.daemon.components import ComponentCare
+from ovca.daemon.notices import Notices
 from ovca.daemon.requests import Requests
 from ovca.daemon.roles import BootService
 from ovca.daemon.status import status_app
@@ -37,7 +39,7 @@ from ovca.exceptions import DatabaseError, LeaseLost, OvcaError
 from ovca.power.base import PowerDriver
 from ovca.provision import site
 from ovca.provision.server import HttpServer
-from ovca.remaster import checks, evidence
+from ovca.remaster import checks, components, evidence
 from ovca.remaster.eligible import eligible
 from ovca.remaster.grants import GrantDesk
 from ovca.remaster.loop import Hands, RemasterLoop
@@ -57,6 +59,7 @@ class Ovcad:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         check_single_host(conf)
+        drivers.load_all(conf)
         self.conf = conf
         self.name: str = conf.cluster.node_name
         self.root = Path(conf.provision.root)
@@ -68,7 +71,7 @@ class Ovcad:
         self.lease = Lease(self.database, self.name, self.incarnation, ttl=conf.cluster.ttl)
         self.row = NodeRow(conf, self.database, incarnation=self.incarnation, boot_id=self.boot_id)
         self._stop = threading.Event()
-        self._wakes = {name: threading.Event() for name in ('lease', 'loop', 'beat')}
+        self._wakes = {name: threading.Event() for name in ('lease', 'loop', 'beat', 'notices', 'components')}
         self._serving = threading.Lock()
         self._fatal: BaseException | None = None
         self._proof_done = False
@@ -100,6 +103,10 @@ class Ovcad:
             conf, self.lease, epoch=self._epoch, changed=self.wake, running=(self.version, self.digest)
         )
         self.peer = PeerCare(conf, self.lease, power=self._power)
+        self.notices = Notices(conf, self.database, notify.load(conf), epoch=self._epoch)
+        self.components = ComponentCare(
+            conf, self.lease, components.load(conf), epoch=self._epoch, running_digest=self.digest
+        )
 
     def run(self) -> None:
         """Serve until :meth:`stop`. :raises OvcaError: the service cannot go on."""
@@ -114,11 +121,13 @@ class Ovcad:
                     ('lease', self._lease_thread),
                     ('beat', self._beat_thread),
                     ('loop', self._loop_thread),
+                    ('notices', lambda: self._aside('notices', self.notices.step)),
+                    ('components', lambda: self._aside('components', self.components.step)),
                 )
             ]
             for thread in threads:
                 thread.start()
-            notify('READY=1')
+            systemd.notify('READY=1')
             LOG.info(
                 '%s: ovca %s, image %s, boot %s',
                 self.name,
@@ -128,8 +137,8 @@ class Ovcad:
             )
             while not self._stop.wait(min(1.0, self.conf.cluster.self_demote / 10)):
                 self.keeper.demote_if_stale()
-                notify('WATCHDOG=1')
-            notify('STOPPING=1')
+                systemd.notify('WATCHDOG=1')
+            systemd.notify('STOPPING=1')
         finally:
             self._stop.set()
             self.health.stop()
@@ -265,6 +274,15 @@ class Ovcad:
                 LOG.error('%s', exc)
             if not changed:
                 self._wait('loop', self.conf.cluster.poll_interval)
+
+    def _aside(self, name: str, step: Callable[[], None]) -> None:
+        """Work that the protocol does not wait for."""
+        while not self._stop.is_set():
+            try:
+                step()
+            except OvcaError as exc:
+                LOG.debug('%s: %s', name, exc)  # the database or the lease, of which the other threads tell
+            self._wait(name, self.conf.cluster.poll_interval)
 
     # Health, proof, schema.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from ovca.remaster.observe import Limits
@@ -51,8 +52,12 @@ def make(
     limits: Limits,
     proven: bool = False,
     retry_of: int | None = None,
+    applied: Collection[str] = (),
 ) -> Plan:
-    """Return the plan; with ``proven`` the first node runs the new software already."""
+    """Return the plan; with ``proven`` the first node runs the new software already.
+
+    ``applied`` are the components of ``[remaster] components``.
+    """
     new, old = image.version, old_version or 'the old software'
     tries = 'once' if limits.attempts == 1 else f'up to {limits.attempts} times'
     degraded = f'{second} goes on serving {old} alone ({State.FAILED_DEGRADED})'
@@ -72,7 +77,10 @@ def make(
         PlanStep(second, f'prove what it runs, and stay healthy for {limits.soak:g} s', forward),
     )
     others = sorted(set(image.manifest.get('components') or ()) - {'mgmt'})
-    remarks = tuple(f'{name}: published, not applied.' for name in others)
+    remarks = tuple(
+        f'{name}: applied after both nodes run it.' if name in applied else f'{name}: published, not applied.'
+        for name in others
+    )
     return Plan(new, old_version, first, second, after if proven else before + after, remarks, retry_of)
 
 

@@ -294,7 +294,8 @@ class Service:
         first = next(name for name in names if name != second)
         old = next((n.version for n in self.nodes() if n.name == second), None)
         limits = Limits.from_conf(self.conf)
-        return planning.make(image, first=first, second=second, old_version=old, limits=limits)
+        applied = self.conf.remaster.components
+        return planning.make(image, first=first, second=second, old_version=old, limits=limits, applied=applied)
 
     def retry_plan(self) -> planning.Plan:
         """What ``update-retry`` would do. :raises Refused: the last update is not one that can be retried."""
@@ -313,6 +314,7 @@ class Service:
             limits=Limits.from_conf(self.conf),
             proven=update.proven_at is not None,
             retry_of=retry_of or update.retry_of,
+            applied=self.conf.remaster.components,
         )
 
     # Requests.

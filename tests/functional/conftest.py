@@ -17,7 +17,7 @@ from ovca.lab.lab import Lab
 
 PATIENCE = 90.0
 TIMES = {
-    'remaster': {'soak': 1, 'prove_soak': 1.5, 'ready_age': 3, 'unhealthy_limit': 2, 'order_interval': 3},
+    'remaster': {'soak': 1, 'prove_soak': 1.5, 'ready_age': 3, 'unhealthy_limit': 4, 'order_interval': 3},
     'health': {'interval': 0.5, 'timeout': 5},
 }
 

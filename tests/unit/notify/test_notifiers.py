@@ -103,7 +103,7 @@ def test_the_log_gets_one_line(configured: Configured, caplog: pytest.LogCapture
 
     notifier.send(MESSAGE)
 
-    (record,) = caplog.records
+    (record,) = [record for record in caplog.records if record.name == 'ovca.notify.log']
     assert record.levelname == 'ERROR'
     assert json.loads(record.message.removeprefix('NOTICE ')) == MESSAGE.as_dict()
 

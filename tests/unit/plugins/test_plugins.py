@@ -44,6 +44,7 @@ def test_nothing_is_imported_to_list_extensions(install: Install) -> None:
         ('assert False, "never"', 'AssertionError: never'),
         ('def', 'SyntaxError'),
         ('raise RuntimeError("boom")', 'RuntimeError: boom'),
+        ('raise SystemExit("bye")', 'SystemExit: bye'),
     ],
 )
 def test_a_broken_extension_is_named_with_package_and_cause(install: Install, source: str, cause: str) -> None:

@@ -280,6 +280,13 @@ def test_the_plan_wipes_the_standby_first(operated: Operated) -> None:
     assert 'hmp: published, not applied.' in plan.remarks
 
 
+def test_the_plan_says_what_becomes_of_the_components(operated: Operated) -> None:
+    operated.started().image()
+    operated.configure('mn1', '[remaster]\ncomponents = hmp\n')
+
+    assert 'hmp: applied after both nodes run it.' in operated.service().plan('1.1.0').remarks
+
+
 def test_the_plan_follows_the_master_and_not_the_name(operated: Operated) -> None:
     plan = operated.started(holder='mn2').image().service().plan('1.1.0')
 

@@ -1,0 +1,196 @@
+"""Telling the notifiers what needs people: each alarm in the journal, and how each update ended.
+
+Every node follows the journal, and the one that acts as master tells. How far a node has come is in a file of its own,
+so that a restart misses nothing. What the master has told is not known to the standby; so a standby passes over an
+event only when it is old and somebody else acts as master, who has told it by then. After a take-over the new master
+tells what is younger, whoever told it before: a message comes at least once.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
+
+from ovca.db.engine import Database
+from ovca.db.models import Event, Lease, Update
+from ovca.exceptions import OvcaError
+from ovca.files import write_json
+from ovca.notify import Message, Notifier
+from ovca.remaster import plan, reading
+from ovca.remaster.protocol import ENDED
+from ovca.remaster.reading import UpdateView
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+LOG = logging.getLogger(__name__)
+FILE = 'notices.json'
+HELD = 900.0
+"""Seconds after which another master has told an event, or has given it up; it needs longer than all attempts take."""
+ATTEMPTS = 8
+PAUSE = 2.0
+"""Seconds before the second attempt; the pause doubles with each, so the last comes after some five minutes."""
+
+
+@dataclass
+class Try:
+    """The attempts to tell one message through one notifier."""
+
+    failures: int = 0
+    due: float = 0.0
+
+
+@dataclass(frozen=True)
+class Journal:
+    """What is not settled yet, at one moment."""
+
+    messages: Mapping[int, Message]
+    """By event number, in their order."""
+    aged: int
+    """The newest event that is older than :data:`HELD`."""
+    elsewhere: bool
+    """Whether the other node acts as master."""
+
+
+class Notices:
+    """Follows the journal; one thread calls :meth:`step`, and the protocol does not wait for it."""
+
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        database: Database,
+        notifiers: Sequence[Notifier],
+        *,
+        epoch: Callable[[], int | None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.node: str = conf.cluster.node_name
+        self.database, self.notifiers = database, notifiers
+        self._epoch, self._clock = epoch, clock
+        self._path = Path(conf.provision.state_path) / FILE
+        self._settled, self._told = _saved(self._path)
+        self._tries: dict[tuple[str, int], Try] = {}
+        self._said: dict[str, str] = {}
+        """The error that was logged last, by notifier or file: an outage is one line in the log."""
+
+    def step(self) -> None:
+        """Tell what is to be told now, and note how far this node has come.
+
+        :raises DatabaseError: the journal cannot be read; nothing is lost by that.
+        """
+        with self.database.read() as session:
+            journal = self._read(session)
+        acting = self._epoch() is not None
+        if acting:
+            for notifier in self.notifiers:
+                self._tell(notifier, journal.messages)
+        self._settle(journal, acting)
+
+    def _read(self, session: Session) -> Journal:
+        long_ago = self.database.now(session) - dt.timedelta(seconds=HELD)
+        newest = session.scalar(select(func.max(Event.id))) or 0
+        if self._settled is None or self._settled > newest:
+            # Nothing is known on a fresh node, and nothing of a database that was put back: what is old is not told.
+            self._settled = session.scalar(select(func.max(Event.id)).where(Event.at <= long_ago)) or 0
+        new = select(Event).where(Event.id > self._settled).order_by(Event.id)
+        # The whole tail is read each time: a number may become visible after a higher one.
+        rows = session.scalars(new.where(or_(Event.kind == 'alarm', Event.to_state.in_([s.value for s in ENDED]))))
+        aged = session.scalar(select(func.max(Event.id)).where(Event.id > self._settled, Event.at <= long_ago))
+        lease = session.scalars(select(Lease).limit(1)).one_or_none()
+        return Journal(
+            messages={row.id: message(row, _update(session, row)) for row in rows},
+            aged=aged or self._settled,
+            elsewhere=lease is not None and lease.acting and lease.holder != self.node,
+        )
+
+    def _tell(self, notifier: Notifier, messages: Mapping[int, Message]) -> None:
+        """Tell one notifier, in order: a message waits for the one before it."""
+        told = self._told.setdefault(notifier.name, set())
+        for id, each in messages.items():
+            if id in told:
+                continue
+            attempt = self._tries.setdefault((notifier.name, id), Try())
+            if self._epoch() is None or self._clock() < attempt.due:
+                return
+            try:
+                notifier.send(each)
+            except OvcaError as exc:
+                attempt.failures += 1
+                self._complain(notifier.name, str(exc))
+                if attempt.failures < ATTEMPTS:
+                    attempt.due = self._clock() + PAUSE * 2 ** (attempt.failures - 1)
+                    return
+                LOG.error('ALARM: %s did not take event %s in %s attempts: %s', notifier.name, id, ATTEMPTS, each.text)
+            else:
+                self._said.pop(notifier.name, None)
+            told.add(id)
+            self._save()
+
+    def _settle(self, journal: Journal, acting: bool) -> None:
+        """Pass over what is old and told, so that the tail of the journal stays short."""
+        if acting:
+            waiting = (id for id in journal.messages if any(id not in self._told[n.name] for n in self.notifiers))
+            settled = min(journal.aged, next(waiting, journal.aged + 1) - 1)
+        else:
+            settled = journal.aged if journal.elsewhere else self._settled or 0
+        if settled == self._settled and self._path.exists():
+            return
+        self._settled = settled
+        for ids in self._told.values():
+            ids -= {id for id in ids if id <= settled}
+        for key in [key for key in self._tries if key[1] <= settled]:
+            del self._tries[key]
+        self._save()
+
+    def _save(self) -> None:
+        told = {name: sorted(ids) for name, ids in self._told.items() if ids}
+        try:
+            write_json(self._path, {'settled': self._settled, 'told': told})
+        except OSError as exc:
+            self._complain(FILE, f'{self._path} cannot be written, a restart may repeat messages: {exc}')
+
+    def _complain(self, who: str, text: str) -> None:
+        if self._said.get(who) != text:
+            self._said[who] = text
+            LOG.error('%s', text)
+
+
+def message(event: Event, update: UpdateView | None) -> Message:
+    """What people are told of an event."""
+    ended = event.to_state in {state.value for state in ENDED}
+    text = event.detail
+    if update is not None and ended:
+        text = f'{plan.ending(update)}; {plan.next_step(update)}'
+    elif event.update_id is not None:
+        text = f'{text}; see `ovca update-show {event.update_id}`'
+    return Message(
+        kind='alarm' if event.kind == 'alarm' else 'ended',
+        at=event.at,
+        node=event.node or event.actor,
+        text=text,
+        update_id=event.update_id,
+        state=event.to_state,
+    )
+
+
+def _update(session: Session, event: Event) -> UpdateView | None:
+    row = session.get(Update, event.update_id) if event.update_id is not None else None
+    return reading.update(row) if row is not None else None
+
+
+def _saved(path: Path) -> tuple[int | None, dict[str, set[int]]]:
+    """What the file says; nothing, when there is none or a crash of the disk has left it unreadable."""
+    try:
+        saved = json.loads(path.read_bytes())
+        return int(saved['settled']), {str(name): set(map(int, ids)) for name, ids in saved['told'].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None, {}
