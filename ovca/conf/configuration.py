@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from oslo_config import cfg
 
 from ovca.conf import groups
 from ovca.conf.files import Source
+from ovca.conf.reload import Change
 
 OVERRIDE = '--set'
 DEFAULT = 'default'
@@ -61,6 +62,12 @@ class Configuration(cfg.ConfigOpts):
         self.set_override(name, value, group=group)
         self._overridden.add((group, name))
 
+    def take(self, changes: Iterable[Change]) -> None:
+        """Let options have other values from now on, all at once for whoever reads them."""
+        with self._lock:
+            for change in changes:
+                self.set_override(change.option.dest, _literal(change.new), group=change.group)
+
     def origin(self, group: str, option: cfg.Opt) -> str:
         """Where the option's value comes from: a file's path, ``--set`` or ``default``."""
         if (group, option.dest) in self._overridden:
@@ -78,3 +85,14 @@ class Configuration(cfg.ConfigOpts):
         # store just after a reload has emptied it, and nobody would look it up again.
         with self._lock:
             return super()._get(*args, **kwargs)
+
+
+def _literal(value: Any) -> Any:
+    """The value with its dollar signs doubled: they have been replaced already, and oslo.config would do it again."""
+    if isinstance(value, str):
+        return value.replace('$', '$$')
+    if isinstance(value, list):
+        return [_literal(item) for item in value]
+    if isinstance(value, dict):
+        return {_literal(key): _literal(item) for key, item in value.items()}
+    return value

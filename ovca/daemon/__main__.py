@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import queue
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from ovca import conf as configuration
@@ -13,7 +15,7 @@ from ovca.exceptions import OvcaError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the service until SIGTERM or SIGINT; return its exit status."""
+    """Run the service until SIGTERM or SIGINT; return its exit status. SIGHUP makes it read its configuration anew."""
     parser = argparse.ArgumentParser('ovcad', description='The service of ovca on a management node.')
     parser.add_argument('--config-file', metavar='<file>', help=f'default: {configuration.DEFAULT_PATH}')
     parser.add_argument('--debug', action='store_true', help='log more, and show where an error comes from')
@@ -26,12 +28,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     for noisy in ('urllib3', 'sushy', 'uvicorn', 'alembic'):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # A signal's handler may interrupt anything, and a SimpleQueue's put is one of the few things that it may do then.
+    reloads: queue.SimpleQueue[None] = queue.SimpleQueue()
+    signal.signal(signal.SIGHUP, lambda *_: reloads.put(None))
     try:
+        from ovca.daemon.reload import Reloader
         from ovca.daemon.service import Ovcad
 
-        service = Ovcad(configuration.load(args.config_file))
+        conf = configuration.load(args.config_file)
+        service = Ovcad(conf)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: service.stop())
+        reloader = Reloader(conf, args.config_file, reloads, changed=service.wake)
+        threading.Thread(target=reloader.run, name='reload', daemon=True).start()
         service.run()
     except OvcaError as exc:
         # One line, whatever the cause brought along.
