@@ -19,7 +19,7 @@ from cliff.app import App
 
 import ovca
 from ovca import plugins
-from ovca.cli import options, overview
+from ovca.cli import base, options, overview
 from ovca.cli.commands import GROUP, Commands, Help
 from ovca.exceptions import Interrupted, OvcaError, UsageError
 
@@ -89,13 +89,15 @@ class OvcaApp(App):
         try:
             try:
                 self.options = self.parser.parse_args(argv)
+                if self.options.words and self.options.keep_going:
+                    self.parser.error('--keep-going is for the lines of a script, and a single command has none')
             except UsageError as exc:
                 self.options = argparse.Namespace(debug=False)
                 return self._fail(exc)
             console.setLevel(logging.DEBUG if self.options.debug else logging.WARNING)
             root.setLevel(console.level)
             root.addHandler(console)
-            code = self.execute(self.options.words)
+            code = self._start(self.options.words)
             self.stdout.flush()
             return code
         except SystemExit as exc:  # argparse ends the program by itself: 0 for --help, 2 for a wrong argument
@@ -106,6 +108,19 @@ class OvcaApp(App):
         finally:
             root.removeHandler(console)
             root.setLevel(level)
+
+    def _start(self, words: list[str]) -> int:
+        if words or self.options.help:
+            return self.execute(words)
+        from ovca.cli import shell
+
+        return shell.start(self)
+
+    def refresh(self) -> None:
+        """Forget the configuration and what was opened by it; both are read again when they are needed."""
+        service, self._service, self._conf = self._service, None, None
+        if service is not None:
+            service.close()
 
     def execute(self, words: list[str]) -> int:
         """Run one command by its words; every error becomes one sentence, and its class the status that is returned.
@@ -165,6 +180,7 @@ class OvcaApp(App):
             raise UsageError(f'{name}: {message}; see `{self.NAME} help {name}`', id='bad-option')
 
         parser.error = error  # the parser is cliff's
+        base.unpaged(parser)
         return command, parser, rest
 
     def _fail(self, exc: OvcaError) -> int:

@@ -58,6 +58,33 @@ def nodes(service: Any) -> Iterable[str]:
     return [node.name for node in service.nodes()]
 
 
+def updates(service: Any) -> Iterable[str]:
+    """The ids of the last updates, for :func:`completes`."""
+    return [str(update.id) for update in service.updates()]
+
+
+def groups(service: Any) -> Iterable[str]:
+    """The groups of the configuration, for :func:`completes`."""
+    from ovca import conf
+
+    return [group for group, _ in conf.list_opts()]
+
+
+def files(service: Any) -> Iterable[str]:
+    """Any path, for :func:`completes`; who completes them looks at what was typed. A ``type`` of Path says the same."""
+    return ()
+
+
+def unpaged(parser: argparse.ArgumentParser) -> None:
+    """Make ``--help`` print. cliff's parsers would start a pager, and ``!`` in ``less`` is a shell."""
+    for action in parser._actions:
+        if isinstance(action, argparse._HelpAction):
+            action.__class__ = argparse._HelpAction
+        elif isinstance(action, argparse._SubParsersAction):
+            for inner in action.choices.values():
+                unpaged(inner)
+
+
 class HelpFormatter(_argparse.SmartHelpFormatter):
     """Keeps the paragraphs of a description, and its example on a line of its own."""
 

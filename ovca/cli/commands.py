@@ -76,9 +76,10 @@ class Help(base.Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
+        topic = parser.add_argument(
             'topic', metavar='<topic>', nargs='?', help='a command, or the id in brackets that ends an error'
         )
+        base.completes(topic, lambda service: [*self.app.command_manager.names(), *pages.ids()])
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:

@@ -23,7 +23,8 @@ class ConfigShow(base.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('group', metavar='<group>', nargs='?', help='show this group only, as update')
+        group = parser.add_argument('group', metavar='<group>', nargs='?', help='show this group only, as update')
+        base.completes(group, base.groups)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:

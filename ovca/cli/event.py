@@ -17,7 +17,10 @@ class EventList(base.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('--update', metavar='<id>', type=values.number('--update'), help='of this update only')
+        base.completes(
+            parser.add_argument('--update', metavar='<id>', type=values.number('--update'), help='of this update only'),
+            base.updates,
+        )
         kinds = parser.add_mutually_exclusive_group()
         kinds.add_argument('--kind', metavar='<kind>', help='of this kind only, as state, lease, image, node or power')
         kinds.add_argument('--alarms', dest='kind', action='store_const', const='alarm', help='alarms only')

@@ -18,7 +18,8 @@ class Download(base.Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('uri', metavar='<uri>', help='the bundle: an HTTP, HTTPS or file URI, or a path')
+        uri = parser.add_argument('uri', metavar='<uri>', help='the bundle: an HTTP, HTTPS or file URI, or a path')
+        base.completes(uri, base.files)
         parser.add_argument(
             '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
         )

@@ -52,6 +52,9 @@ def parser() -> GlobalParser:
         help='set an option of the configuration for this run; may be repeated',
     )
     result.add_argument('--debug', action='store_true', help='log everything, and show where errors come from')
+    result.add_argument(
+        '--keep-going', action='store_true', help='run all lines of a script, and end with the first failing status'
+    )
     result.add_argument('words', nargs=argparse.REMAINDER, help=argparse.SUPPRESS)
     return result
 

@@ -49,7 +49,8 @@ class Update(base.Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('uri', metavar='<uri>', nargs='?', help='the bundle (default: [update] uri)')
+        uri = parser.add_argument('uri', metavar='<uri>', nargs='?', help='the bundle (default: [update] uri)')
+        base.completes(uri, base.files)
         parser.add_argument(
             '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
         )
@@ -155,9 +156,10 @@ class UpdateWatch(base.Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
+        update = parser.add_argument(
             'id', metavar='<id>', type=values.number('<id>'), nargs='?', help='the update (default: the latest)'
         )
+        base.completes(update, base.updates)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -193,9 +195,10 @@ class UpdateShow(base.ShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument(
+        update = parser.add_argument(
             'id', metavar='<id>', type=values.number('<id>'), nargs='?', help='the update (default: the latest)'
         )
+        base.completes(update, base.updates)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:

@@ -105,6 +105,11 @@ class Service:
             self._database = Database.from_conf(self.conf)
         return self._database
 
+    def close(self) -> None:
+        """Close the database if it was opened; it may be used again."""
+        if self._database is not None:
+            self._database.dispose()
+
     # Who and what is there.
 
     def master(self) -> MasterFacts:
