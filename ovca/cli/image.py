@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from ovca.cli import base, live, watch
+from ovca.cli.verdict import Verdict
 
 
 class Download(base.Command):
@@ -91,16 +92,13 @@ SHOWN = 20
 """How many differences a table shows; the formats for scripts hold all of them."""
 
 
-class ImageVerify(base.ShowOne):
+class ImageVerify(Verdict, base.ShowOne):
     """Read an image again, every file of it, and name what is not as it was published; nothing is changed.
 
     Exit status 4 when something differs. It works on both nodes, and reads all of the image from the shared storage.
 
     Example: ovca image-verify 1.1.0
     """
-
-    differing: tuple[Any, ...] = ()
-    version = ''
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -110,12 +108,21 @@ class ImageVerify(base.ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
         from dataclasses import asdict
 
+        from ovca.exceptions import ImageError
+
         image = self.service.image(parsed_args.version)
         with live.RequestView(self.app.stderr) as view:
             findings = self.service.examine(
                 image.version, lambda done, total: view({'stage': 'verify', 'done': done, 'total': total})
             )
-        self.version, self.differing = image.version, findings.differences
+        if findings.differences:
+            count, first = len(findings.differences), findings.differences[0]
+            many = f'{count} files are' if count > 1 else '1 file is'
+            self.verdict = ImageError(
+                f'image {image.version} is not as it was published: {many} wrong, the first is {first.path} '
+                f'({first.problem}); do not install it, look at the storage',
+                id='image-differs',
+            )
         differing: Any = [asdict(difference) for difference in findings.differences]
         if parsed_args.formatter == 'table':
             lines = [f'{d.path}: {d.problem}' for d in findings.differences[:SHOWN]]
@@ -124,21 +131,6 @@ class ImageVerify(base.ShowOne):
         names = ('version', 'digest', 'result', 'files', 'differing')
         result = 'failed' if findings.differences else 'passed'
         return names, (image.version, image.digest, result, findings.files, differing)
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Show the findings, then fail if something differs."""
-        from ovca.exceptions import ImageError
-
-        code = super().run(parsed_args)
-        if self.differing:
-            count, first = len(self.differing), self.differing[0]
-            many = f'{count} files are' if count > 1 else '1 file is'
-            raise ImageError(
-                f'image {self.version} is not as it was published: {many} wrong, the first is {first.path} '
-                f'({first.problem}); do not install it, look at the storage',
-                id='image-differs',
-            )
-        return code
 
 
 class ImageDelete(base.Command):

@@ -12,6 +12,7 @@ import datetime as dt
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import Engine, func, select
@@ -89,6 +90,11 @@ class Database:
             statement_timeout=group.statement_timeout,
             idle_timeout=group.idle_timeout,
         )
+
+    @property
+    def file(self) -> Path | None:
+        """The file that holds it; None when a server does."""
+        return Path(self._url.database) if self.dialect == 'sqlite' and self._url.database else None
 
     def __repr__(self) -> str:
         return f'<Database {self}>'

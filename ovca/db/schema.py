@@ -59,7 +59,7 @@ def upgrade(database: Database, revision: str = 'head', *, folder: Path = FOLDER
         if database.dialect != 'sqlite':  # there the write transaction itself is the lock
             _wait_for_turn(session)
         found = _current(session)
-        if found is not None and _number(found) >= _number(target):
+        if found is not None and number(found) >= number(target):
             _judge(database, found, head(folder))
             return
         _run(session, target, folder)
@@ -109,8 +109,10 @@ def _current(session: Session) -> str | None:
 
 def _judge(database: Database, found: str | None, mine: str) -> None:
     if found is None:
-        raise SchemaError(f'the database {database} is empty; start ovcad, which makes the tables')
-    distance = _number(found) - _number(mine)
+        raise SchemaError(
+            f'the database {database} is empty; start ovca.service, which makes the tables, or run `ovca db-upgrade`'
+        )
+    distance = number(found) - number(mine)
     if abs(distance) <= 1:
         return
     if distance < 0:
@@ -120,7 +122,8 @@ def _judge(database: Database, found: str | None, mine: str) -> None:
     raise SchemaError(f'the database {database} has schema revision {found}, this software {mine}; {advice}')
 
 
-def _number(revision: str) -> int:
+def number(revision: str) -> int:
+    """The revision as a number. :raises SchemaError: it is not one of ovca."""
     try:
         return int(revision)
     except ValueError:

@@ -110,6 +110,11 @@ class Service:
         if self._database is not None:
             self._database.dispose()
 
+    @property
+    def user(self) -> str:
+        """Who asks."""
+        return self._user or _user()
+
     # Who and what is there.
 
     def master(self) -> MasterFacts:
@@ -346,7 +351,7 @@ class Service:
                 args=given,
                 state='open',
                 created_at=self.database.now(session),
-                created_by=self._user or _user(),
+                created_by=self.user,
             )
             session.add(row)
             session.flush()

@@ -297,6 +297,17 @@ def test_check_lists_all_results_and_fails_if_one_does(operated: Operated) -> No
     assert 'version-path' in result.err
 
 
+@pytest.mark.parametrize('formatter', ['csv', 'json', 'table', 'value', 'yaml'])
+def test_check_ends_alike_in_all_formats(operated: Operated, formatter: str) -> None:
+    operated.started()
+
+    result = run(operated, 'check', '--image-version', '1.1.0', '-f', formatter)
+
+    assert result.code == 6
+    assert 'version-path' in result.out
+    assert result.err.endswith('the table has their remedies [checks-failed]\n')
+
+
 @pytest.mark.usefixtures('good')
 def test_check_passes(operated: Operated) -> None:
     operated.started()
