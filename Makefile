@@ -1,7 +1,7 @@
 # make demo    an update of a whole appliance, on this machine, as a normal user
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
-# More: make lint, make docs, make sample, make soak, make clean.
+# More: make lint, make docs, make man, make sample, make soak, make clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,7 @@ TOX := $(BIN)/tox -qq run -e
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional model lint docs sample soak clean
+.PHONY: help demo test functional model lint docs man sample soak clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -53,6 +53,9 @@ lint: $(VENV)/tox
 docs: $(VENV)/tox
 	@$(TOX) docs
 	@echo 'The documentation is in doc/build/html/index.html'
+
+man: docs
+	@echo 'The pages of the manual are in doc/build/man; read one with: man -l doc/build/man/ovca.1'
 
 sample: $(VENV)/tox
 	@$(TOX) config-sample

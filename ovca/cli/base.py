@@ -193,8 +193,26 @@ class Command(_Common):
     """A command that acts."""
 
 
+WORDS = {
+    '--format': (None, 'how the result is written (default: table)'),
+    '--column': ('<column>', 'show this column only; may be repeated'),
+    '--sort-column': ('<column>', 'sort by this column; may be repeated, the first one counts most'),
+    '--sort-ascending': (None, 'the smallest first, which is the default'),
+    '--sort-descending': (None, 'the largest first'),
+}
+"""The options that cliff gives to commands that return data, with placeholders and words that hold here."""
+
+
 class _Showing(_Common):
     """What commands that return data have in common."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        for option, (metavar, text) in WORDS.items():
+            action = parser._option_string_actions.get(option)
+            if action is not None:
+                action.metavar, action.help = metavar or action.metavar, text
+        return parser
 
     def _load_formatter_plugins(self) -> Any:
         return Formats()

@@ -14,12 +14,19 @@ from ovca import conf as configuration
 from ovca.exceptions import OvcaError
 
 
+def parser() -> argparse.ArgumentParser:
+    """The options of ``ovcad``."""
+    result = argparse.ArgumentParser('ovcad', description='The service of ovca on a management node.')
+    result.add_argument(
+        '--config-file', metavar='<file>', help=f'the configuration (default: {configuration.DEFAULT_PATH})'
+    )
+    result.add_argument('--debug', action='store_true', help='log more, and show where an error comes from')
+    return result
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the service until SIGTERM or SIGINT; return its exit status. SIGHUP makes it read its configuration anew."""
-    parser = argparse.ArgumentParser('ovcad', description='The service of ovca on a management node.')
-    parser.add_argument('--config-file', metavar='<file>', help=f'default: {configuration.DEFAULT_PATH}')
-    parser.add_argument('--debug', action='store_true', help='log more, and show where an error comes from')
-    args = parser.parse_args(argv)
+    args = parser().parse_args(argv)
     logging.basicConfig(
         level=logging.DEBUG if args.debug else logging.INFO,
         format='%(asctime)s.%(msecs)03d %(levelname)s %(threadName)s %(name)s: %(message)s',

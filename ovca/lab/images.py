@@ -17,7 +17,7 @@ from ovca.lab.spec import LabError
 
 TREE = Path('usr/lib/ovca')
 LEFT_OUT = {'lab', '__pycache__'}
-KEPT = {'.py', '.mako', '.typed', '.j2', '.toml', '.json'}
+KEPT = {'.py', '.mako', '.typed', '.j2', '.toml', '.json', '.rst'}
 
 
 @dataclass(frozen=True)
