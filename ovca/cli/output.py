@@ -21,6 +21,8 @@ COLUMNS = 80
 """The width of a table that is not written to a terminal."""
 NARROWEST = 4
 """No column of a table gets narrower than this."""
+GAP = '  '
+"""What stands between two columns of a table."""
 UNITS = ('bytes', 'kB', 'MB', 'GB', 'TB')
 SIZES = ('size', '_size', '_bytes')
 """How the names of columns end that hold a number of bytes."""
@@ -167,24 +169,27 @@ def _room(stdout: IO[str], options: argparse.Namespace) -> int:
 
 def table(names: Sequence[str], rows: Sequence[Sequence[Any]], room: int) -> str:
     """Return a table no wider than ``room`` columns, unless its columns would be too narrow to read."""
-    from prettytable import HRuleStyle, PrettyTable
+    from prettytable import PrettyTable
 
     cells = [[str('' if cell is None else cell) for cell in row] for row in rows]
     columns = list(zip(*cells, strict=True)) if cells else [()] * len(names)
     natural = [max(map(_longest_line, (name, *column))) for name, column in zip(names, columns, strict=True)]
     floors = [
-        max(map(_longest_word, (name.replace('_', '_ '), *column))) for name, column in zip(names, columns, strict=True)
+        max(map(_longest_word, (name.replace('_', '_ '), *column)))
+        for name, column in zip(names, columns, strict=True)
     ]
-    widths = fit(natural, room - 3 * len(names) - 1, floors)
-    drawn = PrettyTable(header=False, hrules=HRuleStyle.FRAME, break_on_hyphens=False)
+    widths = fit(natural, room - len(GAP) * (len(names) - 1), floors)
+    drawn = PrettyTable(header=False, border=False, break_on_hyphens=False)
     drawn.field_names = [str(i) for i in range(len(names))]
     for i, width in enumerate(widths):
         number = bool(rows) and all(isinstance(row[i], int | float | None) for row in rows)
         drawn.align[str(i)], drawn.max_width[str(i)] = 'r' if number else 'l', width
     # The headings are a row, because prettytable cuts headings where it wraps rows.
-    drawn.add_row([_heading(name, width) for name, width in zip(names, widths, strict=True)], divider=True)
+    drawn.add_row([_heading(name, width) for name, width in zip(names, widths, strict=True)])
+    drawn.add_row(['-' * width for width in widths])
     drawn.add_rows(cells)
-    return drawn.get_string() + '\n'
+    # Each cell has a space before and behind it.
+    return '\n'.join(line[1:].rstrip() for line in drawn.get_string().split('\n')) + '\n'
 
 
 def _heading(name: str, width: int) -> str:

@@ -93,7 +93,7 @@ def test_an_empty_list_is_valid_in_every_format() -> None:
     assert yaml.safe_load(testing.run(['nothing', '-f', 'yaml']).out) == []
     assert testing.run(['nothing', '-f', 'csv']).out.count('\n') == 1
     assert testing.run(['nothing', '-f', 'value']).out == ''
-    assert '| name ' in testing.run(['nothing']).out
+    assert testing.run(['nothing']).out.startswith('name  size  free_bytes')
 
 
 @pytest.mark.parametrize('form', ['json', 'yaml', 'csv', 'value', 'table'])
@@ -130,7 +130,7 @@ def test_the_width_of_a_table_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert 80 < max(map(len, by_environment.splitlines())) <= 120
     assert max(map(len, by_option.splitlines())) <= 50
-    assert len(unlimited.splitlines()) == 6
+    assert len(unlimited.splitlines()) == 4
     assert testing.run(['many', '--max-width', 'x']).code == 2
 
 
