@@ -175,8 +175,7 @@ def table(names: Sequence[str], rows: Sequence[Sequence[Any]], room: int) -> str
     columns = list(zip(*cells, strict=True)) if cells else [()] * len(names)
     natural = [max(map(_longest_line, (name, *column))) for name, column in zip(names, columns, strict=True)]
     floors = [
-        max(map(_longest_word, (name.replace('_', '_ '), *column)))
-        for name, column in zip(names, columns, strict=True)
+        max(map(_longest_word, (name.replace('_', '_ '), *column))) for name, column in zip(names, columns, strict=True)
     ]
     widths = fit(natural, room - len(GAP) * (len(names) - 1), floors)
     drawn = PrettyTable(header=False, border=False, break_on_hyphens=False)
