@@ -176,22 +176,31 @@ class _Service:
 
     def __init__(self, app: OvcaApp) -> None:
         self._app = app
+        self.making = False
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._app.service, name)
+        self.making = True
+        try:
+            service = self._app.service
+        finally:
+            self.making = False
+        return getattr(service, name)
 
 
 def _ask(app: OvcaApp, source: base.Source) -> list[str]:
     """The values of a source that is quick and works; in a thread, because a database may not answer at all."""
     answers: list[list[str]] = []
+    service, left, step = _Service(app), PATIENCE, 0.05
 
     def ask() -> None:
         with contextlib.suppress(Exception):
-            answers.append([str(value) for value in source(_Service(app))])
+            answers.append([str(value) for value in source(service)])
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
-    thread.join(PATIENCE)
+    while thread.is_alive() and left > 0:
+        thread.join(step)
+        left -= 0 if service.making else step  # imports end by themselves, however busy the machine is
     return answers[0] if answers else []
 
 

@@ -26,12 +26,29 @@ def confidential(line: str) -> bool:
 
 
 def default_path() -> Path:
-    """``$XDG_STATE_HOME/ovca/history``, by default below ``~/.local/state``."""
+    """``$XDG_STATE_HOME/ovca/history``, by default below ``~/.local/state``; in a home of one's own only.
+
+    With ``sudo`` the home may be somebody else's, who could have laid links there.
+    """
     state = Path(os.environ.get('XDG_STATE_HOME', ''))
     try:
-        return (state if state.is_absolute() else Path('~/.local/state').expanduser()) / 'ovca' / 'history'
-    except RuntimeError:  # the user has no home
+        home = state if state.is_absolute() else Path.home()
+    except RuntimeError:  # the user has none
         return Path(os.devnull)
+    below = home if home == state else home / '.local' / 'state'
+    return below / 'ovca' / 'history' if _is_own(home) else Path(os.devnull)
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether a folder, or the nearest above it that exists, belongs to the user."""
+    for path in (folder, *folder.parents):
+        try:
+            return path.lstat().st_uid == os.geteuid()
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+    return False
 
 
 class History:
@@ -65,7 +82,7 @@ class History:
         return True
 
     def _open(self, flags: int) -> int:
-        """Open the file if it is the user's own: with ``sudo`` the home may be somebody else's, who is not trusted.
+        """Open the file if it is the user's own.
 
         :raises OSError: it is not, or cannot be opened.
         """

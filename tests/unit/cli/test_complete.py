@@ -17,9 +17,19 @@ from ovca.cli.complete import answers
 from tests.conftest import missing_peer
 from tests.operated import Operated
 
-PATIENCE = 30  # seconds; only a failing test waits for so long
+PATIENCE = 60  # seconds; only a failing test waits for so long
 
 Ask = Callable[[str], list[str]]
+
+
+def tab(child: pexpect.spawn, keys: str, shown: str) -> None:
+    """Type, and press Tab until the word is there: on a busy machine the database may take longer than a Tab waits."""
+    child.send(keys)
+    for _ in range(10):
+        child.send('\t')
+        if child.expect_exact([shown, pexpect.TIMEOUT], timeout=PATIENCE / 6) == 0:
+            return
+    raise AssertionError(f'{shown!r} was not completed: {child.before!r}')
 
 
 @pytest.fixture
@@ -97,7 +107,11 @@ def bash(environment: dict[str, str], tmp_path: Path) -> Ask:
 def test_bash_gets_the_words(bash: Ask, tmp_path: Path, line: str, words: list[str]) -> None:
     (tmp_path / 'my bundle').write_text('')
 
-    assert sorted(bash(line)) == words
+    found = [sorted(bash(line))]
+    while found[-1] != words and len(found) < 5:  # on a busy machine the database may take longer than a Tab waits
+        found.append(sorted(bash(line)))
+
+    assert found[-1] == words
 
 
 def test_tab_in_bash(environment: dict[str, str]) -> None:
@@ -108,12 +122,9 @@ def test_tab_in_bash(environment: dict[str, str]) -> None:
     child.sendline('source <(ovca complete bash)')
     child.expect_exact('ready> ')
 
-    child.send('ovca image-sh\t')
-    child.expect_exact('image-show ')
-    child.send('1.2\t')
-    child.expect_exact('1.2.0 ')
-    child.send('--format=va\t')
-    child.expect_exact('--format=value ')
+    tab(child, 'ovca image-sh', 'image-show ')
+    tab(child, '1.2', '1.2.0 ')
+    tab(child, '--format=va', '--format=value ')
     child.sendline('-c version; echo "ended with $?"')
     child.expect_exact('ended with 0')
 
@@ -138,16 +149,12 @@ def test_tab_in_zsh(environment: dict[str, str], tmp_path: Path) -> None:
     child.sendline('source <(ovca complete zsh); echo "set $((7*7))"')
     child.expect_exact('set 49')
 
-    child.send('ovca image-sh\t')
-    child.expect_exact('image-show ')
-    child.send('1.2\t')
-    child.expect_exact('1.2.0 ')
-    child.send('--format=va\t')
-    child.expect_exact('value ')
+    tab(child, 'ovca image-sh', 'image-show ')
+    tab(child, '1.2', '1.2.0 ')
+    tab(child, '--format=va', 'value ')
     child.sendline('-c version; echo "ended with $?"')
     child.expect_exact('ended with 0')
-    child.send('ovca image-build m\t')
-    child.expect_exact(r'my\ bundle')
+    tab(child, 'ovca image-build m', r'my\ bundle')
 
     child.close(force=True)
 

@@ -180,6 +180,11 @@ def test_values_come_from_the_appliance(operated: Operated) -> None:
         assert sorted(offered(line, operated.config_file)) == words, line
 
 
+def test_every_command_offers_its_options() -> None:
+    for name in app().command_manager.names():
+        assert '--help' in offered(f'{name} --'), name
+
+
 def test_a_broken_configuration_costs_only_what_is_read_from_it(config_file: Path) -> None:
     config_file.write_text('[nonsense]\n')
 

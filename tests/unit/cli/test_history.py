@@ -86,6 +86,18 @@ def test_a_file_of_somebody_else_is_left_alone(tmp_path: Path) -> None:
     assert (history.lines(), path.read_text()) == ([], 'theirs\n')
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason='only root can own a file of somebody else')
+def test_nothing_is_kept_in_the_home_of_somebody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    os.chown(tmp_path, 65534, 65534)
+    monkeypatch.setenv('HOME', str(tmp_path))
+    monkeypatch.delenv('XDG_STATE_HOME', raising=False)
+
+    assert History().keep('node-list')
+
+    assert History().lines() == []
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_file_that_cannot_be_written_costs_the_history_only(tmp_path: Path) -> None:
     (tmp_path / 'file').write_text('')
     history = History(tmp_path / 'file' / 'history')
