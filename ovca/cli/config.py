@@ -56,6 +56,61 @@ class ConfigShow(base.Lister):
         return conf.options
 
 
+class ConfigCheck(base.Lister):
+    """Look for everything that is wrong with the configuration, and show all of it at once; nothing is changed.
+
+    Names and values in all files, how they fit together, paths and permissions on this node, the extensions that are
+    named, the database and the BMCs. Exit status 3 when something failed.
+
+    Example: ovca config-check --offline
+    """
+
+    failed = 0
+    total = 0
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--offline', action='store_true', help='ask neither the database nor the BMCs')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
+        from ovca import conf
+        from ovca.cli import probes
+        from ovca.conf import inspection, paths, reading
+
+        path = conf.chosen_path(self.app.options.config_file)
+        chosen, findings = reading.examine(path, self.app.options.set)
+        values = reading.values_of(chosen)[0]
+        found = [
+            *inspection.overview(path, chosen.sources, findings),
+            *findings,
+            *[f for source in chosen.sources for f in inspection.twice(source)],
+            *inspection.nodes(path, values),
+            *paths.readable(chosen.sources, chosen.options),
+            *paths.look(values),
+            *probes.extensions(values),
+        ]
+        if parsed_args.offline:
+            found += probes.offline(values)
+        else:
+            answer, database = probes.database(chosen, values)
+            found += [answer, *probes.bmcs(chosen, values, database)]
+        self.failed, self.total = sum(f.failed for f in found), len(found)
+        return ('where', 'result', 'detail', 'remedy'), [(f.where, f.result, f.detail, f.remedy) for f in found]
+
+    def run(self, parsed_args: argparse.Namespace) -> int:
+        """Show what was found, then fail if something is wrong."""
+        code = int(super().run(parsed_args) or 0)
+        if self.failed:
+            from ovca.exceptions import ConfigError
+
+            raise ConfigError(
+                f'{self.failed} of {self.total} checks of the configuration failed; their remedies stand in the table',
+                id='config-failed',
+            )
+        return code
+
+
 class ConfigSample(base.Command):
     """Print a configuration with every option explained, those of the installed plugins too.
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from oslo_config import cfg
+from oslo_config import cfg, types
 
 from ovca.conf.files import Source
 from ovca.conf.masking import masked
@@ -44,6 +44,20 @@ class Finding:
 
     def __str__(self) -> str:
         return '; '.join(text for text in (f'{self.where}: {self.detail}', self.remedy) if text)
+
+
+def overview(path: str, sources: Sequence[Source], findings: Sequence[Finding]) -> list[Finding]:
+    """One line for each file in which nothing is wrong, and one for a site's file that is not there."""
+    wrong = {finding.where for finding in findings if finding.failed}
+    found = []
+    for source in sources:
+        if source.path not in wrong:
+            count = sum(len(options) for options in source.sections.values())
+            found.append(Finding(source.path, f'sets {count} options', '', Result.PASSED))
+    if path not in {source.path for source in sources} | wrong:
+        detail = 'does not exist; every option that no vendor sets has its default'
+        found.append(Finding(path, detail, 'write it; `ovca config-sample` explains all options', Result.WARNING))
+    return found
 
 
 def names(source: Source, known: Mapping[str, Iterable[str]], others: Iterable[str] = ()) -> list[Finding]:
@@ -87,15 +101,53 @@ def twice(source: Source) -> list[Finding]:
     ]
 
 
+def passwords(source: Source, known: Mapping[str, Sequence[cfg.Opt]]) -> list[str]:
+    """The options in a file whose values must not be seen."""
+    secret = {f'{group}.{opt.dest}' for group, options in known.items() for opt in options if opt.secret}
+    return [
+        f'[{group}] {name}'
+        for group, options in source.sections.items()
+        for name, values in options.items()
+        if any(masked(value, secret=f'{group}.{name}' in secret) != value for value in values)
+    ]
+
+
+def nodes(where: str, values: Mapping[str, Any]) -> list[Finding]:
+    """What the configuration leaves out between two nodes; it works without, but worse."""
+    found = []
+    names = [values.get('cluster.node_name'), values.get('cluster.peer')]
+    if not all(names):
+        return []
+    macs = values.get('provision.mac', {})
+    missing = [str(node) for node in names if node not in macs]
+    if macs and missing:
+        detail = f'[provision] mac names no network card for {missing[0]}, so the boot service may not know it'
+        remedy = f'add {missing[0]}:<address>, or set it with `ovca node-set`'
+        found.append(Finding(where, detail, remedy, Result.WARNING))
+    if not values.get('cluster.peer_url', True):
+        detail = '[cluster] peer_url is not set, so the other node is not woken and only looks by itself'
+        found.append(Finding(where, detail, "set it to the URL of the other node's status server", Result.WARNING))
+    return found
+
+
 def flaw(option: cfg.Opt, value: Any) -> str | None:
     """What is wrong with a value that its type accepts; None when nothing is."""
     if value is None and option.required:
         return 'it must be set'
     if value is None and option.default is not None and isinstance(option, cfg.IntOpt | cfg.FloatOpt | cfg.PortOpt):
-        return 'it is empty; write a number, or take the line out'
+        return 'it is empty'
     if isinstance(value, float) and not math.isfinite(value):
         return f'{value} is not a number of seconds'
     return None
+
+
+def remedy(option: cfg.Opt) -> str:
+    """What an option's value has to be, where its type does not say so itself."""
+    kind = option.type
+    if isinstance(kind, types.Number):
+        bounds = [f'{word} {bound:g}' for word, bound in (('from', kind.min), ('to', kind.max)) if bound is not None]
+        return ' '.join([f'write a {"whole " if isinstance(kind, types.Integer) else ""}number', *bounds])
+    return 'write true or false' if isinstance(kind, types.Boolean) else ''
 
 
 def reason(option: cfg.Opt, exc: Exception) -> str:

@@ -81,7 +81,8 @@ def _override(conf: Configuration, overrides: Sequence[str]) -> list[Finding]:
         try:
             conf.override(group, option, value)
         except ValueError as exc:
-            findings.append(Finding(where, inspection.reason(known[option], exc), id='config-value'))
+            reason, remedy = inspection.reason(known[option], exc), inspection.remedy(known[option])
+            findings.append(Finding(where, reason, remedy, id='config-value'))
     return findings
 
 
@@ -101,5 +102,5 @@ def values_of(conf: Configuration) -> tuple[dict[str, Any], list[Finding]]:
                 continue
             where = conf.origin(group, opt)
             where = conf.path if where == DEFAULT else where
-            wrong.append(Finding(where, f'[{group}] {opt.dest}: {flaw}', id='config-value'))
+            wrong.append(Finding(where, f'[{group}] {opt.dest}: {flaw}', inspection.remedy(opt), id='config-value'))
     return values, wrong

@@ -46,7 +46,8 @@ class Reloader:
         try:
             changes = self._changes()
         except OvcaError as exc:
-            LOG.error('the configuration was not reloaded, the old one stays in use: %s', exc)
+            text = ' '.join(str(exc).split())  # one line, whatever the cause brought along
+            LOG.error('the configuration was not reloaded, the old one stays in use: %s [%s]', text, exc.id)
             return []
         except Exception:  # whatever it is, a service that works goes on working
             LOG.exception('the configuration was not reloaded, the old one stays in use')

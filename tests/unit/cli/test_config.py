@@ -53,6 +53,7 @@ def test_a_wrong_configuration_is_one_sentence(config_file: Path) -> None:
     result = testing.run(['config-show'], config_file=config_file)
 
     assert result.code == 3
-    assert (
-        result.err == f"ovca: {config_file}: [cluster] ttl: could not convert string to float: 'soon' [config-value]\n"
+    assert result.err == (
+        f"ovca: {config_file}: [cluster] ttl: could not convert string to float: 'soon'; "
+        'write a number from 1 to 600 [config-value]\n'
     )

@@ -90,7 +90,7 @@ def test_its_options_are_checked_like_the_cores(config_file: Path, text: str, sa
 def test_set_reaches_a_plugins_group(config_file: Path) -> None:
     assert conf.load(str(config_file), ['rack-unit.height=7'])['rack-unit'].height == 7
     assert refusal(config_file, 'rack-unit.height=0') == (
-        '--set rack-unit.height: Should be greater than or equal to 1'
+        '--set rack-unit.height: Should be greater than or equal to 1; write a whole number from 1 to 60'
     )
     assert refusal(config_file, 'rack-unti.height=1').endswith('did you mean rack-unit?')
 

@@ -111,7 +111,7 @@ def test_what_is_right_is_taken(tmp_path: Path, group: str, line: str, value: ob
         ('update', 'ca_file = ca.pem', 'it must be an absolute path, beginning with /'),
         ('update', 'connect_timeout = nan', 'nan is not a number'),
         ('update', 'connect_timeout = inf', 'Should be less than or equal to 600'),
-        ('update', 'limit_rate =', 'it is empty; write a number, or take the line out'),
+        ('update', 'limit_rate =', 'it is empty; write a whole number from 0 to'),
         ('image', 'shared_storage =', 'it must not be empty'),
         ('cluster', 'node_name = mn 1', "it must be a node's name"),
         ('cluster', 'virtual_ip = 192.0.2.300', 'it must be an IP address'),

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ovca.conf import paths
+from ovca.conf.files import parse
+from ovca.conf.groups import core
+from ovca.conf.inspection import Finding
+
+
+def findings(**values: object) -> dict[str, list[tuple[str, str]]]:
+    """Result and detail by place; in the keywords a double underscore stands for the dot."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for finding in paths.look({name.replace('__', '.'): value for name, value in values.items()}):
+        found.setdefault(finding.where, []).append((finding.result.value, finding.detail))
+    return found
+
+
+def secret(path: Path, mode: int = 0o600) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text('hunter2\n')
+    path.chmod(mode)
+    return str(path)
+
+
+def test_a_folder_that_can_be_used_passes(tmp_path: Path) -> None:
+    assert findings(image__shared_storage=str(tmp_path)) == {'[image] shared_storage': [('passed', str(tmp_path))]}
+
+
+def test_a_folder_that_is_missing_or_is_none_fails(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_text('')
+
+    assert findings(image__shared_storage=str(tmp_path / 'none'), provision__root=str(tmp_path / 'file')) == {
+        '[image] shared_storage': [('failed', f'{tmp_path}/none: No such file or directory')],
+        '[provision] root': [('failed', f'{tmp_path}/file is no folder')],
+    }
+
+
+def test_storage_that_cannot_be_shared_is_pointed_out() -> None:
+    found = findings(image__shared_storage='/', cluster__peer='mn2', database__single_host=False)
+
+    assert ('warning', "/ is on this node's own disk") in found['[image] shared_storage']
+    assert len(findings(image__shared_storage='/')['[image] shared_storage']) == 1
+
+
+def test_a_file_system_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(paths, 'PATIENCE', 0.05)
+    reading, writing = os.pipe()
+
+    def hanging(where: str) -> Finding:
+        os.read(reading, 1)
+        return Finding(where, 'too late')
+
+    found = paths.bounded('[image] shared_storage', hanging)
+    os.close(writing)
+
+    assert found == Finding(
+        '[image] shared_storage', 'no answer within 0.05 s', 'look at the server of this file system'
+    )
+
+
+@pytest.mark.parametrize(('needed', 'result'), [(True, 'failed'), (False, 'warning')])
+def test_a_key_is_needed_where_signatures_are(tmp_path: Path, needed: bool, result: str) -> None:
+    found = findings(image__key_folder=str(tmp_path), image__require_signature=needed)
+    (tmp_path / 'vendor.pub').write_text('')
+    mended = findings(image__key_folder=str(tmp_path), image__require_signature=needed)
+
+    assert found['[image] key_folder'] == [(result, f'{tmp_path} holds no public key (*.pub)')]
+    assert mended['[image] key_folder'] == [('passed', f'{tmp_path}: vendor.pub')]
+    assert ('[image] require_signature' in found) is not needed
+
+
+def test_the_files_of_secrets_are_tried(tmp_path: Path) -> None:
+    good, open_one = secret(tmp_path / 'good'), secret(tmp_path / 'open', 0o644)
+
+    found = findings(power__password_file=good, database__connection_file=open_one, update__uri_file=None)
+
+    assert found == {
+        '[power] password_file': [('passed', f'{good}: mode 0600')],
+        '[database] connection_file': [('failed', f'{open_one} can be read by others (mode 0644)')],
+    }
+
+
+@pytest.mark.parametrize(
+    ('pattern', 'kept'),
+    [('etc/ovca/secrets/*', True), ('/etc/ovca/secrets/bmc', True), ('etc/ovca/*', False), ('secrets/*', False)],
+)
+def test_a_secret_that_the_next_update_would_lose_is_pointed_out(tmp_path: Path, pattern: str, kept: bool) -> None:
+    path = secret(tmp_path / 'etc/ovca/secrets/bmc')
+
+    found = findings(
+        power__password_file=path, provision__root=str(tmp_path), provision__site_files=['etc/ovca.conf', pattern]
+    )
+
+    assert [result for result, _ in found['[power] password_file']] == ['passed'] + ['warning'] * (not kept)
+
+
+def test_certificates_are_read(tmp_path: Path) -> None:
+    (tmp_path / 'ca.pem').write_text('nonsense')
+
+    found = findings(update__ca_file=str(tmp_path / 'ca.pem'))
+
+    assert found['[update] ca_file'][0][0] == 'failed'
+
+
+def test_programs_and_interfaces_are_looked_for(tmp_path: Path) -> None:
+    found = findings(
+        cluster__reboot_command='no-such-program --now',
+        notify__command='sh -c true',
+        notify__drivers=['command'],
+        cluster__virtual_ip_interface='lo',
+    )
+
+    assert found['[cluster] reboot_command'] == [('failed', 'there is no program no-such-program')]
+    assert found['[notify] command'][0][0] == 'passed'
+    assert found['[cluster] virtual_ip_interface'] == [('passed', 'lo')]
+    assert findings(cluster__virtual_ip_interface='nope')['[cluster] virtual_ip_interface'][0][0] == 'failed'
+
+
+def test_a_source_that_is_not_there_now_is_pointed_out(tmp_path: Path) -> None:
+    gone = tmp_path / 'a.zip'
+
+    assert findings(update__uri=str(gone))['[update] uri'] == [('warning', f'{gone} is not there now')]
+    assert findings(update__uri=gone.as_uri())['[update] uri'] == [('warning', f'{gone} is not there now')]
+    assert findings(update__uri='https://example.com/a.zip') == {}
+
+
+@pytest.mark.parametrize(
+    ('text', 'mode', 'held'),
+    [
+        ('[database]\nconnection = postgresql://a:hunter2@b/c\n', 0o644, '[database] connection'),
+        ('[update]\nhttp_proxy = http://a:hunter2@b\n', 0o640, '[update] http_proxy'),
+        ('[update]\nhttp_proxy = http://a:hunter2@b\n', 0o600, None),
+        ('[update]\nhttp_proxy = http://b\n[database]\nconnection = sqlite:////x\n', 0o644, None),
+    ],
+)
+def test_a_password_in_a_file_that_others_can_read_is_pointed_out(
+    config_file: Path, text: str, mode: int, held: str | None
+) -> None:
+    config_file.write_text(text)
+    config_file.chmod(mode)
+
+    found = paths.readable([parse(str(config_file))], core())
+
+    assert [f.detail for f in found] == (
+        [f'{held} holds a password, and others can read the file (mode {mode:04o})'] if held else []
+    )
+    assert all('hunter2' not in str(f) for f in found)
