@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from ovca.cli import base, values
+from ovca.cli import base, brief, live, values
 
 MOST = 1_000_000
 
 
 class EventList(base.Lister):
     """List the journal of the appliance: what happened, to which node, and who did it; the newest stands last.
+
+    A table has the columns that one reads; `-c` chooses others, and the formats for scripts hold all.
 
     Example: ovca event-list --since 2h --alarms
     """
@@ -51,4 +53,6 @@ class EventList(base.Lister):
             since=parsed_args.since,
             limit=parsed_args.limit,
         )
+        if brief.wanted(parsed_args):
+            return ('at', 'kind', 'node', 'detail'), [(e.at, e.kind, e.node, live.event_text(e)) for e in events]
         return names, [[getattr(event, name) for name in names] for event in events]

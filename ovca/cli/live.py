@@ -43,12 +43,18 @@ def columns(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]
 def event_line(event: EventView) -> str:
     """An event of the journal in one line."""
     where = ''
-    if event.to_state:
-        where = f'{event.from_state} -> {event.to_state}: ' if event.from_state else f'{event.to_state}: '
-    elif event.node and not event.detail.startswith((f'{event.node} ', f'{event.node}:')):
+    if not event.to_state and event.node and not event.detail.startswith((f'{event.node} ', f'{event.node}:')):
         where = f'{event.node}: '
     mark = 'ALARM ' if event.kind == 'alarm' else ''
-    return f'{event.at:%H:%M:%SZ} {mark}{where}{event.detail}'
+    return f'{event.at:%H:%M:%SZ} {mark}{where}{event_text(event)}'
+
+
+def event_text(event: EventView) -> str:
+    """What happened, with the change of state."""
+    if not event.to_state:
+        return event.detail
+    change = f'{event.from_state} -> {event.to_state}' if event.from_state else event.to_state
+    return f'{change}: {event.detail}'
 
 
 def step_text(entry: EntryView | None) -> str:

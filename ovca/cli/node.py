@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING
 
-from ovca.cli import base, watch
+from ovca.cli import base, brief, watch
 
 if TYPE_CHECKING:
     from ovca.remaster.inventory import Facts
@@ -16,12 +16,18 @@ LATER = '`ovca node-list` shows what came of it'
 class NodeList(base.Lister):
     """List the nodes with their roles, versions and health.
 
+    A table leaves out kind and quarantine where all nodes are alike; the formats for scripts hold all.
+
     Example: ovca node-list -f json
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
         names = ('name', 'kind', 'role', 'version', 'health', 'ready', 'quarantined', 'last_seen_at')
-        return names, [[getattr(node, name) for name in names] for node in self.service.nodes()]
+        nodes = self.service.nodes()
+        alike = [] if any(node.kind != 'management' for node in nodes) else ['kind']
+        alike += [] if any(node.quarantined for node in nodes) else ['quarantined']
+        shown = brief.columns(parsed_args, names, without=alike)
+        return shown, [[getattr(node, name) for name in shown] for node in nodes]
 
 
 class NodeShow(base.ShowOne):

@@ -54,6 +54,7 @@ class NodeView:
     """A node as it last described itself, and what the lease says of it."""
 
     name: str
+    kind: str
     role: str
     version: str | None
     digest: str | None
@@ -66,7 +67,6 @@ class NodeView:
     quarantined: bool
     quarantine_reason: str | None
     address: str | None
-    kind: str
     bmc: str | None
     bmc_source: str | None
     """``configuration``, or ``database`` for what an operator has set or the node has told."""

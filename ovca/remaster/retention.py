@@ -100,4 +100,4 @@ def check(session: Session, versions: Sequence[str]) -> None:
     kept = read(session)
     reasons = [f'image {version} stays: {kept[version]}' for version in versions if version in kept]
     if reasons:
-        raise ImageKept(f'{". ".join(reasons)}; nothing was deleted')
+        raise ImageKept(f'{"; ".join(reasons)}; nothing was deleted')

@@ -10,6 +10,8 @@ from ovca.db.models import Event
 from tests.operated import Operated
 from tests.unit.cli.test_commands import run
 
+ALL = ['id', 'at', 'kind', 'node', 'actor', 'epoch', 'update_id', 'from_state', 'to_state', 'detail']
+
 
 def happened(operated: Operated, count: int = 1, *, ago: float = 0, **facts: object) -> None:
     """The journal gets lines, some seconds ago."""
@@ -32,11 +34,22 @@ def test_the_newest_events_stand_last(on_each: Operated) -> None:
     rows = run(on_each, 'event-list', '--limit', '2', '-f', 'json').json
 
     assert [row['detail'] for row in rows] == ['two', 'three']
-    assert list(rows[0]) == [
-        'id', 'at', 'kind', 'node', 'actor', 'epoch', 'update_id', 'from_state', 'to_state', 'detail',
-    ]  # fmt: skip
+    assert list(rows[0]) == ALL
     assert (rows[0]['epoch'], rows[0]['at'][-1]) == (3, 'Z')
     on_each.close()
+
+
+def test_a_table_has_what_one_reads_and_any_column_that_is_asked_for(operated: Operated) -> None:
+    happened(operated, detail='the checks pass', node='mn1', epoch=3, from_state='REQUESTED', to_state='INSTALL_1')
+
+    table = run(operated, 'event-list').out
+    chosen = run(operated, 'event-list', '-c', 'epoch', '-c', 'actor').out
+
+    words = table.replace('|', ' ').split()
+    assert [word for word in words if word in ALL] == ['at', 'kind', 'node', 'detail']
+    assert 'REQUESTED -> INSTALL_1: the checks pass' in table
+    assert {'epoch', 'actor', 'mn1', '3'} <= set(chosen.replace('|', ' ').split())
+    assert run(operated, 'event-list', '--sort-column', 'actor').code == 0
 
 
 def test_events_are_chosen_by_node_kind_update_and_time(on_each: Operated) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from ovca.db.models import Node
 from tests.operated import Operated
 from tests.unit.cli.test_commands import asked, run
 
@@ -82,3 +83,17 @@ def test_the_configuration_wins_and_node_show_says_where_a_value_comes_from(oper
     assert (stored['bmc_source'], stored['mac_source']) == ('database', None)
     assert changed.code == 0
     assert changed.err == 'ovca: [power] bmc names mn2 too, and the configuration wins over what is given here\n'
+
+
+def test_a_table_shows_kind_and_quarantine_where_they_differ(operated: Operated) -> None:
+    operated.started()
+    alike = run(operated, 'node-list').out
+    with operated.database.write() as session:
+        session.add(Node(name='cn1', kind='compute', quarantined=True))
+
+    different = run(operated, 'node-list').out
+
+    assert 'quarantined' not in alike
+    assert 'kind' not in alike
+    assert 'compute' in different
+    assert set(run(operated, 'node-list', '-f', 'json').json[0]) >= {'kind', 'quarantined'}
