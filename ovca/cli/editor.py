@@ -11,6 +11,7 @@ from ovca.cli.history import History
 if TYPE_CHECKING:
     from ovca.cli.app import OvcaApp
 
+HELP = '?'
 OWN_WORDS = ('exit', 'quit')
 """What the shell understands besides the commands."""
 _GNU = (
@@ -73,6 +74,8 @@ def endings(app: OvcaApp, typed: str, begin: int) -> list[str]:
         return []
     if words[:1] == [app.NAME]:
         words = words[1:]
+    if words[:1] == [HELP]:
+        words = ['help', *words[1:]]
     found = completion.candidates(app, words, current)
     if not words:
         found = sorted([*found, *(word for word in OWN_WORDS if word.startswith(current))])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import ovca
 from ovca.cli import line as lines
-from ovca.cli.editor import OWN_WORDS, Editor
+from ovca.cli.editor import HELP, OWN_WORDS, Editor
 from ovca.exceptions import Interrupted, OvcaError, UsageError
 
 if TYPE_CHECKING:
@@ -118,7 +118,7 @@ class Shell:
         words = lines.split(line)
         if words[:1] == [self.app.NAME] and len(words) > 1:
             words = words[1:]  # as the documentation and the help write it
-        if words[:1] == ['?']:
+        if words[:1] == [HELP]:
             words[0] = 'help'
         if words and words[0].startswith('-'):
             raise UsageError(

@@ -208,6 +208,7 @@ def test_the_commands_of_a_command_are_offered_too() -> None:
         ('node-l', 0, ['node-list ']),
         ('exi', 0, ['exit ']),
         ('ovca node-l', 5, ['node-list ']),
+        ('? node-l', 2, ['node-list ']),
         ('image-build my', 12, [r'my\ folder/', r'my\ file\ \|\ x ']),
         (r'image-build my\ fo', 16, ['folder/']),
         ('image-build "my fo', 16, ['folder/']),
