@@ -51,7 +51,7 @@ OPTS: list[cfg.Opt] = [
     ),
     cfg.Opt(
         'kernel_args',
-        type=types.LINE,
+        type=types.LINE_OR_EMPTY,
         default='',
         mutable=True,
         help="Further arguments for the installer's kernel.",

@@ -26,19 +26,22 @@ _EXTENSION = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]*')
 class Checked(types.ConfigType):
     """A word or a line that a function checks, and may write in its usual form.
 
-    The function raises ``ValueError`` with what the value has to be.
+    The function raises ``ValueError`` with what the value has to be. An empty one becomes ``nothing``, unless the
+    option is ``needed``.
     """
 
-    def __init__(self, what: str, check: Callable[[str], str], *, empty: bool = True) -> None:
+    def __init__(
+        self, what: str, check: Callable[[str], str], *, needed: bool = False, nothing: str | None = None
+    ) -> None:
         super().__init__(type_name=what)
-        self._check, self._empty = check, empty
+        self._check, self._needed, self._nothing = check, needed, nothing
 
     def __call__(self, value: Any) -> str | None:
         text = str(value).strip()
         if not text:
-            if self._empty:
-                return None
-            raise ValueError('it must not be empty')
+            if self._needed:
+                raise ValueError('it must not be empty')
+            return self._nothing
         if not text.isprintable():
             raise ValueError('it holds characters that cannot be printed, or goes over more than one line')
         return self._check(text)
@@ -145,21 +148,22 @@ def _line(text: str) -> str:
     return text
 
 
-ADDRESS = Checked('IP address with or without a prefix', _address, empty=False)
+ADDRESS = Checked('IP address with or without a prefix', _address, needed=True)
 COMMAND = Checked('command', _command)
-COMMAND_NEEDED = Checked('command', _command, empty=False)
+COMMAND_NEEDED = Checked('command', _command, needed=True)
 DATABASE = Checked('database URL', _database)
-EXTENSION = Checked('name of an extension', _extension, empty=False)
+EXTENSION = Checked('name of an extension', _extension, needed=True)
 INTERFACE = Checked('network interface', _interface)
 LINE = Checked('line of text', _line)
-MAC = Checked('MAC address', _mac, empty=False)
+LINE_OR_EMPTY = Checked('line of text', _line, nothing='')
+MAC = Checked('MAC address', _mac, needed=True)
 NODE = Checked('node name', _name)
-NODE_NEEDED = Checked('node name', _name, empty=False)
+NODE_NEEDED = Checked('node name', _name, needed=True)
 PATH = Checked('absolute path', _path)
-PATH_NEEDED = Checked('absolute path', _path, empty=False)
-PATTERN = Checked('path or pattern below the root', _pattern, empty=False)
+PATH_NEEDED = Checked('absolute path', _path, needed=True)
+PATTERN = Checked('path or pattern below the root', _pattern, needed=True)
 WORD = Checked('word', _word)
-WORD_NEEDED = Checked('word', _word, empty=False)
+WORD_NEEDED = Checked('word', _word, needed=True)
 
 
 def dict_of(item: Checked) -> types.Dict:

@@ -70,6 +70,12 @@ def test_the_rules_are_about_options_that_exist() -> None:
     assert {name for rule in RULES for name in rule.options} <= set(IDS)
 
 
+@every_option
+def test_a_default_is_what_its_readers_were_written_for(group: str, option: cfg.Opt, config_file: Path) -> None:
+    # A type must not turn a default into something else, as an empty text into None.
+    assert conf.load(str(config_file))[group][option.dest] == option.default
+
+
 def load(path: Path, group: str, line: str) -> conf.Configuration:
     path.write_text(f'[{group}]\n{line}\n')
     return conf.load(str(path))
@@ -84,6 +90,7 @@ def load(path: Path, group: str, line: str) -> conf.Configuration:
         ('update', 'uri = s3+https://bucket/a.zip', 's3+https://bucket/a.zip'),
         ('update', 'http_proxy =', None),
         ('update', 'https_proxy = http://proxy:3128', 'http://proxy:3128'),
+        ('provision', 'kernel_args =', ''),
         ('cluster', 'virtual_ip = 192.0.2.10/24', '192.0.2.10/24'),
         ('cluster', 'virtual_ip = 2001:db8::10', '2001:db8::10'),
         ('cluster', 'address = mn1.example.com', 'mn1.example.com'),
