@@ -70,7 +70,7 @@ class Update(base.Command):
         self.service.must_lead()
         if version is None or version not in {i.version for i in self.service.images()}:
             version = watch.download(self, uri, version)
-        watch.say(self, f'image {version} is here')
+        watch.tell(self, f'image {version} is here')
         activate(self, parsed_args, version)
 
 

@@ -222,7 +222,7 @@ class ImageVerified(Check):
     id = 'image'
 
     def check(self) -> CheckResult:
-        from ovca.image import Store, verify
+        from ovca.image import Store, examine
 
         if self.context.version is None:
             return self.skipped('no version was named')
@@ -230,9 +230,13 @@ class ImageVerified(Check):
             row = session.get(Image, self.context.version)
         if row is None:
             return self.failed(f'image {self.context.version} is not here', 'fetch it with `ovca download`')
-        bad = verify(Store.from_conf(self.context.conf), row.version)
+        store = Store.from_conf(self.context.conf)
+        bad = examine(store, row.version, digest=row.digest, files_digest=row.files_digest).differences
         if bad:
-            return self.failed(f'{len(bad)} files differ, the first is {bad[0]}', f'download {row.version} again')
+            return self.failed(
+                f'{len(bad)} files of image {row.version} are wrong, the first is {bad[0].path} ({bad[0].problem})',
+                f'look at the storage; then replace the image: `ovca image-delete {row.version}` and `ovca download`',
+            )
         return self.passed(f'image {row.version} is as its manifest says')
 
 
@@ -260,7 +264,7 @@ class Space(Check):
         if free < reserve:
             return self.failed(
                 f'{folder} has {free} bytes free, fewer than [image] space_reserve = {reserve}',
-                'delete old images or enlarge the storage',
+                'delete old images with `ovca image-delete`, or enlarge the storage',
             )
         return self.passed(f'{folder} has {free // 1_000_000} MB free')
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ovca import testing
+from ovca import plugins, testing
 from ovca.cli.app import OvcaApp
 from ovca.db.models import Request
 from ovca.exceptions import ImageError
@@ -19,10 +19,7 @@ from ovca.remaster.checks import CheckResult, Result
 from tests.operated import Operated
 
 pytestmark = pytest.mark.timeout(30)
-COMMANDS = [
-    *('activate', 'check', 'download', 'image-list', 'image-show', 'master-show', 'node-list', 'node-show', 'update'),
-    *('update-abort', 'update-list', 'update-retry', 'update-show', 'update-watch'),
-]
+COMMANDS = sorted(name for name, extension in plugins.chosen('ovca.cli').items() if extension.core)
 
 
 class Terminal(io.StringIO):

@@ -152,3 +152,15 @@ def test_what_is_empty_is_an_empty_list(operated: Operated, command: str) -> Non
     result = run(operated, command, '-f', 'json')
 
     assert (result.code, result.json, result.err) == (0, [], '')
+
+
+def test_check_finds_a_damaged_image_before_an_update_does(operated: Operated, published: Store) -> None:
+    whole = run(operated, 'check', '--image-version', '1.1.0', '-f', 'json')
+    (published.tree('1.1.0') / 'd7/file').write_text('?')
+
+    damaged = run(operated, 'check', '--image-version', '1.1.0', '-f', 'json')
+
+    before, after = ({row['id']: row for row in result.json}['image'] for result in (whole, damaged))
+    assert (before['result'], after['result']) == ('passed', 'failed')
+    assert 'mgmt_image/1.1.0/tree/d7/file (differs)' in after['detail']
+    assert '`ovca image-delete 1.1.0` and `ovca download`' in after['remedy']
