@@ -18,6 +18,7 @@ from typing import NoReturn
 
 import pytest
 
+pytest_plugins = ['ovca.testing.fixtures']
 REQUIRE_PEERS = os.environ.get('OVCA_REQUIRE_PEERS') == '1'
 PATIENCE = 30  # seconds for the server to come up; never reached when all is well
 

@@ -40,8 +40,9 @@ class BootService(Role):
         return url, self._certificate.fingerprint
 
     def start(self) -> None:
-        if self._servers:
+        if self._servers and all(server.running for server in self._servers):
             return
+        self.stop()  # what is left when one of them has died
         cluster, address = self.conf.cluster, _bare(self.conf.cluster.virtual_ip)
         driver = base.load(self.conf)
         plain = plain_app(self.authority, driver, self.conf.image.shared_storage)

@@ -6,6 +6,7 @@ The first version is installed by the same installer that every update uses, fro
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,13 @@ Files = dict[str, tuple[bytes, int]]
 SECRET_KEY, PUBLIC_KEY = 'keys/lab.key', 'keys/lab.pub'
 
 
-def build(lab: spec.LabSpec, *, overrides: config.Overrides | None, cache: Path | None) -> None:
+def build(
+    lab: spec.LabSpec,
+    *,
+    overrides: config.Overrides | None,
+    plugins: Sequence[images.Plugin] = (),
+    cache: Path | None,
+) -> None:
     """Write everything that a new lab needs; nothing of it runs afterwards."""
     lab.folder.mkdir(parents=True, exist_ok=True)
     lab.save()
@@ -31,7 +38,7 @@ def build(lab: spec.LabSpec, *, overrides: config.Overrides | None, cache: Path 
     make_keys(lab.folder)
     for node in lab.nodes:
         _make_node(lab, node)
-    recipe = images.Recipe(lab.version, extras=extras(lab), notes='as it left the factory')
+    recipe = images.Recipe(lab.version, extras=extras(lab), notes='as it left the factory', plugins=tuple(plugins))
     bundle = make_image(lab, recipe, cache=cache)
     with_files = {node.name: site_files(lab, node, overrides) for node in lab.nodes}
     image = publish(lab, bundle, with_files[lab.nodes[0].name])

@@ -16,7 +16,7 @@ from ovca.lab import dependencies
 from ovca.lab.spec import LabError
 
 TREE = Path('usr/lib/ovca')
-LEFT_OUT = {'lab', '__pycache__'}
+LEFT_OUT = {'lab', 'testing', '__pycache__'}
 KEPT = {'.py', '.mako', '.typed', '.j2', '.toml', '.json', '.rst'}
 
 

@@ -55,12 +55,13 @@ class Lab:
         database: str | None = None,
         version: str = '1.0.0',
         overrides: config.Overrides | None = None,
+        plugins: Sequence[images.Plugin] = (),
         cache: Path | None = None,
     ) -> Lab:
         """Make a lab in a folder that has none, with ``version`` on both nodes; nothing runs yet.
 
         ``database`` is the URL of an empty PostgreSQL database; without it SQLite in the lab's folder. ``overrides``
-        change options of the nodes, ``{'remaster': {'soak': 1}}``.
+        change options of the nodes, ``{'remaster': {'soak': 1}}``. ``plugins`` are on the nodes from the first day.
 
         :raises LabError: the folder holds a lab, or something else.
         """
@@ -70,7 +71,7 @@ class Lab:
         folder.mkdir(parents=True, exist_ok=True)
         url = database or f'sqlite:///{folder / "db" / "ovca.sqlite"}'
         lab = spec.new(folder, database=url, version=version)
-        factory.build(lab, overrides=overrides, cache=cache)
+        factory.build(lab, overrides=overrides, plugins=plugins, cache=cache)
         return cls(lab)
 
     @classmethod

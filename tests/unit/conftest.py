@@ -1,32 +1,17 @@
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from ovca import testing
 
 Install = Callable[..., None]
 
 
 @pytest.fixture
-def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
+def install(ovca_install: Install) -> Install:
     """Install a throw-away distribution: ``install(name, {group: {entry: 'module:object'}}, module=SOURCE)``."""
-    folder = tmp_path / 'site'
-    folder.mkdir()
-    monkeypatch.syspath_prepend(str(folder))
-    before = set(sys.modules)
-
-    def write(name: str, entry_points: Mapping[str, Mapping[str, str]], **modules: str) -> None:
-        testing.write_distribution(folder, name, entry_points, **modules)
-        importlib.invalidate_caches()
-
-    yield write
-    for name in {path.stem for path in folder.glob('*.py')} & set(sys.modules) - before:
-        del sys.modules[name]
+    return ovca_install
 
 
 @pytest.fixture

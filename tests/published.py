@@ -1,0 +1,47 @@
+"""A small image on the shared storage and in the database of a configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ovca.db.engine import Database
+from ovca.db.models import Image
+from ovca.image import PublishedImage, Store, receive
+from ovca.image.build import build, keygen
+from ovca.testing.appliance import Config
+
+
+def publish(config: Config, folder: Path, database: Database) -> PublishedImage:
+    """Build, sign, receive and publish version 1.1.0, which may be installed over 1.0.0."""
+    (folder / 'tree/etc').mkdir(parents=True)
+    (folder / 'tree/etc/ovca-release').write_text('ovca 1.1.0\n')
+    bundle, keys = folder / 'x.iso.zip', folder / 'keys'
+    build(bundle, version='1.1.0', mgmt=folder / 'tree', secret_key=keygen(keys, 'vendor')[0], update_from='1.0.0')
+    config.set('image', key_folder=keys)
+    conf = config.load()
+
+    def nothing(_: object) -> None:
+        return None
+
+    def commit(image: PublishedImage) -> None:
+        with database.write() as session:
+            session.add(
+                Image(
+                    version=image.version,
+                    digest=image.digest,
+                    iso=str(image.iso),
+                    size=image.size,
+                    manifest={'version': '1.1.0', 'update_from': '1.0.0'},
+                    published_at=database.now(session),
+                )
+            )
+
+    return receive(
+        str(bundle),
+        store=Store.from_conf(conf),
+        conf=conf,
+        progress=nothing,
+        cancelled=lambda: False,
+        accept=nothing,
+        commit=commit,
+    )

@@ -1,0 +1,70 @@
+"""Every command of the core keeps the contract of the commands."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from cliff import lister, show
+
+from ovca import plugins
+from ovca.testing import contracts
+from ovca.testing.appliance import open_database
+from tests.operated import Operated
+from tests.published import publish
+
+NAMES = [extension.name for extension in plugins.extensions('ovca.cli') if extension.core]
+TABLES = [name for name in NAMES if issubclass(plugins.load_one('ovca.cli', name), lister.Lister | show.ShowOne)]
+ARGUMENTS: dict[str, Sequence[str]] = {'image-show': ('1.1.0',)}
+CHANGING = ('image-build', 'image-verify')
+"""They need an image; their data is read by the tests of :class:`TestImageBuild` and :class:`TestImageVerify`."""
+
+
+class TestCommands(contracts.CommandContract):
+    @pytest.fixture(autouse=True, params=NAMES)
+    def _command(self, request: pytest.FixtureRequest) -> None:
+        self.name = request.param
+
+
+class TestTables(contracts.TableContract):
+    exit_codes = (0, 3, 6)  # `check` and `config-check` print their table, and tell by the status that something is wrong
+
+    @pytest.fixture(autouse=True, params=[name for name in TABLES if name not in CHANGING])
+    def _command(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
+        self.name, self.arguments = request.param, ARGUMENTS.get(request.param, ())
+        self.operated = Operated(tmp_path).started().image()
+        self.operated.configure('mn1', '[notify]\ndrivers = log\n')
+        self.operated.move(self.operated.update(), 'INSTALL_1', 'the standby is installed')
+        yield
+        self.operated.close()
+
+    def config_file(self) -> str | os.PathLike[str]:
+        return self.operated.config_file
+
+
+class TestImageBuild(contracts.TableContract):
+    name = 'image-build'
+
+    @pytest.fixture(autouse=True)
+    def _tree(self, tmp_path: Path) -> None:
+        self.tmp_path, self.built = tmp_path, 0
+        (tmp_path / 'tree/etc').mkdir(parents=True)
+        (tmp_path / 'tree/etc/release').write_text('x\n')
+
+    def make_arguments(self) -> Sequence[str]:
+        self.built += 1
+        output = self.tmp_path / f'{self.built}.iso.zip'
+        return ('--image-version', '1.1.0', '--mgmt', str(self.tmp_path / 'tree'), str(output))
+
+
+class TestImageVerify(contracts.TableContract):
+    name = 'image-verify'
+    arguments = ('1.1.0',)
+
+    @pytest.fixture(autouse=True)
+    def _published(self, _an_appliance: None, tmp_path: Path) -> None:
+        database = open_database(self.config.load())
+        publish(self.config, tmp_path, database)
+        database.dispose()

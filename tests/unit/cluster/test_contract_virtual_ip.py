@@ -1,0 +1,62 @@
+"""The virtual IP keeps the contract of the roles, in a network of its own."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ovca.cluster.roles import Role, VirtualIp
+from ovca.testing import contracts
+
+CLONE_NEWNET = 0x40000000
+
+
+@pytest.fixture
+def network() -> Iterator[None]:
+    """This thread, and what it starts, lives in a network that nobody else sees."""
+    if os.geteuid() != 0 or shutil.which('ip') is None:
+        pytest.skip('a network of its own needs root, and the program ip')
+    libc = ctypes.CDLL(None, use_errno=True)
+    before = os.open('/proc/thread-self/ns/net', os.O_RDONLY)
+    try:
+        if libc.unshare(CLONE_NEWNET):
+            pytest.skip(f'this machine gives no network of its own: {os.strerror(ctypes.get_errno())}')
+        subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True, timeout=10)
+        yield
+        assert libc.setns(before, CLONE_NEWNET) == 0
+    finally:
+        os.close(before)
+
+
+class TestVirtualIp(contracts.RoleContract):
+    name = 'virtual-ip'
+
+    @pytest.fixture(autouse=True)
+    def _address(self, network: None, _an_appliance: None) -> None:
+        self.config.set('cluster', virtual_ip='192.0.2.7/24', virtual_ip_interface='lo')
+
+    def kill(self, role: Role) -> None:
+        subprocess.run(['ip', 'addr', 'del', '192.0.2.7/24', 'dev', 'lo'], check=True, timeout=10)
+
+    def make_broken(self) -> Role:
+        self.config.set('cluster', virtual_ip_interface='none0')
+        return VirtualIp(self.config.load())
+
+
+def test_without_an_interface_nothing_is_added(network: None, tmp_path: Path) -> None:
+    from ovca.testing.appliance import Config
+
+    config = Config(tmp_path)
+    config.set('cluster', virtual_ip='192.0.2.7/24')
+    role = VirtualIp(config.load())
+
+    role.start()
+
+    shown = subprocess.run(['ip', 'addr', 'show'], capture_output=True, text=True, check=True, timeout=10).stdout
+    assert '192.0.2.7' not in shown
