@@ -29,7 +29,8 @@ class TestCommands(contracts.CommandContract):
 
 
 class TestTables(contracts.TableContract):
-    exit_codes = (0, 3, 6)  # `check` and `config-check` print their table, and tell by the status that something is wrong
+    # `check` and `config-check` print their table, and tell by the status that something is wrong.
+    exit_codes = (0, 3, 6)
 
     @pytest.fixture(autouse=True, params=[name for name in TABLES if name not in CHANGING])
     def _command(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
