@@ -89,11 +89,9 @@ class Notices:
         """
         with self.database.read() as session:
             journal = self._read(session)
-        acting = self._epoch() is not None
-        if acting:
-            for notifier in self.notifiers:
-                self._tell(notifier, journal.messages)
-        self._settle(journal, acting)
+        for notifier in self.notifiers:
+            self._tell(notifier, journal.messages)
+        self._settle(journal, acting=self._epoch() is not None)
 
     def _read(self, session: Session) -> Journal:
         long_ago = self.database.now(session) - dt.timedelta(seconds=HELD)
@@ -113,7 +111,7 @@ class Notices:
         )
 
     def _tell(self, notifier: Notifier, messages: Mapping[int, Message]) -> None:
-        """Tell one notifier, in order: a message waits for the one before it."""
+        """Tell one notifier, in order, as long as this node acts: a message waits for the one before it."""
         told = self._told.setdefault(notifier.name, set())
         for id, each in messages.items():
             if id in told:
@@ -135,7 +133,7 @@ class Notices:
             told.add(id)
             self._save()
 
-    def _settle(self, journal: Journal, acting: bool) -> None:
+    def _settle(self, journal: Journal, *, acting: bool) -> None:
         """Pass over what is old and told, so that the tail of the journal stays short."""
         if acting:
             waiting = (id for id in journal.messages if any(id not in self._told[n.name] for n in self.notifiers))

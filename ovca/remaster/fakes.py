@@ -40,6 +40,8 @@ class FakeDevice:
     """So many attempts to apply a version end in the middle."""
     forgetful: bool = False
     """A version is accepted, and nothing happens."""
+    asked: int = 0
+    """How often it was asked for its version."""
     orders: list[tuple[str, Path]] = field(default_factory=list)
     """Each version that it was told to apply, and from where."""
 
@@ -53,6 +55,7 @@ class FakeComponent(Component):
 
     def applied(self) -> str | None:
         self._reach()
+        self.device.asked += 1
         return self.device.version
 
     def apply(self, version: str, tree: Path) -> None:

@@ -52,6 +52,7 @@ def test_a_component_is_applied_once_when_both_nodes_run_the_image(site: Site) -
     service.step()
 
     assert site.device.orders == [('1.1.0', site.tree)]
+    assert site.device.asked == 2, 'it was asked before and after, and never again'
     assert site.journal()[1:] == [('component', 'hmp: 1.1.0 is in force (before: 1.0.0)')]
 
 

@@ -21,7 +21,8 @@ class Site:
     """Two nodes that follow one journal, each with a notifier of its own; mn1 acts as master."""
 
     def __init__(self, operated: Operated, folder: Path) -> None:
-        self.operated, self.folder, self.master, self.now = operated, folder, 'mn1', 0.0
+        self.operated, self.folder, self.now = operated, folder, 0.0
+        self.master: str | None = 'mn1'
         self.told = {name: FakeNotifier(conf.load(str(operated.config_file))) for name in ('mn1', 'mn2')}
 
     def node(self, name: str) -> Notices:
@@ -103,18 +104,33 @@ def test_a_failed_update_is_an_alarm_that_says_what_to_do(site: Site, operated: 
 
 def test_a_restart_tells_what_happened_meanwhile_and_nothing_twice(site: Site) -> None:
     first = site.node('mn1')
-    site.alarm('one')
-    first.step()
-    site.alarm('two')
+    for text in ('one', 'two'):
+        site.alarm(text)
+        first.step()
+    site.alarm('three')
     site.hours_pass()
-    site.take_over(None)
+    site.master = None  # the lease says that it acts, but the new service does not yet
     second = site.node('mn1')
     second.step()
-    site.take_over('mn1')
+    site.master = 'mn1'
 
     second.step()
 
-    assert site.texts('mn1') == ['one', 'two']
+    assert site.texts('mn1') == ['one', 'two', 'three']
+
+
+def test_what_happened_while_nobody_led_is_told_by_the_next_master(site: Site) -> None:
+    mn2 = site.node('mn2')
+    mn2.step()
+    site.take_over(None)
+    site.alarm('both nodes lost power')
+    site.hours_pass()
+    mn2.step()
+    site.take_over('mn2')
+
+    mn2.step()
+
+    assert site.texts('mn2') == ['both nodes lost power']
 
 
 def test_what_a_master_could_not_tell_its_successor_tells(site: Site) -> None:
@@ -165,6 +181,7 @@ def test_a_failing_notifier_is_tried_again_after_a_pause_and_logged_once(
     mn1.step()
     assert site.told['mn1'].tried == 1
     site.now += 3600
+    site.hours_pass()
     mn1.step()
     site.told['mn1'].broken = None
     site.now += 3600
