@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ovca.cli import base
+from ovca.cli.verdict import Verdict
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -30,7 +31,7 @@ class ConfigShow(base.Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
         from ovca.conf.masking import masked
 
-        conf: Configuration = self.app.conf
+        conf = cast('Configuration', self.conf)
         rows = []
         for group, options in self._groups(conf, parsed_args.group).items():
             for option in options:
@@ -56,7 +57,7 @@ class ConfigShow(base.Lister):
         return conf.options
 
 
-class ConfigCheck(base.Lister):
+class ConfigCheck(Verdict, base.Lister):
     """Look for everything that is wrong with the configuration, and show all of it at once; nothing is changed.
 
     Names and values in all files, how they fit together, paths and permissions on this node, the extensions that are
@@ -64,9 +65,6 @@ class ConfigCheck(base.Lister):
 
     Example: ovca config-check --offline
     """
-
-    failed = 0
-    total = 0
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
@@ -77,9 +75,10 @@ class ConfigCheck(base.Lister):
         from ovca import conf
         from ovca.cli import probes
         from ovca.conf import inspection, paths, reading
+        from ovca.exceptions import ConfigError
 
-        path = conf.chosen_path(self.app.options.config_file)
-        chosen, findings = reading.examine(path, self.app.options.set)
+        path = conf.chosen_path(getattr(self.app_args, 'config_file', None))
+        chosen, findings = reading.examine(path, getattr(self.app_args, 'set', ()))
         values = reading.values_of(chosen)[0]
         found = [
             *inspection.overview(path, chosen.sources, findings),
@@ -95,20 +94,13 @@ class ConfigCheck(base.Lister):
         else:
             answer, database = probes.database(chosen, values)
             found += [answer, *probes.bmcs(chosen, values, database)]
-        self.failed, self.total = sum(f.failed for f in found), len(found)
-        return ('where', 'result', 'detail', 'remedy'), [(f.where, f.result, f.detail, f.remedy) for f in found]
-
-    def run(self, parsed_args: argparse.Namespace) -> int:
-        """Show what was found, then fail if something is wrong."""
-        code = int(super().run(parsed_args) or 0)
-        if self.failed:
-            from ovca.exceptions import ConfigError
-
-            raise ConfigError(
-                f'{self.failed} of {self.total} checks of the configuration failed; their remedies stand in the table',
+        failed = sum(f.failed for f in found)
+        if failed:
+            self.verdict = ConfigError(
+                f'{failed} of {len(found)} checks of the configuration failed; their remedies stand in the table',
                 id='config-failed',
             )
-        return code
+        return ('where', 'result', 'detail', 'remedy'), [(f.where, f.result, f.detail, f.remedy) for f in found]
 
 
 class ConfigSample(base.Command):

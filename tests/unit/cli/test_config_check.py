@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ import pytest
 
 from ovca import testing
 from tests.operated import Operated
+from tests.unit.cli.test_app import Vendor
 from tests.unit.conftest import Install
 
 Rows = list[dict[str, str]]
@@ -170,3 +172,12 @@ def test_a_configuration_that_is_missing_is_an_error_of_its_own(tmp_path: Path) 
 
     assert (result.code, result.out) == (3, '')
     assert result.err.endswith('[config-missing]\n')
+
+
+def test_it_runs_in_another_cliff_application(operated: Operated) -> None:
+    vendor = Vendor('--config-file')
+
+    code = vendor.run('--config-file', str(operated.config_file), 'config-check', '--offline', '-f', 'json')
+
+    assert code == 3  # there is no key, and the default needs signatures
+    assert only(json.loads(vendor.out.getvalue()), '[image] key_folder')['result'] == 'failed'
