@@ -127,6 +127,14 @@ def test_all_options_of_a_node_are_options_of_ovca(tmp_path):
     assert conf.database.connection == f'postgresql://u:p$x@{lab.node("mn1").cables}:5432/d'
 
 
+def test_only_its_owner_reads_the_secrets_of_a_lab(appliance):
+    secrets = [appliance.folder / 'lab.json']
+    for node in appliance.spec.nodes:
+        secrets += [node.root / 'etc/ovca.conf', node.root / config.BMC_PASSWORD]
+
+    assert {path.stat().st_mode & 0o777 for path in secrets} == {0o600}
+
+
 def test_a_lab_that_was_stopped_goes_on_with_the_same_master(appliance):
     master = appliance.wait_until_healthy()
 
