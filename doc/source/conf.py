@@ -21,7 +21,6 @@ html_theme = 'furo'
 html_title = f'ovca {release}'
 highlight_language = 'none'
 smartquotes = False  # `--yes` is typed with two dashes
-nitpicky = True  # a reference that leads nowhere is an error
 exclude_patterns = ['_ext', 'generated']
 man_show_urls = True
 man_pages = [

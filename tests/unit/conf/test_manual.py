@@ -7,12 +7,12 @@ from pathlib import Path
 
 from ovca import conf
 
-PAGE = Path(__file__).parents[3] / 'doc/source/administrator.rst'
+PAGE = Path(__file__).parents[3] / 'doc/source/admin/configure.rst'
 
 
 def section(title: str) -> str:
     """The text of one section of the page."""
-    found = re.search(rf'^{title}\n~+\n(.*?)(?=^[^\n]*\n[~-]{{3,}}\n)', PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    found = re.search(rf'^{title}\n-+\n(.*?)(?=^[^\n]*\n-{{3,}}\n)', PAGE.read_text(), re.MULTILINE | re.DOTALL)
     assert found, title
     return found[1]
 
