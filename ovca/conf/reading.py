@@ -28,12 +28,14 @@ def examine(path: str, overrides: Sequence[str] = ()) -> tuple[Configuration, li
     conf = Configuration(path, sources)
     broken = _adopt(conf, sources, findings)
     known = groups.words(conf.options)
+    if any(group not in known for source in sources for group in source.sections):
+        broken += groups.installed()  # the nearest right name may be a plugin's
     for source in sources:
         findings += inspection.names(source, known, broken)
     try:
         conf.read()
     except cfg.Error as exc:
-        findings.append(Finding(path, str(exc), 'mend the file'))
+        findings.append(Finding(path, str(exc), 'mend the file', id='config-unreadable'))
         return conf, findings
     findings += _override(conf, overrides)
     values, wrong = values_of(conf)

@@ -76,6 +76,7 @@ def test_the_object_may_be_a_function(config_file: Path, install: Install) -> No
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
+        ('[rack-unti]\nheight = 3\n', 'there is no group [rack-unti]; did you mean rack-unit?'),
         ('[rack-unit]\nhieght = 3\n', '[rack-unit] has no option hieght; did you mean height?'),
         ('[rack-unit]\nheight = 90\n', '[rack-unit] height: Should be less than or equal to 60'),
     ],
