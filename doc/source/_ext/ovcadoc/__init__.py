@@ -8,6 +8,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from docutils import nodes
+
 from ovca.files import write_atomic
 from ovcadoc import commands, errors, options, protocol, statuses
 
@@ -43,8 +45,16 @@ def write(folder: Path) -> None:
             path.unlink()
 
 
+def name_release(app: Any, doctree: Any) -> None:
+    """Give the notes of what has no tag yet the version of this software; reno calls it 0.0.0."""
+    for title in doctree.findall(nodes.title):
+        if title.astext() == '0.0.0':
+            title.children = [nodes.Text(app.config.release)]
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Join the build, and let the pages name an error by its id: :error:`no-terminal`."""
     app.add_crossref_type('error-id', 'error', indextemplate='single: error; %s')
     app.connect('config-inited', lambda app, config: write(Path(app.srcdir)))
+    app.connect('doctree-read', name_release)
     return {'parallel_read_safe': True, 'parallel_write_safe': True}

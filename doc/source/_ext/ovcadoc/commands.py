@@ -74,10 +74,12 @@ def _common() -> dict[tuple[str, ...], argparse.Action]:
     """The options that a command gets from being a list or a record."""
 
     class List(base.Lister):
-        take_action = None
+        def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
+            raise NotImplementedError
 
     class Show(base.ShowOne):
-        take_action = None
+        def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
+            raise NotImplementedError
 
     found = {}
     for kind in (List, Show):
@@ -102,10 +104,8 @@ def _options(actions: Iterable[argparse.Action], linked: bool) -> str:
 
 
 def _signature(action: argparse.Action) -> str:
-    value = action.metavar or f'<{action.dest}>'
-    if not action.option_strings:
-        return str(value)
-    return ', '.join(action.option_strings if action.nargs == 0 else (f'{name} {value}' for name in action.option_strings))
+    value = '' if action.nargs == 0 else str(action.metavar or f'<{action.dest}>')
+    return ', '.join(f'{name} {value}'.strip() for name in action.option_strings) or value
 
 
 def _explained(action: argparse.Action) -> str:

@@ -10,8 +10,8 @@ SPECIAL = re.compile(r'([\\*_|])')
 
 def escaped(text: str) -> str:
     """Return a text of the code, where only what stands in backticks has a meaning: it is typed, or is a name."""
-    parts = re.split(r'(``[^`]+``|`[^`]+`)', text)
-    return ''.join(f'``{part.strip("`")}``' if index % 2 else SPECIAL.sub(r'\\\1', part) for index, part in enumerate(parts))
+    parts = re.split(r'(`+[^`]+`+)', text)
+    return ''.join(f'``{part.strip("`")}``' if part.startswith('`') else SPECIAL.sub(r'\\\1', part) for part in parts)
 
 
 def indented(text: str, by: int = 3) -> str:

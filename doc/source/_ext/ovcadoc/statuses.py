@@ -15,10 +15,10 @@ def meanings() -> dict[int, str]:
     """What each exit status means; classes of errors that share one are named together."""
     found: dict[int, list[str]] = {0: [DONE], exceptions.OvcaError.exit_code: [GENERAL]}
     for kind in vars(exceptions).values():
-        if isinstance(kind, type) and issubclass(kind, exceptions.OvcaError) and 'exit_code' in vars(kind):
-            if kind is not exceptions.OvcaError:
-                promise = rst.escaped((kind.__doc__ or '').strip().split('\n')[0])
-                found.setdefault(kind.exit_code, []).append(promise)
+        is_error = isinstance(kind, type) and issubclass(kind, exceptions.OvcaError)
+        if is_error and kind is not exceptions.OvcaError and 'exit_code' in vars(kind):
+            promise = rst.escaped((kind.__doc__ or '').strip().split('\n')[0])
+            found.setdefault(kind.exit_code, []).append(promise)
     found.setdefault(SIGPIPE_EXIT, []).append(NOBODY_READS)
     return {status: ' '.join(texts) for status, texts in sorted(found.items())}
 
