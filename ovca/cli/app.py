@@ -106,6 +106,7 @@ class OvcaApp(App):
             self._reader_is_gone()
             return SIGPIPE_EXIT
         finally:
+            self.refresh()
             root.removeHandler(console)
             root.setLevel(level)
 
