@@ -12,10 +12,10 @@ from typing import ClassVar
 
 
 class OvcaError(Exception):
-    """Something outside the program went wrong; the text is a whole sentence for the operator.
+    """An error that has no exit status of its own, or a mistake in the program.
 
-    ``id`` names the situation, in words with dashes. A class has one made of its own name; whoever raises a general
-    class gives a closer one: ``Refused('...', id='no-terminal')``.
+    The text is a whole sentence for the operator. ``id`` names the situation, in words with dashes. A class has one
+    made of its own name; whoever raises a general class gives a closer one: ``Refused('...', id='no-terminal')``.
     """
 
     exit_code: ClassVar[int] = 1
@@ -30,6 +30,11 @@ class OvcaError(Exception):
         super().__init__(*args)
         if id is not None:
             self.id = id
+
+    @property
+    def with_id(self) -> str:
+        """The sentence with the id at its end, as the command line and the log show it."""
+        return f'{self} [{self.id}]'
 
 
 class UsageError(OvcaError):
@@ -122,3 +127,23 @@ class Interrupted(OvcaError):
     """The operator pressed Ctrl-C."""
 
     exit_code = 130
+
+
+READER_GONE = 141
+"""What a shell shows for a program whose reader went away; no error, so it has no class."""
+
+
+def exit_statuses() -> list[tuple[int, str]]:
+    """Every exit status with what it says, in order: one table for the documentation and the man page."""
+    found = {
+        0: ['It was done. For an update: both nodes run the new image.'],
+        READER_GONE: ['The reader of the output went away, as in `ovca ... | head`.'],
+    }
+    waiting = [OvcaError]
+    while waiting:
+        kind = waiting.pop(0)
+        if 'exit_code' in vars(kind):
+            found.setdefault(kind.exit_code, []).append((kind.__doc__ or '').partition('\n')[0])
+        # Plugins have classes of their own, which say nothing new about the command line.
+        waiting += [each for each in kind.__subclasses__() if each.__module__ == __name__]
+    return [(status, ' '.join(said)) for status, said in sorted(found.items())]

@@ -164,7 +164,7 @@ def load(extension: Extension, *, api: int | None = None) -> Any:
 
     def failed(manager: Any, entry: EntryPoint, exc: BaseException) -> NoReturn:
         raise PluginError(
-            f'{extension} cannot be loaded: {type(exc).__name__}: {exc}; mend or remove the package'
+            f'{extension} cannot be loaded: {type(exc).__name__}: {exc}; mend or remove the package', id='plugin-broken'
         ) from exc
 
     try:
@@ -174,7 +174,8 @@ def load(extension: Extension, *, api: int | None = None) -> Any:
     if api is not None and getattr(loaded, 'api', None) != api:
         raise PluginError(
             f'{extension} is written for API {getattr(loaded, "api", "?")}, and this is {api}; install a version of '
-            f'the package that fits'
+            f'the package that fits',
+            id='plugin-api',
         )
     return loaded
 
@@ -187,7 +188,7 @@ def load_one(group: str, name: str, *, api: int | None = None) -> Any:
     extension = chosen(group).get(name)
     if extension is None:
         known = ', '.join(names(group)) or 'none'
-        raise PluginError(f'{group}: there is no {name!r}; installed are: {known}')
+        raise PluginError(f'{group}: there is no {name!r}; installed are: {known}', id='no-plugin')
     return load(extension, api=api)
 
 
@@ -204,7 +205,8 @@ def build(group: str, name: str, *args: Any, api: int) -> Any:
         raise
     except Exception as exc:
         raise PluginError(
-            f'{chosen(group)[name]} cannot be used: {type(exc).__name__}: {exc}; mend or remove the package'
+            f'{chosen(group)[name]} cannot be used: {type(exc).__name__}: {exc}; mend or remove the package',
+            id='plugin-broken',
         ) from exc
 
 

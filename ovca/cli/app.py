@@ -21,12 +21,10 @@ import ovca
 from ovca import plugins
 from ovca.cli import base, options, overview
 from ovca.cli.commands import GROUP, Commands, Help
-from ovca.exceptions import Interrupted, OvcaError, UsageError
+from ovca.exceptions import READER_GONE, Interrupted, OvcaError, UsageError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
-
-SIGPIPE_EXIT = 141  # what a shell shows for a program whose reader went away
 
 
 class OvcaApp(App):
@@ -104,7 +102,7 @@ class OvcaApp(App):
             return exc.code if isinstance(exc.code, int) else 2
         except BrokenPipeError:
             self._reader_is_gone()
-            return SIGPIPE_EXIT
+            return READER_GONE
         finally:
             self.refresh()
             root.removeHandler(console)
@@ -151,7 +149,7 @@ class OvcaApp(App):
             culprit = f'{extension.package} {extension.version}' if extension else self.NAME
             self.complain(
                 f'{type(exc).__name__}: {exc}; this is a mistake in {culprit}: run it again with `ovca --debug {name}` '
-                f'and report what it shows'
+                f'and report what it shows [{OvcaError.id}]'
             )
             return OvcaError.exit_code
 
@@ -187,7 +185,7 @@ class OvcaApp(App):
     def _fail(self, exc: OvcaError) -> int:
         if self.options.debug and not isinstance(exc, Interrupted):
             traceback.print_exc(file=self.stderr)
-        self.complain(f'{exc} [{exc.id}]')
+        self.complain(exc.with_id)
         return exc.exit_code
 
     def _reader_is_gone(self) -> None:

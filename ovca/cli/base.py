@@ -139,7 +139,7 @@ class _Common(command.Command):
         except OvcaError as exc:
             if getattr(self.app, 'reports_errors', False):
                 raise
-            self.complain(f'{exc} [{exc.id}]')
+            self.complain(exc.with_id)
             return exc.exit_code
 
     @property

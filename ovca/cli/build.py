@@ -85,4 +85,4 @@ def _need(path: Path, good: bool, problem: str) -> None:
     from ovca.exceptions import UsageError
 
     if not good:
-        raise UsageError(f'{path} {problem}; name the right one')
+        raise UsageError(f'{path} {problem}; name the right one', id='no-such-path')

@@ -50,20 +50,20 @@ class Commands(CommandManager):
         :raises PluginError: it cannot be imported.
         """
         if not argv:
-            raise UsageError('a command is missing; see `ovca help` for all of them')
+            raise UsageError('a command is missing; see `ovca help` for all of them', id='no-command')
         name = argv[0]
         if name in self.known:
             return plugins.load(self.known[name]), name, argv[1:]
         own = self.commands.get(name)
         if isinstance(own, EntryPointWrapper):
             return own.load(), name, argv[1:]
-        raise UsageError(f'{name!r} is not a command; {self._hint(name)}', id='no-command')
+        raise UsageError(f'{name!r} is not a command; {_hint(name, self.names())}', id='no-command')
 
-    def _hint(self, word: str) -> str:
-        names = self.names()
-        close = [name for name in names if name.startswith(word)] if len(word) > 1 else []
-        close = close[:3] or difflib.get_close_matches(word, names, 3, 0.6)
-        return f'did you mean {" or ".join(close)}?' if close else 'see `ovca help` for all of them'
+
+def _hint(word: str, names: list[str]) -> str:
+    close = [name for name in names if name.startswith(word)] if len(word) > 1 else []
+    close = close[:3] or difflib.get_close_matches(word, names, 3, 0.6)
+    return f'did you mean {" or ".join(close)}?' if close else 'see `ovca help` for all of them'
 
 
 class Help(base.Command):
@@ -84,9 +84,13 @@ class Help(base.Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         topic = (parsed_args.topic or '').strip('[]')
+        names = self.app.command_manager.names()
         if not topic:
             overview.write(self.app.stdout, self.app.stderr)
-        elif topic not in self.app.command_manager.names() and (page := pages.page(topic)) is not None:
+        elif topic in names:
+            self.app.command([topic])[1].print_help(self.app.stdout)
+        elif (page := pages.page(topic)) is not None:
             self.app.stdout.write(page)
         else:
-            self.app.command([topic])[1].print_help(self.app.stdout)
+            hint = _hint(topic, [*names, *pages.ids()])
+            raise UsageError(f'{topic!r} is neither a command nor the id of an error; {hint}', id='no-command')

@@ -47,7 +47,7 @@ class ConfigShow(base.Lister):
         if wanted:
             if not conf.adopt(wanted):
                 known = ', '.join([*conf.options, *plugins])
-                raise UsageError(f'there is no group {wanted}; the groups are {known}')
+                raise UsageError(f'there is no group {wanted}; the groups are {known}', id='no-group')
             return {wanted: conf.options[wanted]}
         for name in plugins:
             try:

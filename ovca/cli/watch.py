@@ -73,7 +73,9 @@ def follow(command: base.Command, update_id: int) -> None:
     for line in node_lines(last.nodes):
         say(command, line)
     if last.update.state is not State.DONE:
-        raise UpdateFailed(f'{plan.ending(last.update)}; {plan.next_step(last.update)}')
+        raise UpdateFailed(
+            f'{plan.ending(last.update)}; {plan.next_step(last.update)}', id=plan.error_id(last.update.state)
+        )
     say(command, plan.ending(last.update))
 
 

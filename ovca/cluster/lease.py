@@ -233,7 +233,7 @@ class Lease:
         query = select(LeaseRow).where(LeaseRow.name == self.name).execution_options(populate_existing=True)
         row = session.execute(query.with_for_update() if lock else query).scalar_one_or_none()
         if row is None:
-            raise LeaseLost(f'the database has no lease named {self.name}; start ovcad once to make it')
+            raise LeaseLost(f'the database has no lease named {self.name}; start ovcad once to make it', id='no-lease')
         return row
 
     def _view(self, session: Session, row: LeaseRow) -> LeaseView:

@@ -17,6 +17,8 @@ GROUP = 'ovca.role'
 class RoleError(OvcaError):
     """A role service did not start or stop."""
 
+    id = 'role-failed'
+
 
 class Role(ABC):
     """One service that only the acting master has; entry-point group ``ovca.role``.
@@ -117,9 +119,9 @@ class VirtualIp(Role):
         try:
             done = subprocess.run(['ip', *words], capture_output=True, text=True, timeout=10, check=False)
         except (OSError, subprocess.TimeoutExpired) as exc:
-            raise RoleError(f'ip {" ".join(words)}: {exc}') from exc
+            raise RoleError(f'ip {" ".join(words)}: {exc}', id='virtual-ip') from exc
         if done.returncode:
-            raise RoleError(f'ip {" ".join(words)}: {done.stderr.strip()}')
+            raise RoleError(f'ip {" ".join(words)}: {done.stderr.strip()}', id='virtual-ip')
         return done.stdout
 
 

@@ -24,6 +24,15 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
+class WithId(logging.Filter):
+    """Lets an error in a line of the log end with its id, under which ``ovca help`` explains it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(arg.with_id if isinstance(arg, OvcaError) else arg for arg in record.args)
+        return True
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the service until SIGTERM or SIGINT; return its exit status. SIGHUP makes it read its configuration anew."""
     args = parser().parse_args(argv)
@@ -33,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         datefmt='%Y-%m-%dT%H:%M:%S',
         stream=sys.stderr,
     )
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(WithId())
     for noisy in ('urllib3', 'sushy', 'uvicorn', 'alembic'):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # A signal's handler may interrupt anything, and a SimpleQueue's put is one of the few things that it may do then.

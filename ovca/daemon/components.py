@@ -138,6 +138,8 @@ class ComponentCare:
                 f'{name}: {update.version} could not be applied, attempt {progress.failures} of {ATTEMPTS}: {cause}; '
                 f'tried again in {pause:g} s'
             )
+        if isinstance(exc, OvcaError):
+            detail += f' [{exc.id}]'
         LOG.error('%s', detail, exc_info=not isinstance(exc, OvcaError))
         self._notes.append(Note('alarm' if last else KIND, detail, update.id))
 

@@ -123,7 +123,7 @@ class Notices:
                 notifier.send(each)
             except OvcaError as exc:
                 attempt.failures += 1
-                self._complain(notifier.name, str(exc))
+                self._complain(notifier.name, exc.with_id)
                 if attempt.failures < ATTEMPTS:
                     attempt.due = self._clock() + PAUSE * 2 ** (attempt.failures - 1)
                     return

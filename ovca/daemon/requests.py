@@ -16,7 +16,7 @@ from sqlalchemy import select
 from ovca.cluster.lease import Lease
 from ovca.db import events
 from ovca.db.models import Image, Node, Request, Update
-from ovca.exceptions import LeaseLost, OvcaError, Refused
+from ovca.exceptions import LeaseLost, OvcaError, Refused, UsageError
 from ovca.remaster import checks, inventory, retention
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State, abort_landing
@@ -31,8 +31,10 @@ LENGTHY = ('download', 'update', 'activate', 'retry', 'image-delete')
 """What is carried out in a thread of its own, one after the other; the rest is quick and waits for none of them."""
 
 
-class Cancelled(OvcaError):
-    """The service lost the lease, or the operator cancelled."""
+class Cancelled(LeaseLost):
+    """The service lost the lease while it was at work."""
+
+    id = LeaseLost.id
 
 
 class Requests:
@@ -88,7 +90,7 @@ class Requests:
     def _carry_out(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> None:
         try:
             result = self._dispatch(epoch, id, kind, args, who)
-        except (LeaseLost, Cancelled) as exc:
+        except LeaseLost as exc:
             LOG.info('request %s stays open for the next master: %s', id, exc)
             return
         except OvcaError as exc:
@@ -141,7 +143,9 @@ class Requests:
                 return self._node(epoch, kind, args, who)
             case 'retry':
                 return {'update_id': self._retry(epoch, args, who)}
-        raise Refused(f'this service does not know requests of the kind {kind!r}; is the other node newer?')
+        raise Refused(
+            f'this service does not know requests of the kind {kind!r}; is the other node newer?', id='unknown-request'
+        )
 
     # download
 
@@ -183,19 +187,22 @@ class Requests:
         if row is None or row.digest != digest:
             raise Refused(
                 f'another image with version {version} is here already, and images never change; '
-                f'see `ovca image-show {version}`, and ask who made the bundle'
+                f'see `ovca image-show {version}`, and ask who made the bundle',
+                id='version-taken',
             )
         return {'version': row.version, 'digest': row.digest}
 
     def _accept(self, manifest: Manifest) -> None:
         problem = checks.path_problem({'version': manifest.version, 'update_from': manifest.update_from}, self.version)
         if problem:
-            raise Refused(f'{problem[0]}; {problem[1]}')
+            raise Refused(f'{problem[0]}; {problem[1]}', id='version-path')
 
     def _publish(self, epoch: int, image: PublishedImage) -> None:
         with self.lease.fenced(epoch) as session:
             if session.get(Image, image.version) is not None:
-                raise Refused(f'image {image.version} was published meanwhile; see `ovca image-list`')
+                raise Refused(
+                    f'image {image.version} was published meanwhile; see `ovca image-list`', id='version-taken'
+                )
             now = self.database.now(session)
             session.add(
                 Image(
@@ -275,7 +282,8 @@ class Requests:
                 return {'update_id': open_now.id}
             raise Refused(
                 f'update {open_now.id} to {open_now.version} is open; follow it with `ovca update-watch`, '
-                f'or end it with `ovca update-abort`'
+                f'or end it with `ovca update-abort`',
+                id='update-open',
             )
         results = checks.run_all(self.conf, self.database, version)
         bad = checks.failures(results)
@@ -289,10 +297,10 @@ class Requests:
         with self.lease.fenced(epoch) as session:
             last = newest_update(session)
             if last is not None and not State(last.state).ended:
-                raise Refused(f'update {last.id} is open')
+                raise Refused(f'update {last.id} is open', id='update-open')
             image, own = session.get(Image, version), session.get(Node, self.lease.node)
             if image is None or own is None:
-                raise Refused(f'image {version} is not here; fetch it with `ovca download`')
+                raise UsageError(f'image {version} is not here; fetch it with `ovca download`', id='no-image')
             now = self.database.now(session)
             update = Update(
                 state=State.REQUESTED.value,
@@ -333,16 +341,17 @@ class Requests:
         with self.database.read() as session:
             last = newest_update(session)
         if last is None or (args.get('update_id') and last.id != args['update_id']):
-            raise Refused('only the last update can be retried; see `ovca update-list`')
+            raise Refused('only the last update can be retried; see `ovca update-list`', id='no-retry')
         if not checks.retryable(last):
-            raise Refused(f'update {last.id} is {last.state}; only a failed update can be retried')
+            raise Refused(f'update {last.id} is {last.state}; only a failed update can be retried', id='no-retry')
         # Where a retry may start: the old software leads, or the proven node does. Else it could wipe the better node.
         proven = last.proven_at is not None
         wanted = (last.first, last.digest) if proven else (last.second, last.old_digest)
         if (self.lease.node, self.digest) != wanted:
             raise Refused(
                 f'a retry of update {last.id} needs {wanted[0]} as master on '
-                f'{last.version if proven else last.old_version}; see `ovca node-list`'
+                f'{last.version if proven else last.old_version}; see `ovca node-list`',
+                id='retry-elsewhere',
             )
         bad = checks.failures(checks.run_all(self.conf, self.database, last.version, retry=True))
         if bad:

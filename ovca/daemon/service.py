@@ -35,7 +35,7 @@ from ovca.daemon.roles import BootService
 from ovca.daemon.status import status_app
 from ovca.db import schema
 from ovca.db.engine import Database, check_single_host
-from ovca.exceptions import DatabaseError, LeaseLost, OvcaError
+from ovca.exceptions import DatabaseError, LeaseLost, OvcaError, ProvisionError
 from ovca.power.base import PowerDriver
 from ovca.provision import site
 from ovca.provision.server import HttpServer
@@ -192,7 +192,7 @@ class Ovcad:
         """Save what an operator set by hand, so that a wipe does not lose it; unchanged files cost a look only."""
         try:
             site.save(self.root, self.conf.provision.site_files, Path(self.conf.image.shared_storage), self.name)
-        except OSError as exc:
+        except (OSError, ProvisionError) as exc:
             LOG.error('ALARM: the site files could not be saved: %s', exc)
 
     @staticmethod
@@ -358,7 +358,7 @@ class Ovcad:
                 try:
                     role.start()
                 except OvcaError as exc:
-                    self._roles_problem = str(exc)
+                    self._roles_problem = exc.with_id
                     LOG.error('ALARM: %s', exc)
         self.health.again()
         self.wake()
@@ -381,7 +381,7 @@ class Ovcad:
         self._stop_serving()
         left = [type(role).__name__ for role in self.roles if role.running()]
         if left:
-            raise RoleError(f'{", ".join(left)} still run; the hand-over is given up')
+            raise RoleError(f'{", ".join(left)} still run; the hand-over is given up', id='role-still-runs')
 
     def _give_up(self) -> None:
         self.keeper.give_up()

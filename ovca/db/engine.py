@@ -168,15 +168,18 @@ def parse_url(text: str) -> URL:
         # No "from": the cause could carry the URL and so the password.
         raise ConfigError(
             '[database] connection is not a URL; write sqlite:////path/ovca.sqlite or '
-            'postgresql://user:password@host/name'
+            'postgresql://user:password@host/name',
+            id='database-url',
         ) from None
     if backend == 'sqlite':
         if not url.database or url.database == ':memory:':
-            raise ConfigError('[database] connection names no file; write sqlite:////path/ovca.sqlite')
+            raise ConfigError(
+                '[database] connection names no file; write sqlite:////path/ovca.sqlite', id='database-url'
+            )
         return url.set(drivername='sqlite')
     if backend in ('postgresql', 'postgres'):
         return url.set(drivername='postgresql+psycopg')
-    raise ConfigError(f'[database] connection: {backend} is not supported; use sqlite or postgresql')
+    raise ConfigError(f'[database] connection: {backend} is not supported; use sqlite or postgresql', id='database-url')
 
 
 def check_single_host(conf: cfg.ConfigOpts) -> None:
@@ -190,7 +193,8 @@ def check_single_host(conf: cfg.ConfigOpts) -> None:
         raise ConfigError(
             f'[cluster] peer is {conf.cluster.peer} but [database] connection is an SQLite file, which two '
             f'hosts cannot share; use PostgreSQL, or set [database] single_host = true if both nodes run on '
-            f'this machine'
+            f'this machine',
+            id='sqlite-two-hosts',
         )
 
 

@@ -15,6 +15,20 @@ from ovca.exceptions import DatabaseError, DatabaseUnavailable
 _UNAVAILABLE_CLASSES = ('08', '28', '3D', '40', '53', '57', '58')
 _UNAVAILABLE_CODES = ('25006', '25P02', '25P03', '25P04', '55P03')
 _UNAVAILABLE_SQLITE = ('SQLITE_BUSY', 'SQLITE_LOCKED', 'SQLITE_CANTOPEN', 'SQLITE_IOERR', 'SQLITE_FULL')
+# What an operator does differently, by the beginning of the SQLSTATE or of SQLite's name for the error.
+_SITUATIONS = {
+    'database-locked': ('40', '55P03', '57014', '25P03', 'SQLITE_BUSY', 'SQLITE_LOCKED'),
+    'database-full': ('53100', 'SQLITE_FULL'),
+    'database-login': ('28', '3D', '42501'),
+    'database-read-only': ('25006', 'SQLITE_READONLY'),
+    'database-damaged': ('XX', 'SQLITE_CORRUPT', 'SQLITE_NOTADB', 'SQLITE_IOERR'),
+    'schema-missing': ('42P01',),
+}
+# psycopg gives no SQLSTATE for a connection that failed, nor SQLite a name of its own for a missing table.
+_WORDS = {
+    'database-login': ('authentication failed', 'no pg_hba.conf entry', 'does not exist', 'no password supplied'),
+    'schema-missing': ('no such table',),
+}
 
 
 def shown(url: URL) -> str:
@@ -40,9 +54,22 @@ def translate(exc: DBAPIError | PoolTimeout, url: URL) -> DatabaseError:
     text = _text(exc, url)
     if _unavailable(exc):
         return DatabaseUnavailable(
-            f'the database {shown(url)} cannot be used now: {text}; check that it runs and can be reached'
+            f'the database {shown(url)} cannot be used now: {text}; check that it runs and can be reached',
+            id=_situation(exc),
         )
-    return DatabaseError(f'the database {shown(url)} refused an operation: {text}')
+    return DatabaseError(
+        f'the database {shown(url)} refused an operation: {text}', id=_situation(exc) or 'database-refused'
+    )
+
+
+def _situation(exc: DBAPIError | PoolTimeout) -> str | None:
+    if isinstance(exc, PoolTimeout):
+        return 'database-locked'
+    code = str(getattr(exc.orig, 'sqlite_errorname', None) or getattr(exc.orig, 'sqlstate', None) or '')
+    if code not in ('', 'SQLITE_ERROR'):
+        return next((id for id, starts in _SITUATIONS.items() if code.startswith(starts)), None)
+    text = str(exc.orig)
+    return next((id for id, words in _WORDS.items() if any(word in text for word in words)), None)
 
 
 def _unavailable(exc: DBAPIError | PoolTimeout) -> bool:

@@ -30,7 +30,8 @@ def create(
     except ImportError as exc:
         raise ConfigError(
             f'[database] connection names PostgreSQL, but its driver cannot be loaded ({exc}); '
-            f"install it: pip install 'ovca[postgresql]'"
+            f"install it: pip install 'ovca[postgresql]'",
+            id='postgresql-missing',
         ) from exc
     network = max(1, round(max(idle_timeout, connect_timeout)))
     settings = {

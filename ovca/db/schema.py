@@ -29,7 +29,7 @@ def head(folder: Path = FOLDER) -> str:
     """The revision of this software: that of the newest migration in the folder."""
     found = [match[1] for path in (folder / 'versions').iterdir() if (match := _FILE.fullmatch(path.name))]
     if not found:
-        raise SchemaError(f'{folder} holds no migrations; install ovca again')
+        raise SchemaError(f'{folder} holds no migrations; install ovca again', id='installation-damaged')
     return max(found)
 
 
@@ -80,7 +80,9 @@ def _wait_for_turn(session: Session) -> None:
     query = text('SELECT pg_try_advisory_xact_lock(:key)')
     while not session.execute(query, {'key': _LOCK}).scalar_one():
         if time.monotonic() > deadline:
-            raise SchemaError('another node has been migrating the schema for a minute; look at its log')
+            raise SchemaError(
+                'another node has been migrating the schema for a minute; look at its log', id='schema-busy'
+            )
         time.sleep(0.05)
 
 
@@ -110,16 +112,17 @@ def _current(session: Session) -> str | None:
 def _judge(database: Database, found: str | None, mine: str) -> None:
     if found is None:
         raise SchemaError(
-            f'the database {database} is empty; start ovca.service, which makes the tables, or run `ovca db-upgrade`'
+            f'the database {database} is empty; start ovca.service, which makes the tables, or run `ovca db-upgrade`',
+            id='schema-missing',
         )
     distance = number(found) - number(mine)
     if abs(distance) <= 1:
         return
     if distance < 0:
-        advice = 'this ovca is too new for it; update by way of the version in between'
+        id, advice = 'schema-too-old', 'this ovca is too new for it; update by way of the version in between'
     else:
-        advice = 'this ovca is too old for it; install the version that the other node runs'
-    raise SchemaError(f'the database {database} has schema revision {found}, this software {mine}; {advice}')
+        id, advice = 'schema-too-new', 'this ovca is too old for it; install the version that the other node runs'
+    raise SchemaError(f'the database {database} has schema revision {found}, this software {mine}; {advice}', id=id)
 
 
 def number(revision: str) -> int:
@@ -127,4 +130,6 @@ def number(revision: str) -> int:
     try:
         return int(revision)
     except ValueError:
-        raise SchemaError(f'{revision} is not a schema revision of ovca; check [database] connection') from None
+        raise SchemaError(
+            f'{revision} is not a schema revision of ovca; check [database] connection', id='schema-unknown'
+        ) from None

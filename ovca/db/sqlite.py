@@ -115,7 +115,8 @@ def refuse_network(file: Path, mounts: Path = _MOUNTS) -> None:
     if kind in _NETWORK or (kind.startswith('fuse.') and kind[5:] in (*_NETWORK, 'sshfs', 's3fs')):
         raise ConfigError(
             f'[database] connection: {file} is on {best}, a network file system ({kind}) that corrupts '
-            f'SQLite files; use a local disk, or PostgreSQL'
+            f'SQLite files; use a local disk, or PostgreSQL',
+            id='sqlite-network-disk',
         )
 
 

@@ -87,7 +87,7 @@ def keygen(folder: Path, name: str) -> tuple[Path, Path]:
 
     secret, public = folder / f'{name}.key', folder / f'{name}.pub'
     if secret.exists() or public.exists():
-        raise UsageError(f'{folder} holds a key {name!r} already; choose another name')
+        raise UsageError(f'{folder} holds a key {name!r} already; choose another name', id='key-exists')
     pair = minisign.KeyPair.generate()
     write_atomic(secret, bytes(pair.secret_key) + b'\n', mode=0o600)
     write_atomic(public, bytes(pair.public_key) + b'\n')
@@ -101,7 +101,9 @@ def _sign(manifest: bytes, secret_key: Path, comment: str) -> bytes:
         key = minisign.SecretKey.from_file(secret_key)
         return bytes(key.sign(manifest, trusted_comment=comment)) + b'\n'
     except (OSError, ValueError, minisign.Error, minisign.ParseError) as exc:
-        raise UsageError(f'{secret_key} cannot sign: {exc}; name a minisign secret key without a password') from exc
+        raise UsageError(
+            f'{secret_key} cannot sign: {exc}; name a minisign secret key without a password', id='bad-secret-key'
+        ) from exc
 
 
 def _zip(path: Path, members: dict[str, bytes], iso: Path, level: int) -> None:

@@ -61,23 +61,27 @@ class Bundle:
             self._finish()
             return None
         if signature != LOCAL:
-            raise BundleError(self.source, 'it is not a zip file, or has bytes where none belong')
+            raise BundleError(self.source, 'it is not a zip file, or has bytes where none belong', id='not-a-bundle')
         fields = struct.unpack('<HHHHHIIIHH', self._take(26))
         _, flags, method, _, _, crc, compressed, size, name_length, extra_length = fields
         if not 0 < name_length <= MAX_NAME:
-            raise BundleError(self.source, 'a member has no name, or one longer than 255 bytes')
+            raise BundleError(self.source, 'a member has no name, or one longer than 255 bytes', id='not-a-bundle')
         name = self._name(self._take(name_length))
         extra = self._take(extra_length)
         if flags & 0x41:
-            raise BundleError(self.source, f'{name} is encrypted')
+            raise BundleError(self.source, f'{name} is encrypted', id='not-a-bundle')
         if method not in (0, 8):
-            raise BundleError(self.source, f'{name} uses compression method {method}; only store and deflate are read')
+            raise BundleError(
+                self.source,
+                f'{name} uses compression method {method}; only store and deflate are read',
+                id='not-a-bundle',
+            )
         zip64 = size == 0xFFFFFFFF or compressed == 0xFFFFFFFF
         if zip64:
             size, compressed = self._zip64(extra, name, size, compressed)
         if flags & 8:
             if method == 0:
-                raise BundleError(self.source, f'{name} is stored without its size in front')
+                raise BundleError(self.source, f'{name} is stored without its size in front', id='not-a-bundle')
             self._member = Member(name, None, None, method, None, zip64)
         else:
             self._member = Member(name, size, crc, method, compressed, zip64)
@@ -92,12 +96,16 @@ class Bundle:
         if member is None:
             raise RuntimeError('there is no member to read')
         if member.size is not None and member.size > limit:
-            raise BundleError(self.source, f'{member.name} has {member.size} bytes, more than the {limit} allowed')
+            raise BundleError(
+                self.source, f'{member.name} has {member.size} bytes, more than the {limit} allowed', id='bundle-unsafe'
+            )
         size = crc = 0
         for data in self._inflate(member) if member.method == 8 else self._stored(member):
             size += len(data)
             if size > limit:
-                raise BundleError(self.source, f'{member.name} has more than the {limit} bytes allowed')
+                raise BundleError(
+                    self.source, f'{member.name} has more than the {limit} bytes allowed', id='bundle-unsafe'
+                )
             crc = zlib.crc32(data, crc)
             yield data
         if member.size is None:
@@ -158,15 +166,15 @@ class Bundle:
                     break
                 return size, compressed
             position += 4 + length
-        raise BundleError(self.source, f'{name}: its zip64 sizes are missing')
+        raise BundleError(self.source, f'{name}: its zip64 sizes are missing', id='not-a-bundle')
 
     def _name(self, data: bytes) -> str:
         try:
             name = data.decode('utf-8')
         except UnicodeDecodeError as exc:
-            raise BundleError(self.source, 'a member has a name that is not UTF-8') from exc
+            raise BundleError(self.source, 'a member has a name that is not UTF-8', id='bundle-unsafe') from exc
         if '/' in name or '\\' in name or '\0' in name or name in ('.', '..'):
-            raise BundleError(self.source, f'the member {name!r} would leave its folder')
+            raise BundleError(self.source, f'the member {name!r} would leave its folder', id='bundle-unsafe')
         return name
 
     def _finish(self) -> None:
@@ -186,7 +194,7 @@ class Bundle:
                 break
             signature = self._take(4)
         if listed != self._seen:
-            raise BundleError(self.source, 'its directory lists other members than it holds')
+            raise BundleError(self.source, 'its directory lists other members than it holds', id='bundle-unsafe')
         if signature == END64:
             length = struct.unpack('<Q', self._take(8))[0]
             if length > MAX_END:

@@ -8,16 +8,22 @@ from ovca.exceptions import FetchError, ImageError
 class BundleError(ImageError):
     """The zip is damaged, hostile, or not a bundle of ovca."""
 
-    def __init__(self, source: str, what: str) -> None:
+    id = 'bundle-damaged'
+
+    def __init__(self, source: str, what: str, *, id: str | None = None) -> None:
         self.source, self.what = source, what
-        super().__init__(f'{source}: {what}; get the bundle again, or ask who made it')
+        super().__init__(f'{source}: {what}; get the bundle again, or ask who made it', id=id)
 
 
 class SignatureRefused(ImageError):
     """The manifest's signature is missing or not by a trusted key."""
 
-    def __init__(self, source: str, what: str) -> None:
-        super().__init__(f'{source}: {what}; put the right public key into [image] key_folder, or get the right bundle')
+    id = 'wrong-signature'
+
+    def __init__(self, source: str, what: str, *, id: str | None = None) -> None:
+        super().__init__(
+            f'{source}: {what}; put the right public key into [image] key_folder, or get the right bundle', id=id
+        )
 
 
 class NoSpace(ImageError):
@@ -54,10 +60,14 @@ class DownloadRunning(ImageError):
 class SourceError(FetchError):
     """The source does not give the file."""
 
-    def __init__(self, uri: str, what: str) -> None:
+    id = 'source-unreachable'
+
+    def __init__(self, uri: str, what: str, *, id: str | None = None) -> None:
         self.uri = uri
-        super().__init__(f'{uri}: {what}')
+        super().__init__(f'{uri}: {what}', id=id)
 
 
 class Cancelled(ImageError):
     """The download was told to stop; what was received is kept."""
+
+    id = 'download-stopped'

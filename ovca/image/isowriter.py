@@ -61,22 +61,22 @@ def add_file(parent: Node, name: str, source: Path) -> None:
     if stat.S_ISLNK(facts.st_mode):
         node = Node(path, stat.S_IFLNK | 0o777, link=str(source.readlink()))
         if len((node.link or '').encode()) > 1024:
-            raise UsageError(f'{source} points to a path longer than 1024 bytes; shorten it')
+            raise UsageError(f'{source} points to a path longer than 1024 bytes; shorten it', id='unfit-tree')
     elif stat.S_ISREG(facts.st_mode):
         if facts.st_size > MAX_FILE:
-            raise UsageError(f'{source} is larger than 4 GiB; an image cannot hold it')
+            raise UsageError(f'{source} is larger than 4 GiB; an image cannot hold it', id='unfit-tree')
         node = Node(path, stat.S_IFREG | stat.S_IMODE(facts.st_mode) & 0o777, source, facts.st_size)
     else:
-        raise UsageError(f'{source} is neither file, folder nor link; take it out of the tree')
+        raise UsageError(f'{source} is neither file, folder nor link; take it out of the tree', id='unfit-tree')
     if len(name.encode()) > 255:
-        raise UsageError(f'{source} has a name longer than 255 bytes; shorten it')
+        raise UsageError(f'{source} has a name longer than 255 bytes; shorten it', id='unfit-tree')
     parent.children[name] = node
 
 
 def add_tree(parent: Node, name: str, source: Path) -> None:
     """Put a folder with all that is in it into another. :raises UsageError: it holds what an image cannot hold."""
     if not source.is_dir():
-        raise UsageError(f'{source} is not a folder; name the folder whose content becomes {name}')
+        raise UsageError(f'{source} is not a folder; name the folder whose content becomes {name}', id='no-such-path')
     path = f'{parent.path}/{name}' if parent.path else name
     node = parent.children[name] = folder_node(path, stat.S_IMODE(source.stat().st_mode) & 0o777)
     for child in sorted(source.iterdir()):
@@ -149,7 +149,9 @@ class _Area:
         """Store fields; return the field ``CE`` that leads to them."""
         data = b''.join(fields)
         if len(data) > SECTOR:
-            raise UsageError('a name and link are longer together than an image can hold; shorten the link')
+            raise UsageError(
+                'a name and link are longer together than an image can hold; shorten the link', id='unfit-tree'
+            )
         if self._at + len(data) > len(self.data):
             self._at = len(self.data)
             self.data += bytes(SECTOR)
@@ -281,7 +283,9 @@ def _copy(node: Node, output: _Hashed) -> None:
             digest.update(data)
             output.write(data)
     if size != node.size:
-        raise UsageError(f'{node.source} changed while the image was made; repeat when nobody writes to the tree')
+        raise UsageError(
+            f'{node.source} changed while the image was made; repeat when nobody writes to the tree', id='tree-changed'
+        )
     output.write(bytes(-size % SECTOR))
     node.sha256 = digest.hexdigest()
 

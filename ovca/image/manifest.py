@@ -51,7 +51,9 @@ class Manifest:
         try:
             raw = json.loads(data)
             if raw['format'] != FORMAT:
-                raise BundleError(source, f'the manifest has format {raw["format"]!r}, this ovca reads {FORMAT}')
+                raise BundleError(
+                    source, f'the manifest has format {raw["format"]!r}, this ovca reads {FORMAT}', id='bundle-too-new'
+                )
             iso = IsoFacts(str(raw['iso']['name']), int(raw['iso']['size']), str(raw['iso']['sha256']))
             manifest = cls(
                 format=FORMAT,
@@ -64,11 +66,13 @@ class Manifest:
                 components=dict(raw.get('components', {})),
             )
         except (*UNREADABLE, AttributeError) as exc:
-            raise BundleError(source, f'the manifest cannot be read: {type(exc).__name__}: {exc}') from exc
+            raise BundleError(
+                source, f'the manifest cannot be read: {type(exc).__name__}: {exc}', id='not-a-bundle'
+            ) from exc
         if not SHA256.fullmatch(iso.sha256) or not SHA256.fullmatch(manifest.files_digest or ''):
-            raise BundleError(source, 'the manifest holds a digest that is not SHA-256 in hex')
+            raise BundleError(source, 'the manifest holds a digest that is not SHA-256 in hex', id='not-a-bundle')
         if not ISO_NAME.fullmatch(iso.name) or iso.size <= 0:
-            raise BundleError(source, 'the manifest names no usable ISO')
+            raise BundleError(source, 'the manifest names no usable ISO', id='not-a-bundle')
         if manifest.update_from is not None:
             ImageVersion(str(manifest.update_from))
         return manifest
@@ -100,10 +104,10 @@ def parse_files(data: bytes, source: str) -> dict[str, ListedFile]:
             for r in rows
         }
     except UNREADABLE as exc:
-        raise BundleError(source, f'files.json cannot be read: {type(exc).__name__}: {exc}') from exc
+        raise BundleError(source, f'files.json cannot be read: {type(exc).__name__}: {exc}', id='not-a-bundle') from exc
     if len(listed) != len(rows):
-        raise BundleError(source, 'files.json lists a file twice')
+        raise BundleError(source, 'files.json lists a file twice', id='not-a-bundle')
     for path in listed:
         if path.startswith('/') or '\\' in path or '\0' in path or set(path.split('/')) & {'', '.', '..'}:
-            raise BundleError(source, f'files.json lists {path!r}, which leaves its folder')
+            raise BundleError(source, f'files.json lists {path!r}, which leaves its folder', id='bundle-unsafe')
     return listed

@@ -170,14 +170,16 @@ class _Reception:
             self._room(judged.manifest.iso.size + sum(f.size for f in files.values()))
             iso = self._next(bundle)
             if iso.name != judged.manifest.iso.name:
-                raise BundleError(self.source, f'it holds {iso.name} where {judged.manifest.iso.name} belongs')
+                raise BundleError(
+                    self.source, f'it holds {iso.name} where {judged.manifest.iso.name} belongs', id='not-a-bundle'
+                )
             path = self._iso(bundle, iso, judged.manifest.iso.size)
             if path[1] != judged.manifest.iso.sha256:
                 raise BundleError(self.source, f'{iso.name} has another digest than the manifest says')
         else:
             judged, files, data, path = self._plain(bundle, first)
         if bundle.next() is not None:
-            raise BundleError(self.source, 'it holds a member too many')
+            raise BundleError(self.source, 'it holds a member too many', id='not-a-bundle')
         self._unpack(path[0], files, judged.manifest)
         return self._stage(judged, data, path[0])
 
@@ -186,7 +188,7 @@ class _Reception:
     def _next(self, bundle: Bundle) -> Member:
         member = bundle.next()
         if member is None:
-            raise BundleError(self.source, 'a member is missing')
+            raise BundleError(self.source, 'a member is missing', id='not-a-bundle')
         return member
 
     def _judge(self, bundle: Bundle) -> _Judged:
@@ -198,9 +200,11 @@ class _Reception:
             signed = b''.join(bundle.content(16 * 1024))
             member = self._next(bundle)
         elif self.conf.image.require_signature:
-            raise SignatureRefused(self.source, 'it is not signed, and [image] require_signature is true')
+            raise SignatureRefused(
+                self.source, 'it is not signed, and [image] require_signature is true', id='unsigned'
+            )
         if member.name != 'files.json':
-            raise BundleError(self.source, f'it holds {member.name} where files.json belongs')
+            raise BundleError(self.source, f'it holds {member.name} where files.json belongs', id='not-a-bundle')
         has_keys = any(Path(self.conf.image.key_folder).glob('*.pub'))
         if signed is not None and (self.conf.image.require_signature or has_keys):
             name = signature.check(
@@ -212,9 +216,15 @@ class _Reception:
                 source=self.source,
             )
         if self.version is not None and self.version != manifest.version:
-            raise BundleError(self.source, f'it holds version {manifest.version}, not {self.version}')
+            raise BundleError(
+                self.source, f'it holds version {manifest.version}, not {self.version}', id='wrong-version'
+            )
         if manifest.iso.size > self.conf.image.max_size:
-            raise BundleError(self.source, f'its ISO has {manifest.iso.size} bytes, more than [image] max_size allows')
+            raise BundleError(
+                self.source,
+                f'its ISO has {manifest.iso.size} bytes, more than [image] max_size allows',
+                id='image-too-large',
+            )
         self._accept(manifest)
         return _Judged(manifest, raw, signed, name)
 
@@ -247,9 +257,13 @@ class _Reception:
     def _plain(self, bundle: Bundle, member: Member) -> tuple[_Judged, dict[str, ListedFile], bytes, tuple[Path, str]]:
         """A zip with an ISO and nothing else: the manifest is derived, and nobody vouches for it."""
         if not ISO_NAME.fullmatch(member.name):
-            raise BundleError(self.source, f'it begins with {member.name}, not with manifest.json or a file *.iso')
+            raise BundleError(
+                self.source, f'it begins with {member.name}, not with manifest.json or a file *.iso', id='not-a-bundle'
+            )
         if self.conf.image.require_signature:
-            raise SignatureRefused(self.source, 'it is not signed, and [image] require_signature is true')
+            raise SignatureRefused(
+                self.source, 'it is not signed, and [image] require_signature is true', id='unsigned'
+            )
         if member.size is not None:
             self._room(2 * member.size)
         path = self._iso(bundle, member, None)
@@ -257,7 +271,9 @@ class _Reception:
             version = self.version or iso.volume_id
             listed = [self._listed(iso, entry) for entry in iso.walk() if not entry.is_dir]
         if not version:
-            raise BundleError(self.source, 'its ISO has no volume id; name the version with --image-version')
+            raise BundleError(
+                self.source, 'its ISO has no volume id; name the version with --image-version', id='no-version'
+            )
         data = json.dumps({'format': 1, 'files': listed}, sort_keys=True).encode()
         facts = IsoFacts(member.name, path[0].stat().st_size, path[1])
         manifest = Manifest(1, str(ImageVersion(version)), facts, hashlib.sha256(data).hexdigest())
@@ -296,7 +312,9 @@ class _Reception:
                     continue
                 listed = files.get(entry.path)
                 if not rest:
-                    raise BundleError(self.source, f'the ISO holds {top}, which is not the folder that it must be')
+                    raise BundleError(
+                        self.source, f'the ISO holds {top}, which is not the folder that it must be', id='bundle-unsafe'
+                    )
                 if listed is None:
                     raise BundleError(self.source, f'the ISO holds {entry.path}, which files.json does not list')
                 seen.add(entry.path)
@@ -317,7 +335,7 @@ class _Reception:
         if not entry.link.startswith('/') and '..' in Path(entry.link).parts:
             depth = len(inside.parts) - 1
             if sum(1 for part in Path(entry.link).parts if part == '..') > depth:
-                raise BundleError(self.source, f'{entry.path} points outside its tree')
+                raise BundleError(self.source, f'{entry.path} points outside its tree', id='bundle-unsafe')
         place.symlink_to(entry.link)
 
     def _file(self, iso: Iso, entry: Entry, listed: ListedFile, place: Path) -> None:

@@ -44,7 +44,9 @@ def load_keys(folder: Path) -> dict[str, minisign.PublicKey]:
         try:
             keys[path.name] = minisign.PublicKey.from_file(path)
         except (OSError, ValueError, minisign.ParseError) as exc:
-            raise ConfigError(f'{path} is not a minisign public key: {exc}; mend or remove it') from exc
+            raise ConfigError(f'{path} is not a minisign public key: {exc}; mend or remove it', id='bad-key') from exc
     if not keys:
-        raise ConfigError(f"[image] key_folder {folder} holds no public key (*.pub); put the vendor's key there")
+        raise ConfigError(
+            f"[image] key_folder {folder} holds no public key (*.pub); put the vendor's key there", id='no-keys'
+        )
     return keys

@@ -69,7 +69,9 @@ class Store:
         try:
             return Manifest.parse(path.read_bytes(), str(path))
         except OSError as exc:
-            raise ImageError(f'image {version} is not on {self.root}: {exc.strerror}; see `ovca image-list`') from exc
+            raise ImageError(
+                f'image {version} is not on {self.root}: {exc.strerror}; see `ovca image-list`', id='image-unreadable'
+            ) from exc
 
     def iso_path(self, version: str) -> Path:
         """The ISO of a published image."""

@@ -114,7 +114,7 @@ def examine(
         raw = (folder / 'manifest.json').read_bytes()
         data = store.files_json(version).read_bytes()
     except OSError as exc:
-        raise BundleError(str(folder), f'it cannot be read ({exc.strerror})') from exc
+        raise BundleError(str(folder), f'it cannot be read ({exc.strerror})', id='image-unreadable') from exc
     manifest = Manifest.parse(raw, str(folder))
     bad: list[tuple[Path, Problem]] = []
     if digest not in (None, manifest.iso.sha256) or files_digest not in (None, manifest.files_digest):

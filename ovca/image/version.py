@@ -22,7 +22,7 @@ class ImageVersion:
 
     def __init__(self, text: str) -> None:
         if not FORM.fullmatch(text) or '..' in text:
-            raise ImageError(f'{text!r} is not a version; use letters, digits and . _ + ~ -')
+            raise ImageError(f'{text!r} is not a version; use letters, digits and . _ + ~ -', id='bad-version')
         self.text = text
         # The end of a version sorts after "~" and "rc", before a suffix, letters and numbers.
         self._key = [_part(p) for p in PART.findall(text)] + [(1, 0, '')]

@@ -74,10 +74,10 @@ class Bmc:
 class BmcFailed(PowerError):
     """A BMC did not answer, or refused an order."""
 
-    def __init__(self, bmc: Bmc, doing: str, cause: str, advice: str = '') -> None:
+    def __init__(self, bmc: Bmc, doing: str, cause: str, advice: str = '', *, id: str | None = None) -> None:
         self.node, self.doing = bmc.node, doing
         advice = advice or 'look at the BMC, the way to it, and [power]'
-        super().__init__(bmc.without_secrets(f'{bmc.node}: BMC {bmc.place}: {doing} failed: {cause}; {advice}'))
+        super().__init__(bmc.without_secrets(f'{bmc.node}: BMC {bmc.place}: {doing} failed: {cause}; {advice}'), id=id)
 
 
 class NotOff(PowerError):
@@ -119,10 +119,11 @@ class PowerDriver(ABC):
     order to take effect: :meth:`off_and_wait` does that.
 
     *What errors mean.* The exceptions named by :meth:`_foreign` (``OSError``, unless a driver says more) become a
-    :exc:`PowerError`; :meth:`_explain` may give the cause and the advice in better words. They mean that nothing is
-    known: an order may have been carried out and its answer lost. Others are mistakes in the program. A machine of
-    which nothing is known is never taken for off: :meth:`_state` returns OFF only if the BMC was read to say so in this
-    very call, and UNKNOWN or an error in every other case.
+    :exc:`PowerError`; :meth:`_explain` may give the cause and the advice in better words, and :meth:`_situation` the id
+    under which ``ovca help`` explains it. They mean that nothing is known: an order may have been carried out and its
+    answer lost. Others are mistakes in the program. A machine of which nothing is known is never taken for off:
+    :meth:`_state` returns OFF only if the BMC was read to say so in this very call, and UNKNOWN or an error in every
+    other case.
 
     *What must be idempotent.* All orders: each may be repeated, to a machine that is on, off, or neither yet. An order
     to power off works at once and without asking the operating system.
@@ -241,7 +242,7 @@ class PowerDriver(ABC):
             raise
         except self._foreign() as exc:
             cause, advice = self._explain(exc)
-            raise BmcFailed(self.bmc, doing, cause, advice) from exc
+            raise BmcFailed(self.bmc, doing, cause, advice, id=self._situation(exc)) from exc
 
     # What a driver writes.
 
@@ -270,3 +271,7 @@ class PowerDriver(ABC):
     def _explain(self, exc: Exception) -> tuple[str, str]:
         """Return the cause in a few words, and what to do (empty: the usual advice)."""
         return str(exc) or type(exc).__name__, ''
+
+    def _situation(self, exc: Exception) -> str | None:
+        """Return the id of the page that explains the error; None for the general one, ``bmc-failed``."""
+        return 'bmc-silent' if isinstance(exc, (ConnectionError, TimeoutError)) else None

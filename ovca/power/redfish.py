@@ -21,6 +21,8 @@ MARK = '/redfish/v1'
 class BadAddress(PowerError):
     """What stands in [power] bmc is no Redfish system."""
 
+    id = 'bmc-address'
+
     def __init__(self, bmc: Bmc) -> None:
         super().__init__(
             f'{bmc.node}: [power] bmc {bmc.place} is not the URI of a Redfish system; '
@@ -30,6 +32,8 @@ class BadAddress(PowerError):
 
 class MissingLibrary(PowerError):
     """sushy is not installed."""
+
+    id = 'redfish-missing'
 
     def __init__(self) -> None:
         super().__init__("the power driver redfish needs sushy; install it with: pip install 'ovca[redfish]'")
@@ -114,7 +118,9 @@ class RedfishPower(PowerDriver):
         for drive in self._drives():
             if {kinds.CD, kinds.DVD} & set(drive.media_types or ()):
                 return drive
-        raise PowerError(f'{self.bmc.node}: BMC {self.bmc.place} has no virtual CD drive; install by network boot')
+        raise PowerError(
+            f'{self.bmc.node}: BMC {self.bmc.place} has no virtual CD drive; install by network boot', id='not-capable'
+        )
 
     def _drives(self) -> Iterator[Any]:
         sushy, system = _sushy(), self._system()
@@ -158,6 +164,16 @@ class RedfishPower(PowerDriver):
         if isinstance(exc, errors.ResourceNotFoundError):
             return 'it has no such system', 'set [power] bmc to the URI of the system'
         return _short(exc), ''
+
+    def _situation(self, exc: Exception) -> str | None:
+        errors = _sushy().exceptions
+        if isinstance(exc, errors.AccessError):
+            return 'bmc-login'
+        if isinstance(exc, errors.ResourceNotFoundError):
+            return 'bmc-address'
+        if 'certificate verify failed' in str(exc):
+            return 'bmc-certificate'
+        return 'bmc-silent' if isinstance(exc, errors.ConnectionError) else super()._situation(exc)
 
 
 def _sushy() -> Any:

@@ -74,7 +74,9 @@ def words(order: Order) -> dict[str, str]:
     facts = {field.name: str(getattr(order, field.name)) for field in dataclasses.fields(order)}
     for name, value in sorted(facts.items()):
         if not value.isprintable() or len(value.split()) != 1 or value.strip() != value:
-            raise ProvisionError(f'{order.node}: {name} of its install order is not a single word; see [provision]')
+            raise ProvisionError(
+                f'{order.node}: {name} of its install order is not a single word; see [provision]', id='install-order'
+            )
     return dict(sorted(facts.items()))
 
 

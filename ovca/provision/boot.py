@@ -114,12 +114,12 @@ def tls_app(authority: Authority) -> Starlette:
                 return JSONResponse({'error': str(exc)}, 413)
             except GrantRefused as exc:
                 LOG.warning('%s', exc)
-                return JSONResponse({'error': str(exc)}, 403)
+                return JSONResponse({'error': exc.with_id}, 403)
             except (KeyError, TypeError, ValueError) as exc:
                 return JSONResponse({'error': f'the request is not understood: {type(exc).__name__}'}, 400)
             except OvcaError as exc:
                 LOG.warning('%s', exc)
-                return JSONResponse({'error': str(exc)}, 503)
+                return JSONResponse({'error': exc.with_id}, 503)
             return JSONResponse(answer or {})
 
         return handler

@@ -68,7 +68,7 @@ def hosts_of(
     known = {name: mac for name, mac in (stored or {}).items() if mac}
     for name, mac in sorted({**known, **conf.provision.mac}.items()):
         if name not in addresses:
-            raise ConfigError(f'{name} has a network card to boot from, but no address; give it one')
+            raise ConfigError(f'{name} has a network card to boot from, but no address; give it one', id='boot-network')
         hosts.append(Host(name, mac.lower().replace('-', ':'), addresses[name]))
     return hosts
 
@@ -82,18 +82,20 @@ def render(*, interface: str, network: str, tftp_root: str, boot_url: str, hosts
 
     for what, value in (('interface', interface), ('tftp_root', tftp_root), ('boot_url', boot_url)):
         if not PLAIN.fullmatch(value):
-            raise ConfigError(f'{what} {value!r} is empty, or holds what dnsmasq takes for a separator')
+            raise ConfigError(
+                f'{what} {value!r} is empty, or holds what dnsmasq takes for a separator', id='boot-network'
+            )
     try:
         net = ipaddress.IPv4Network(network)
     except ValueError as exc:
-        raise ConfigError(f'the boot network is wrong: {exc}; write it as 10.77.0.0/24') from exc
+        raise ConfigError(f'the boot network is wrong: {exc}; write it as 10.77.0.0/24', id='boot-network') from exc
     if not hosts:
-        raise ConfigError('there is no machine to boot; set [provision] mac')
+        raise ConfigError('there is no machine to boot; set [provision] mac', id='boot-network')
     for host in hosts:
         _check(host, net)
     for what in ('name', 'mac', 'address'):
         if len({getattr(host, what) for host in hosts}) != len(hosts):
-            raise ConfigError(f'two machines have the same {what}; see [provision] mac')
+            raise ConfigError(f'two machines have the same {what}; see [provision] mac', id='boot-network')
     # A configuration file is no HTML; StrictUndefined makes a misspelt name an error instead of nothing.
     template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(TEMPLATE)
     return template.render(
@@ -103,12 +105,16 @@ def render(*, interface: str, network: str, tftp_root: str, boot_url: str, hosts
 
 def _check(host: Host, network: ipaddress.IPv4Network) -> None:
     if not NAME.fullmatch(host.name):
-        raise ConfigError(f'{host.name!r} is not a name for a node; see [provision] mac')
+        raise ConfigError(f'{host.name!r} is not a name for a node; see [provision] mac', id='boot-network')
     if not MAC.fullmatch(host.mac):
-        raise ConfigError(f'{host.name}: {host.mac!r} is not the address of a network card; see [provision] mac')
+        raise ConfigError(
+            f'{host.name}: {host.mac!r} is not the address of a network card; see [provision] mac', id='boot-network'
+        )
     try:
         inside = ipaddress.IPv4Address(host.address) in network
     except ValueError:
         inside = False
     if not inside:
-        raise ConfigError(f'{host.name}: {host.address!r} is no address of the boot network {network}')
+        raise ConfigError(
+            f'{host.name}: {host.address!r} is no address of the boot network {network}', id='boot-network'
+        )

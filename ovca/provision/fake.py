@@ -84,7 +84,9 @@ class FakeAuthority:
             if grant.nonce is None:
                 grant.nonce, grant.token = ask.nonce, secrets.token_hex(32)
             elif not secrets.compare_digest(grant.nonce, ask.nonce):
-                raise GrantRefused(f'{ask.node}: another run of the installer has consumed the grant')
+                raise GrantRefused(
+                    f'{ask.node}: another run of the installer has consumed the grant', id='grant-consumed'
+                )
             return Granted(grant.token, grant.site)
 
     def progress(self, node: str, update: int, attempt: int, nonce: str, percent: float, text: str) -> None:

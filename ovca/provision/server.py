@@ -68,7 +68,7 @@ class HttpServer:
             if not self._thread.is_alive() or time.monotonic() > end:
                 self.stop()
                 raise ServiceUnavailable(
-                    f'the server on {self.host}:{self.port} does not come up; see the log for the cause'
+                    f'the server on {self.host}:{self.port} does not come up; see the log for the cause', id='no-server'
                 )
             time.sleep(0.005)
 
@@ -82,7 +82,8 @@ class HttpServer:
         except OSError as exc:
             listener.close()
             raise ServiceUnavailable(
-                f'{self.host}:{self.port} cannot be listened on: {exc.strerror}; see what else uses the address'
+                f'{self.host}:{self.port} cannot be listened on: {exc.strerror}; see what else uses the address',
+                id='address-in-use',
             ) from exc
         return listener
 

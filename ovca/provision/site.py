@@ -46,14 +46,18 @@ def save(root: Path, patterns: Sequence[str], shared_storage: Path, node: str) -
     except (ValueError, KeyError, TypeError):
         LOG.warning('%s is damaged; it is written anew', target)
     except OSError as exc:
-        raise ProvisionError(f'{target} cannot be read: {exc.strerror}; see to the shared storage') from exc
+        raise ProvisionError(
+            f'{target} cannot be read: {exc.strerror}; see to the shared storage', id='site-files'
+        ) from exc
     try:
         for folder in (target.parent.parent, target.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.chmod(0o700)
         write_json(target, encode(bundle), mode=0o600)
     except OSError as exc:
-        raise ProvisionError(f'{target} cannot be written: {exc.strerror}; see to the shared storage') from exc
+        raise ProvisionError(
+            f'{target} cannot be written: {exc.strerror}; see to the shared storage', id='site-files'
+        ) from exc
     return len(bundle.files)
 
 
@@ -66,9 +70,13 @@ def load(shared_storage: Path, node: str) -> SiteBundle:
     try:
         return decode(json.loads(path.read_bytes()))
     except FileNotFoundError:
-        raise ProvisionError(f'{path} does not exist; start ovca.service on {node} once, it saves them') from None
+        raise ProvisionError(
+            f'{path} does not exist; start ovca.service on {node} once, it saves them', id='no-site-files'
+        ) from None
     except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise ProvisionError(f'{path} cannot be read: {exc}; start ovca.service on {node} once') from exc
+        raise ProvisionError(
+            f'{path} cannot be read: {exc}; start ovca.service on {node} once', id='no-site-files'
+        ) from exc
 
 
 def encode(bundle: SiteBundle) -> list[dict[str, object]]:

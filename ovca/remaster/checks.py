@@ -282,7 +282,9 @@ def run_all(conf: cfg.ConfigOpts, database: Database, version: str | None, *, re
         try:
             check: Check = plugins.build(GROUP, name, context, api=Check.api)
             results.append(check.check())
-        except (OvcaError, OSError) as exc:
+        except OvcaError as exc:
+            results.append(CheckResult(name, Result.FAILED, exc.with_id, AGAIN))
+        except OSError as exc:
             results.append(CheckResult(name, Result.FAILED, str(exc), AGAIN))
         except Exception as exc:
             LOG.exception('check %s', name)

@@ -86,9 +86,11 @@ def differing(root: Path, shared_storage: Path, version: str, files_digest: str 
     try:
         found = hashlib.sha256(listing.read_bytes()).hexdigest()
     except OSError as exc:
-        raise ImageError(f'{listing} cannot be read: {exc}; download {version} again') from exc
+        raise ImageError(f'{listing} cannot be read: {exc}; download {version} again', id='image-unreadable') from exc
     if files_digest is not None and found != files_digest:
-        raise ImageError(f'{listing} has digest {found}, not {files_digest}; download {version} again')
+        raise ImageError(
+            f'{listing} has digest {found}, not {files_digest}; download {version} again', id='image-differs'
+        )
     return [str(path) for path in verify_root(root, listing)]
 
 
@@ -119,7 +121,8 @@ def finalise(database: Database, conf: cfg.ConfigOpts, *, node: str, boot_id: st
     if bad:
         raise EvidenceRefused(
             f'{node}: {len(bad)} files differ from image {record.version}, the first is {bad[0]}; '
-            f'the entry stays open and the master will re-install this node'
+            f'the entry stays open and the master will re-install this node',
+            id='node-differs',
         )
     return _write(database, node, boot_id, update_id, attempt, record.digest, str(token.get('token', '')))
 

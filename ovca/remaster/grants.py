@@ -167,7 +167,9 @@ class GrantDesk:
             self._told(session, update, ask.node, epoch, 'grant-refused', 'another nonce has consumed this grant')
             session.commit()
             self._changed()
-            raise GrantRefused(f'{ask.node}: the grant was consumed by another run of the installer')
+            raise GrantRefused(
+                f'{ask.node}: the grant was consumed by another run of the installer', id='grant-consumed'
+            )
         if grant.epoch != epoch or grant.revoked_at is not None or grant.expires_at <= now:
             raise GrantRefused(f'{ask.node}: the grant has expired or is of an older epoch')
         grant.consumed_at, grant.nonce_hash, grant.boot_id = now, hashed(ask.nonce), ask.boot_id

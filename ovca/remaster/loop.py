@@ -325,7 +325,7 @@ class RemasterLoop:
         except PowerError as exc:
             LOG.error('%s', exc)
             with self.lease.fenced(epoch) as session:
-                self._tell(session, seen, epoch, 'alarm', f'{target}: {exc}')
+                self._tell(session, seen, epoch, 'alarm', f'{target}: {exc.with_id}')
         return True
 
     def _rehash(self, seen: Observation) -> None:

@@ -107,6 +107,11 @@ def next_step(update: UpdateView) -> str:
     return f'it goes on by itself; `ovca update-watch {update.id}` follows it'
 
 
+def error_id(state: State) -> str:
+    """The id under which the end of an update that did not reach both nodes is explained: the state, in small."""
+    return state.value.lower().replace('_', '-')
+
+
 def ending(update: UpdateView) -> str:
     """One sentence on how the update ended."""
     if update.state is State.DONE:

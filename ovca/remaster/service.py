@@ -299,7 +299,7 @@ class Service:
         image, leader = self.image(version), self.master()
         names = [name for name in (self.here, self.conf.cluster.peer) if name]
         if len(names) < 2:
-            raise Refused('there is no second management node to hand over to; set [cluster] peer')
+            raise Refused('there is no second management node to hand over to; set [cluster] peer', id='no-second-node')
         second = next((name for name in names if name == leader.holder), self.here)
         first = next(name for name in names if name != second)
         old = next((n.version for n in self.nodes() if n.name == second), None)
@@ -311,7 +311,7 @@ class Service:
         """What ``update-retry`` would do. :raises Refused: the last update is not one that can be retried."""
         last = self.update()
         if not last.state.ended or last.state in (State.DONE, State.ABORTED):
-            raise Refused(f'update {last.id} is {last.state}; only a failed update can be retried')
+            raise Refused(f'update {last.id} is {last.state}; only a failed update can be retried', id='no-retry')
         return self.plan_of(last, retry_of=last.id)
 
     def plan_of(self, update: UpdateView, *, retry_of: int | None = None) -> planning.Plan:
@@ -370,7 +370,7 @@ class Service:
         with self.database.read() as session:
             row = session.get(Request, id)
             if row is None:
-                raise UsageError(f'there is no request {id}')
+                raise UsageError(f'there is no request {id}', id='no-request')
             return reading.request(row)
 
     def open_request(self) -> RequestView | None:
@@ -435,14 +435,17 @@ class Service:
 
 def _must_lead(leader: MasterFacts) -> None:
     if leader.holder is None:
-        raise NotMaster('no node is master yet; start ovca.service on both nodes, then see `ovca master-show`')
+        raise NotMaster(
+            'no node is master yet; start ovca.service on both nodes, then see `ovca master-show`', id='no-master'
+        )
     if not leader.is_here:
         gone = f', which has not renewed its lease for {leader.age:.0f} s' if leader.expired and leader.age else ''
         raise NotMaster(f'this node, {leader.here}, is not the master; run the command on {leader.holder}{gone}')
     if leader.expired:
         silent = f'for {leader.age:.0f} s' if leader.age is not None else 'at all'
         raise ServiceUnavailable(
-            f'ovca.service on {leader.here} has not renewed its lease {silent}; start it, or read its log'
+            f'ovca.service on {leader.here} has not renewed its lease {silent}; start it, or read its log',
+            id='master-silent',
         )
 
 

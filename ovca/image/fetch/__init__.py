@@ -30,6 +30,8 @@ def fetcher(uri: str, conf: cfg.ConfigOpts) -> Fetcher:
     scheme = urlsplit(uri).scheme.lower() or 'file'
     if scheme not in plugins.names(GROUP):
         known = ', '.join(plugins.names(GROUP))
-        raise SourceError(redacted(uri), f'sources of the kind {scheme} cannot be read; known are {known}')
+        raise SourceError(
+            redacted(uri), f'sources of the kind {scheme} cannot be read; known are {known}', id='bad-uri'
+        )
     driver: Fetcher = plugins.build(GROUP, scheme, uri, FetchOptions.from_conf(conf), api=Fetcher.api)
     return driver

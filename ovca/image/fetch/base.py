@@ -50,6 +50,10 @@ class FetchOptions:
         )
 
 
+class ProxyFailed(OSError):
+    """The proxy is in the way; like a broken connection it is tried again."""
+
+
 @dataclass(frozen=True)
 class Opened:
     """A source from ``offset`` on. ``validator`` changes when its content does (a strong ETag, a time)."""
@@ -154,7 +158,8 @@ class Fetcher(ABC):
                 except OSError as exc:
                     failures += 1
                     if failures >= self.options.attempts or stopped():
-                        raise SourceError(self.shown, f'{exc}; tried {failures} times') from exc
+                        id = 'proxy-refused' if isinstance(exc, ProxyFailed) else 'source-unreachable'
+                        raise SourceError(self.shown, f'{exc}; tried {failures} times', id=id) from exc
                     with _writing(part):
                         store.flush()
                     time.sleep(self.options.pause)

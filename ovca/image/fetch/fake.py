@@ -37,7 +37,7 @@ class FakeFetcher(Fetcher):
     def _open(self, offset: int, validator: str | None) -> Opened:
         content = self.source.content
         if self.source.missing:
-            raise SourceError(self.shown, 'there is no such source; set `missing` to False')
+            raise SourceError(self.shown, 'there is no such source; set `missing` to False', id='source-refused')
         found = hashlib.sha256(content).hexdigest()
         start = offset if validator == found else 0
         self.source.opened.append(start)

@@ -30,7 +30,9 @@ class FileFetcher(Fetcher):
             found = f'{facts.st_ino}-{facts.st_mtime_ns}-{facts.st_size}'
             stream = path.open('rb')
         except OSError as exc:
-            raise SourceError(self.shown, f'{exc.strerror}; name a file that this node can read') from exc
+            raise SourceError(
+                self.shown, f'{exc.strerror}; name a file that this node can read', id='file-unreadable'
+            ) from exc
         start = offset if validator == found else 0
         stream.seek(start)
 

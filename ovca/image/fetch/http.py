@@ -10,7 +10,7 @@ import requests
 import urllib3
 
 from ovca.image.errors import SourceError
-from ovca.image.fetch.base import Fetcher, FetchOptions, Opened
+from ovca.image.fetch.base import Fetcher, FetchOptions, Opened, ProxyFailed
 
 FIRST_READ = 16 * 1024
 READ = 256 * 1024
@@ -35,9 +35,13 @@ class HttpFetcher(Fetcher):
         try:
             response = self._get(self.uri, headers)
         except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as exc:
-            raise SourceError(self.shown, 'this is not a usable URI') from exc
+            raise SourceError(self.shown, 'this is not a usable URI', id='bad-uri') from exc
         except requests.exceptions.SSLError as exc:
-            raise SourceError(self.shown, 'its certificate is not trusted; set [update] ca_file') from exc
+            raise SourceError(
+                self.shown, 'its certificate is not trusted; set [update] ca_file', id='certificate-untrusted'
+            ) from exc
+        except requests.exceptions.ProxyError as exc:
+            raise ProxyFailed('the proxy does not let us through; see the proxies in [update]') from exc
         except requests.RequestException as exc:
             raise OSError(f'no connection ({type(exc).__name__}); see the proxies in [update]') from exc
         if response.status_code == 416 and offset:
@@ -49,9 +53,12 @@ class HttpFetcher(Fetcher):
             response.close()
             if response.status_code in (429, 502, 503, 504):
                 raise OSError(f'the server answers {response.status_code} {response.reason}')
-            raise SourceError(self.shown, f'the server answers {response.status_code} {response.reason}')
+            id = 'proxy-refused' if response.status_code == 407 else 'source-refused'
+            raise SourceError(self.shown, f'the server answers {response.status_code} {response.reason}', id=id)
         if response.headers.get('Content-Encoding', 'identity').lower() != 'identity':
-            raise SourceError(self.shown, 'the server changes the content on the way (Content-Encoding)')
+            raise SourceError(
+                self.shown, 'the server changes the content on the way (Content-Encoding)', id='source-altered'
+            )
         length = response.headers.get('Content-Length')
         start = 0
         if response.status_code == 206:
@@ -78,9 +85,11 @@ class HttpFetcher(Fetcher):
             following = urljoin(uri, response.headers['Location'])
             response.close()
             if urlsplit(uri).scheme == 'https' and urlsplit(following).scheme != 'https':
-                raise SourceError(self.shown, 'the server redirects from HTTPS to HTTP, which is not followed')
+                raise SourceError(
+                    self.shown, 'the server redirects from HTTPS to HTTP, which is not followed', id='redirect-refused'
+                )
             uri = following
-        raise SourceError(self.shown, f'the server redirects more than {REDIRECTS} times')
+        raise SourceError(self.shown, f'the server redirects more than {REDIRECTS} times', id='redirect-refused')
 
     def _proxies(self, uri: str) -> dict[str, str]:
         host = (urlsplit(uri).hostname or '').lower()

@@ -73,7 +73,7 @@ def test_a_broken_plugin_is_named_and_all_else_works(install: Install, source: s
     assert broken.err.startswith('ovca: ovca.cli: hello of package hello-plugin 1.0 cannot be loaded: ')
     assert broken.err.count('\n') == 1
     assert listing.code == 0
-    assert broken.err.removesuffix(' [plugin]\n') in listing.err
+    assert broken.err.removesuffix(' [plugin-broken]\n') in listing.err
     assert 'plugin-list' in listing.out
 
 

@@ -40,7 +40,7 @@ def test_a_folder_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = testing.run(['image-build', '--image-version', '1.1.0', '--mgmt', '/none', str(tmp_path / 'x.zip')])
 
     assert (result.code, result.out) == (2, '')
-    assert result.err == 'ovca: /none is not a folder; name the right one [usage]\n'
+    assert result.err == 'ovca: /none is not a folder; name the right one [no-such-path]\n'
 
 
 def test_a_version_that_is_none_is_one_sentence(tmp_path: Path) -> None:

@@ -100,4 +100,4 @@ def test_a_schema_of_newer_software_is_refused(operated: Operated) -> None:
     result = run(operated, 'db-upgrade', '--yes')
 
     assert result.code == 9
-    assert result.err.endswith('[schema]\n')
+    assert result.err.endswith('[schema-too-new]\n')

@@ -81,3 +81,18 @@ def test_the_value_of_an_option_has_a_name_in_angle_brackets(app: OvcaApp, name:
     ]
 
     assert bare == []
+
+
+@pytest.mark.parametrize(
+    ('topic', 'said'),
+    [
+        ('secret-file-opened', 'did you mean secret-file-open or secret-file?'),
+        ('schema-too', 'did you mean schema-too-new or schema-too-old?'),
+        ('xyzzy', 'see `ovca help` for all of them'),
+    ],
+)
+def test_an_id_without_a_page_is_answered_with_the_nearest_one(topic: str, said: str) -> None:
+    result = testing.run(['help', topic])
+
+    assert (result.code, result.out) == (2, '')
+    assert result.err == f'ovca: {topic!r} is neither a command nor the id of an error; {said} [no-command]\n'

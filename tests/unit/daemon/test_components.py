@@ -110,7 +110,7 @@ def test_a_failure_in_the_middle_is_mended_by_the_next_attempt(site: Site) -> No
         (
             'component',
             f'hmp: 1.1.0 could not be applied, attempt 1 of {ATTEMPTS}: the fake device fails in the middle; try '
-            'again; tried again in 60 s',
+            'again; tried again in 60 s [component-not-applied]',
         ),
         ('component', 'hmp: 1.1.0 is in force (before: 1.0.0)'),
     ]

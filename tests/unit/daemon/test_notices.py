@@ -190,7 +190,8 @@ def test_a_failing_notifier_is_tried_again_after_a_pause_and_logged_once(
 
     assert site.texts('mn1') == ['one', 'two']
     assert [r.message for r in caplog.records if r.levelno == logging.ERROR] == [
-        'notifier FakeNotifier: ConnectionRefusedError: no line; see [notify], then try `ovca notify-test`'
+        'notifier FakeNotifier: ConnectionRefusedError: no line; see [notify], then try `ovca notify-test` '
+        '[not-notified]'
     ]
 
 

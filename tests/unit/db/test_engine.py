@@ -118,9 +118,10 @@ def test_who_finds_the_database_locked_is_told_so(database: Database, database_u
 
     with database.write() as session:
         lock(session)
-        with pytest.raises(DatabaseUnavailable), other.write() as second:
+        with pytest.raises(DatabaseUnavailable) as caught, other.write() as second:
             lock(second)
 
+    assert caught.value.id == 'database-locked'
     with other.write() as session:
         add(session)
     other.dispose()
@@ -132,6 +133,34 @@ def test_a_refused_statement_is_a_database_error_in_one_line(database: Database)
 
     assert not isinstance(caught.value, DatabaseUnavailable)
     assert '\n' not in str(caught.value)
+
+
+def test_a_database_without_tables_is_told_from_one_that_refuses(database_url: str) -> None:
+    database = Database(database_url)
+
+    with pytest.raises(DatabaseError) as caught, database.read() as session:
+        session.execute(text('SELECT * FROM event'))
+    database.dispose()
+
+    assert caught.value.id == 'schema-missing'
+
+
+def test_a_statement_that_is_not_understood_is_refused(database: Database) -> None:
+    with pytest.raises(DatabaseError) as caught, database.read() as session:
+        session.execute(text('SELEKT 1'))
+
+    assert caught.value.id == 'database-refused'
+
+
+@pytest.mark.parametrize('change', [{'database': 'nowhere'}, {'username': 'nobody'}])
+def test_who_is_not_let_in_is_told_so(postgresql_url: str, change: dict[str, str]) -> None:
+    database = Database(make_url(postgresql_url).set(**change).render_as_string(hide_password=False))
+
+    with pytest.raises(DatabaseUnavailable) as caught, database.read():
+        pass
+    database.dispose()
+
+    assert caught.value.id == 'database-login'
 
 
 def test_a_mistake_of_the_programmer_is_not_hidden(database: Database) -> None:
@@ -275,6 +304,7 @@ def test_an_unreachable_server_is_named_without_the_password() -> None:
         assert 's3cret' not in text_
         assert 'hidden1' not in text_
     assert f'127.0.0.1:{port}' in str(caught.value)
+    assert caught.value.id == 'database-unavailable'
 
 
 @pytest.mark.parametrize(

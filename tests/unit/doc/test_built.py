@@ -9,16 +9,11 @@ from pathlib import Path
 import pytest
 
 from ovca import conf, exceptions, pages, plugins
-from ovca.cli.app import SIGPIPE_EXIT
 
 pytestmark = pytest.mark.xdist_group('documentation')  # it is built once
 ROOT = Path(__file__).parents[3]
 COMMANDS = sorted(name for name, found in plugins.chosen('ovca.cli').items() if found.core)
-STATUSES = {0, SIGPIPE_EXIT} | {
-    kind.exit_code
-    for kind in vars(exceptions).values()
-    if isinstance(kind, type) and issubclass(kind, exceptions.OvcaError)
-}
+STATUSES = {status for status, _ in exceptions.exit_statuses()}
 
 
 @pytest.fixture(scope='module')

@@ -316,6 +316,23 @@ def test_a_proxy_is_used_unless_the_host_needs_none(
     assert len(origin.requests) == 1
 
 
+@pytest.mark.parametrize('scheme', ['http', 'https'])
+def test_a_proxy_that_lets_nobody_through_is_told_from_a_source_that_is_away(
+    get: Get, conf: Any, monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    monkeypatch.setattr('ovca.image.fetch.base.time.sleep', lambda _: None)
+    with socket.create_server(('127.0.0.1', 0)) as gone:
+        place = f'127.0.0.1:{gone.getsockname()[1]}'
+
+    with pytest.raises(FetchError) as away:
+        get(f'{scheme}://{place}/ovca.iso.zip')
+    conf.update.http_proxy = conf.update.https_proxy = f'http://{place}'
+    with pytest.raises(FetchError) as proxied:
+        get(f'{scheme}://images.example.com/ovca.iso.zip')
+
+    assert (away.value.id, proxied.value.id) == ('source-unreachable', 'proxy-refused')
+
+
 def test_the_environment_does_not_choose_the_proxy(
     get: Get, origin: Server, bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
