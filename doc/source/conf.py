@@ -21,6 +21,7 @@ html_theme = 'furo'
 html_title = f'ovca {release}'
 highlight_language = 'none'
 smartquotes = False  # `--yes` is typed with two dashes
+nitpicky = True  # an error or a command that is named has a page
 exclude_patterns = ['_ext', 'generated']
 man_show_urls = True
 man_pages = [

@@ -47,7 +47,7 @@ def _command(app: OvcaApp, name: str, linked: bool) -> str:
     command, parser, _ = app.command([name])
     own = [action for action in parser._actions if not _known(action)]
     text, _, example = (parser.description or '').partition('Example: ')
-    parts = [f'.. _command-{name}:\n'] if linked else []
+    parts = [f'.. index:: single: command; {name}\n\n.. _command-{name}:\n'] if linked else []
     parts += [
         rst.heading(name, '~'),
         *([f'.. program:: ovca {name}\n'] if linked else []),
