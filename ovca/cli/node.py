@@ -45,7 +45,7 @@ class NodeShow(base.ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
         from dataclasses import asdict
 
-        facts = asdict(self.service.node(parsed_args.name or self.service.here))
+        facts = asdict(self.service.node(self.service.here if parsed_args.name is None else parsed_args.name))
         facts['seconds_since_seen'] = None if (age := facts.pop('age')) is None else round(age, 1)
         return tuple(facts), tuple(facts.values())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ovca.cli import base, values, watch
+from ovca.cli import base, brief, values, watch
 from ovca.exceptions import Refused, UsageError
 
 
@@ -184,7 +184,8 @@ class UpdateList(base.Lister):
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
         names = ('id', 'state', 'old_version', 'version', 'first', 'second', 'created_at', 'finished_at', 'created_by')
-        return names, [[getattr(u, name) for name in names] for u in self.service.updates(parsed_args.limit)]
+        shown = brief.columns(parsed_args, names, without=('second', 'finished_at', 'created_by'))
+        return shown, [[getattr(u, name) for name in shown] for u in self.service.updates(parsed_args.limit)]
 
 
 class UpdateShow(base.ShowOne):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ovca.cli import base, live
-from ovca.exceptions import Interrupted, Refused, UpdateFailed
+from ovca.exceptions import Interrupted, Refused, UpdateFailed, UsageError
 
 if TYPE_CHECKING:
     from ovca.remaster.plan import Plan
@@ -29,7 +29,12 @@ def tell(command: base.Command, text: str) -> None:
 
 
 def source(uri: str) -> str:
-    """The URI for the master's service, whose working folder is another: a path without a scheme made absolute."""
+    """The URI for the master's service, whose working folder is another: a path without a scheme made absolute.
+
+    :raises UsageError: there is none.
+    """
+    if not uri:
+        raise UsageError('the URI is empty; name the bundle to download', id='no-uri')
     return uri if urlsplit(uri).scheme else str(Path(uri).absolute())
 
 

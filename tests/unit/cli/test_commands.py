@@ -146,6 +146,15 @@ def test_download_tells_what_to_do_with_the_image(operated: Operated) -> None:
     assert result.out == 'image 1.1.0 is here; install it with `ovca activate 1.1.0`\n'
 
 
+def test_an_empty_source_is_no_path(operated: Operated) -> None:
+    operated.started()
+
+    result = run(operated, 'download', '')
+
+    assert (result.code, result.out) == (2, '')
+    assert result.err.endswith('[no-uri]\n')
+
+
 def test_a_path_is_made_absolute_for_the_service(operated: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
     operated.started()
     monkeypatch.chdir(operated.folder)
