@@ -52,6 +52,7 @@ CHOSEN = {
     'schema-': exceptions.SchemaError,
 }
 """How the ids begin that functions choose, and the class that is raised with them."""
+NAME = re.compile(r'[a-z0-9]+(-[a-z0-9]+)+')
 LINE = 80
 WORDS = re.compile(r'``(.+?)``', re.DOTALL)
 OPTION = re.compile(r'\[(\w+)\]\s+(\w+)\b')
@@ -128,13 +129,14 @@ def _choices(given: ast.expr) -> Iterator[str | None]:
 
 
 @cache
-def literals() -> frozenset[str]:
-    """Every string in the code that is the id of a page: what tables and functions choose ids from."""
-    known, found = set(pages.ids()), set()
+def chosen() -> frozenset[str]:
+    """The ids that tables and functions choose: every text in the code that looks like one of ``CHOSEN``."""
+    found = set()
     for path in ROOT.rglob('*.py'):
-        tree = ast.parse(path.read_text())
-        found |= {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and node.value in known}
-    return frozenset(found)
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and NAME.fullmatch(node.value):
+                found |= {node.value for start in CHOSEN if node.value.startswith(start)}
+    return frozenset(found - set(plugins.names('ovca.cli')))
 
 
 def statuses() -> dict[str, set[int]]:
@@ -146,7 +148,7 @@ def statuses() -> dict[str, set[int]]:
     for state in ENDED - {State.DONE}:
         found[error_id(state)] = {exceptions.UpdateFailed.exit_code}
     for start, kind in CHOSEN.items():
-        for id in literals() - set(found):
+        for id in chosen() - set(found):
             if id.startswith(start):
                 found[id] = {kind.exit_code}
     return found
@@ -156,6 +158,7 @@ def test_every_error_is_raised_with_an_id_that_has_a_page() -> None:
     without = [f'{each.place}: {each.id}' for each in raised() if each.id is not None and pages.page(each.id) is None]
 
     assert without == []
+    assert chosen() - set(pages.ids()) == set()
 
 
 def test_an_error_of_a_general_class_names_its_situation() -> None:
