@@ -14,27 +14,20 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from ovca.cluster.lease import Lease
+from ovca.daemon.images import Images
 from ovca.db import events
 from ovca.db.models import Image, Node, Request, Update
 from ovca.exceptions import LeaseLost, OvcaError, Refused, UsageError
-from ovca.remaster import checks, inventory, retention
+from ovca.remaster import checks, inventory
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State, abort_landing
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from ovca.image import Manifest, Progress, PublishedImage
-
 LOG = logging.getLogger(__name__)
 LENGTHY = ('download', 'update', 'activate', 'retry', 'image-delete')
 """What is carried out in a thread of its own, one after the other; the rest is quick and waits for none of them."""
-
-
-class Cancelled(LeaseLost):
-    """The service lost the lease while it was at work."""
-
-    id = LeaseLost.id
 
 
 class Requests:
@@ -52,6 +45,7 @@ class Requests:
         self.conf, self.lease, self.database = conf, lease, lease.database
         self._epoch, self._changed = epoch, changed
         self.version, self.digest = running
+        self.images = Images(conf, lease, epoch=epoch, running=self.version)
         self._worker: threading.Thread | None = None
 
     def step(self) -> bool:
@@ -129,16 +123,16 @@ class Requests:
     def _dispatch(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
         match kind:
             case 'download':
-                return self._download(epoch, id, args)
+                return self.images.download(epoch, id, args)
             case 'activate':
                 return self._activate(epoch, args['version'], who)
             case 'update':
-                got = self._download(epoch, id, args)
+                got = self.images.download(epoch, id, args)
                 return {**got, **self._activate(epoch, got['version'], who)}
             case 'abort':
                 return self._abort(epoch, args, who)
             case 'image-delete':
-                return self._delete_images(epoch, args['versions'], who)
+                return self.images.delete(epoch, args['versions'], who)
             case 'node-add' | 'node-set' | 'node-delete':
                 return self._node(epoch, kind, args, who)
             case 'retry':
@@ -146,108 +140,6 @@ class Requests:
         raise Refused(
             f'this service does not know requests of the kind {kind!r}; is the other node newer?', id='unknown-request'
         )
-
-    # download
-
-    def _download(self, epoch: int, id: int, args: dict[str, Any]) -> dict[str, Any]:
-        from ovca.image import Store, receive
-        from ovca.image.errors import AlreadyPublished
-
-        store = Store.from_conf(self.conf)
-        store.clean(self._versions)
-        seen: list[Manifest] = []
-
-        def accept(manifest: Manifest) -> None:
-            seen.append(manifest)
-            self._accept(manifest)
-
-        try:
-            published = receive(
-                args['uri'],
-                store=store,
-                conf=self.conf,
-                progress=lambda p: self._progress(epoch, id, p),
-                cancelled=lambda: self._epoch() != epoch,
-                accept=accept,
-                commit=lambda image: self._publish(epoch, image),
-                version=args.get('version'),
-            )
-        except AlreadyPublished as exc:
-            return self._same(exc.version, seen[-1].iso.sha256)
-        return {'version': published.version, 'digest': published.digest}
-
-    def _versions(self) -> list[str]:
-        with self.database.read() as session:
-            return list(session.scalars(select(Image.version)))
-
-    def _same(self, version: str, digest: str) -> dict[str, Any]:
-        """The image that is here already, if it is the one that was asked for: then there is nothing to download."""
-        with self.database.read() as session:
-            row = session.get(Image, version)
-        if row is None or row.digest != digest:
-            raise Refused(
-                f'another image with version {version} is here already, and images never change; '
-                f'see `ovca image-show {version}`, and ask who made the bundle',
-                id='version-taken',
-            )
-        return {'version': row.version, 'digest': row.digest}
-
-    def _accept(self, manifest: Manifest) -> None:
-        problem = checks.path_problem({'version': manifest.version, 'update_from': manifest.update_from}, self.version)
-        if problem:
-            raise Refused(f'{problem[0]}; {problem[1]}', id='version-path')
-
-    def _publish(self, epoch: int, image: PublishedImage) -> None:
-        with self.lease.fenced(epoch) as session:
-            if session.get(Image, image.version) is not None:
-                raise Refused(
-                    f'image {image.version} was published meanwhile; see `ovca image-list`', id='version-taken'
-                )
-            now = self.database.now(session)
-            session.add(
-                Image(
-                    version=image.version,
-                    digest=image.digest,
-                    iso=image.iso,
-                    size=image.size,
-                    files_digest=image.files_digest,
-                    manifest=image.manifest,
-                    signed_by=image.signed_by,
-                    source=image.source,
-                    published_at=now,
-                )
-            )
-            events.append(
-                session,
-                kind='image',
-                detail=f'image {image.version} was published',
-                actor=self.lease.node,
-                epoch=epoch,
-            )
-
-    def _delete_images(self, epoch: int, versions: list[str], who: str) -> dict[str, Any]:
-        """Delete the rows, then the folders; begun again after a crash it deletes what is left."""
-        from ovca.image import Store
-        from ovca.image.errors import StorageFailed
-
-        store = Store.from_conf(self.conf)
-        with store.lock():
-            freed = sum(size for version in versions for size in store.folders(version).values())
-            with self.lease.fenced(epoch) as session:
-                retention.check(session, versions)
-                for row in session.scalars(select(Image).where(Image.version.in_(versions))):
-                    session.delete(row)
-                    events.append(
-                        session, kind='image', detail=f'image {row.version} was deleted', actor=who, epoch=epoch
-                    )
-            for version in versions:
-                if self._epoch() != epoch:  # the next master may have published it anew
-                    raise Cancelled('this node does not lead any more')
-                try:
-                    store.remove(version)
-                except OSError as exc:
-                    raise StorageFailed(store.root, exc) from exc
-        return {'versions': versions, 'bytes': freed}
 
     def _node(self, epoch: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
         name = str(args['name'])
@@ -260,17 +152,6 @@ class Requests:
             else:
                 inventory.delete(session, self.conf, name, who=who, epoch=epoch)
         return {'node': name}
-
-    def _progress(self, epoch: int, id: int, progress: Progress) -> None:
-        if self._epoch() != epoch:
-            raise Cancelled('this node does not lead any more')
-        with self.lease.fenced(epoch) as session:
-            session.get_one(Request, id).progress = {
-                'stage': progress.stage,
-                'done': progress.done,
-                'total': progress.total,
-                'text': progress.text,
-            }
 
     # the update
 

@@ -61,7 +61,7 @@ class Lease(Base):
 
 
 class Node(Base):
-    """A machine as it describes itself; only the node writes its row, but for quarantine and the BMC's reference."""
+    """A machine as it describes itself; only the node writes its row, but for quarantine, BMC, card and kind."""
 
     __tablename__ = 'node'
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import socket
@@ -188,4 +189,9 @@ class Store:
 
 
 def _bytes_in(folder: Path) -> int:
-    return sum(Path(top, name).lstat().st_size for top, _, names in os.walk(folder) for name in names)
+    total = 0
+    for top, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(OSError):  # gone meanwhile
+                total += Path(top, name).lstat().st_size
+    return total
