@@ -1,7 +1,7 @@
 # make demo    an update of a whole appliance, on this machine, as a normal user
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
-# More: make lint, make docs, make man, make sample, make soak, make clean.
+# More: make example, make lint, make docs, make man, make sample, make soak, make clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,7 @@ TOX := $(BIN)/tox -qq run -e
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional model lint docs man sample soak clean
+.PHONY: help demo test functional example model lint docs man sample soak clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -44,6 +44,9 @@ test: $(VENV)/tox
 functional: $(VENV)/tox
 	@$(TOX) functional -- $(ARGS)
 
+example: $(VENV)/tox
+	@$(TOX) example -- $(ARGS)
+
 model: $(VENV)/tox
 	@$(TOX) model -- $(ARGS)
 
@@ -69,5 +72,6 @@ soak: $(VENV)/tox
 
 clean:
 	@rm -rf $(VENV) .tox .lab build dist doc/build *.egg-info
+	@rm -rf examples/*/build examples/*/src/*.egg-info
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

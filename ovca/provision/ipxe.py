@@ -25,7 +25,7 @@ class IpxeDriver(ProvisionDriver):
         from jinja2 import Environment, StrictUndefined
 
         arguments = [f'ovca.{name}={value}' for name, value in words(order).items()]
-        arguments += (self.conf.provision.kernel_args or '').split()
+        arguments += self.conf.provision.kernel_args.split()
         # A boot script is no HTML; StrictUndefined makes a misspelt name an error instead of nothing.
         template = Environment(undefined=StrictUndefined, keep_trailing_newline=True).from_string(INSTALL)
         base = f'{order.boot_url}/image/{order.version}'
