@@ -10,6 +10,27 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+__all__ = [
+    'ConfigError',
+    'DatabaseError',
+    'DatabaseUnavailable',
+    'FetchError',
+    'GrantRefused',
+    'ImageError',
+    'Interrupted',
+    'LeaseLost',
+    'NotMaster',
+    'OvcaError',
+    'PluginError',
+    'PowerError',
+    'ProvisionError',
+    'Refused',
+    'SchemaError',
+    'ServiceUnavailable',
+    'UpdateFailed',
+    'UsageError',
+]
+
 
 class OvcaError(Exception):
     """An error that has no exit status of its own, or a mistake in the program.

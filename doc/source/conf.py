@@ -16,12 +16,23 @@ project = 'ovca'
 author = 'the ovca developers'
 copyright = author
 version = release = __version__
-extensions = ['ovcadoc', 'oslo_config.sphinxext', 'reno.sphinxext']
+extensions = ['ovcadoc', 'oslo_config.sphinxext', 'reno.sphinxext', 'sphinx.ext.autodoc']
+autodoc_typehints = 'none'
+autodoc_preserve_defaults = True
+autodoc_member_order = 'bysource'
 html_theme = 'furo'
 html_title = f'ovca {release}'
 highlight_language = 'none'
 smartquotes = False  # `--yes` is typed with two dashes
 nitpicky = True  # an error or a command that is named has a page
+nitpick_ignore = [  # what docstrings of the interface for plugins mention, and is no part of it
+    ('py:attr', 'context'),
+    ('py:class', 'argparse.ArgumentParser'),
+    ('py:class', 'ovca.lab.images.Recipe'),
+    ('py:data', 'CHUNK'),
+    ('py:exc', 'PowerError'),
+    ('py:mod', 'ovca.pages'),
+]
 exclude_patterns = ['_ext', 'generated']
 man_show_urls = True
 man_pages = [

@@ -16,6 +16,8 @@ from ovca.db.engine import Database
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+__all__ = ['HealthCheck', 'HealthContext']
+
 LOG = logging.getLogger(__name__)
 GROUP = 'ovca.health'
 CORE = ('database', 'shared-storage', 'peer-bmc', 'software')

@@ -11,6 +11,8 @@ from ovca.exceptions import OvcaError
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+__all__ = ['Role', 'RoleError']
+
 GROUP = 'ovca.role'
 
 

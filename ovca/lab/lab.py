@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from ovca.db.engine import Database
     from ovca.power.base import PowerDriver
 
+__all__ = ['Lab', 'LabError', 'NodeStatus']
+
 PATIENCE = 60.0
 """Seconds for what takes a second or two on a machine that is not busy."""
 

@@ -19,6 +19,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ovca.exceptions import PowerError
 
+__all__ = ['Bmc', 'BmcFailed', 'BootDevice', 'Capability', 'NotCapable', 'NotOff', 'PowerDriver', 'PowerState']
+
 LOG = logging.getLogger(__name__)
 
 GROUP = 'ovca.power'

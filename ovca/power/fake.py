@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from ovca.power.base import Bmc, BootDevice, Capability, PowerDriver, PowerState
 
+__all__ = ['FakeMachine', 'FakePower', 'Vices']
+
 
 @dataclass
 class Vices:

@@ -13,6 +13,8 @@ from ovca.provision.authority import Order
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+__all__ = ['Order', 'ProvisionDriver', 'words']
+
 GROUP = 'ovca.provision'
 
 

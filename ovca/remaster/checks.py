@@ -23,6 +23,8 @@ from ovca.remaster.protocol import State
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+__all__ = ['Check', 'CheckContext', 'CheckResult', 'Result']
+
 LOG = logging.getLogger(__name__)
 GROUP = 'ovca.check'
 CORE = ('nodes', 'lease', 'version-path', 'image', 'bmc', 'space')

@@ -12,6 +12,8 @@ from ovca.exceptions import OvcaError
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+__all__ = ['Component', 'ComponentError']
+
 GROUP = 'ovca.component'
 
 

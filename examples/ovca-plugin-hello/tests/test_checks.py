@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
 from ovca_hello.checks import Outlets
 
-from ovca.db.engine import Database
 from ovca.remaster.checks import Check
 from ovca.testing import contracts, run
 from ovca.testing.appliance import Config
@@ -22,7 +22,8 @@ class TestContract(contracts.CheckContract):
         return Outlets(self.context())
 
 
-def test_ovca_check_shows_it_when_the_configuration_names_it(ovca_config: Config, ovca_database: Database) -> None:
+@pytest.mark.usefixtures('ovca_database')
+def test_ovca_check_shows_it_when_the_configuration_names_it(ovca_config: Config) -> None:
     ovca_config.set('check', enabled=['hello-outlets'])
     ovca_config.set('power', bmc={'mn1': 'http://strip/outlets/1', 'mn2': 'http://strip/outlets/1'})
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ovca.db.engine import Database
+import pytest
+
 from ovca.testing import contracts, run
 from ovca.testing.appliance import Config
 
@@ -12,7 +13,8 @@ class TestContract(contracts.TableContract):
     arguments = ('--language', 'fr')
 
 
-def test_each_node_is_greeted_in_the_configured_language(ovca_config: Config, ovca_database: Database) -> None:
+@pytest.mark.usefixtures('ovca_database')
+def test_each_node_is_greeted_in_the_configured_language(ovca_config: Config) -> None:
     ovca_config.set('hello', language='de')
 
     result = run(['hello-list', '-f', 'json'], config_file=ovca_config)
@@ -23,7 +25,8 @@ def test_each_node_is_greeted_in_the_configured_language(ovca_config: Config, ov
     ]
 
 
-def test_the_option_wins_over_the_configuration(ovca_config: Config, ovca_database: Database) -> None:
+@pytest.mark.usefixtures('ovca_database')
+def test_the_option_wins_over_the_configuration(ovca_config: Config) -> None:
     ovca_config.set('hello', language='de')
 
     result = run(['hello-list', '--language', 'fr', '-f', 'value', '-c', 'greeting'], config_file=ovca_config)

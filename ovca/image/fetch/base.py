@@ -19,6 +19,8 @@ from ovca.image.errors import SourceError, StorageFailed
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+__all__ = ['CHUNK', 'FetchOptions', 'Fetcher', 'Opened', 'SourceChanged', 'SourceError']
+
 CHUNK = 1024 * 1024
 
 
