@@ -82,7 +82,7 @@ class ImageShow(base.ShowOne):
         }
         if parsed_args.formatter == 'table':
             shown['components'] = '\n'.join(
-                f'{name}: {c.get("files", "?")} files, {live.megabytes(c.get("size"))}, {c.get("install", "?")}'
+                f'{name}: {c.get("files", "?")} files, {live.amount(c.get("size"))}, {c.get("install", "?")}'
                 for name, c in (manifest.get('components') or {}).items()
             )
         return tuple(shown), tuple(shown.values())
@@ -153,9 +153,9 @@ class ImageDelete(base.Command):
         self.service.must_lead()
         folders = self.service.removable(versions)
         for folder, size in folders.items():
-            watch.tell(self, f'{folder} will be deleted: {live.megabytes(size)}')
+            watch.tell(self, f'{folder} will be deleted: {live.amount(size)}')
         what = f'{"images" if len(versions) > 1 else "image"} {", ".join(versions)}'
-        self.confirm(f'Delete {what}, {live.megabytes(sum(folders.values()))}?', yes=parsed_args.yes)
+        self.confirm(f'Delete {what}, {live.amount(sum(folders.values()))}?', yes=parsed_args.yes)
         number = self.service.submit('image-delete', versions=versions)
         watch.wait(self, number, 'the deletion', later='`ovca image-list` shows what is left')
         watch.say(self, f'{what}: deleted')

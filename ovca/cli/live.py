@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
 
-from ovca.cli import base
+from ovca.cli import base, output
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -145,7 +145,7 @@ class RequestView(View):
         if before is not None and percent - before[0] < STEP and self.clock() - before[1] < QUIET:
             return
         self._told[stage] = (percent - percent % STEP, self.clock())
-        self.say(f'{stage}: {percent} % of {megabytes(total)}' if total else f'{stage}: {megabytes(done)}')
+        self.say(f'{stage}: {percent} % of {amount(total)}' if total else f'{stage}: {amount(done)}')
 
     def _start(self) -> None:
         from rich import progress
@@ -236,6 +236,6 @@ class UpdateView(View):
         self._live = None
 
 
-def megabytes(size: int | None) -> str:
-    """A size that a person can read."""
-    return '?' if size is None else f'{size / 1_000_000:.1f} MB'
+def amount(size: int | None) -> str:
+    """A number of bytes that a person can read, even if it is not known."""
+    return '?' if size is None else output.size(size)

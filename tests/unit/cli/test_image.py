@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from ovca.cli import output
 from ovca.image import Manifest, Store, receive
 from ovca.image.build import build, keygen
 from ovca.image.pipeline import PublishedImage
@@ -98,7 +99,7 @@ def test_what_will_go_is_told_before_the_question(operated: Operated, published:
     assert (result.code, result.out) == (6, '')
     lines = result.err.splitlines()
     folder, size = next(iter(published.folders('1.1.0').items()))
-    assert lines[0] == f'{folder} will be deleted: {size / 1e6:.1f} MB'
+    assert lines[0] == f'{folder} will be deleted: {output.size(size)}'
     assert lines[1].startswith(f'{published.folder("hmp", "1.1.0")} will be deleted: ')
     assert lines[2].startswith('Delete image 1.1.0, ')
     assert operated.requests() == []

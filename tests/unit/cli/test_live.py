@@ -37,8 +37,8 @@ def test_without_a_terminal_a_download_is_a_line_for_every_tenth() -> None:
             view({'stage': 'download', 'done': done * 1_000_000, 'total': 100_000_000, 'text': 'x'})
 
     lines = out.getvalue().splitlines()
-    assert lines[:2] == ['download: 0 % of 100.0 MB', 'download: 10 % of 100.0 MB']
-    assert (len(lines), lines[-1]) == (11, 'download: 100 % of 100.0 MB')
+    assert lines[:2] == ['download: 0 % of 100 MB', 'download: 10 % of 100 MB']
+    assert (len(lines), lines[-1]) == (11, 'download: 100 % of 100 MB')
 
 
 def test_a_slow_download_gives_a_sign_of_life() -> None:
@@ -49,7 +49,7 @@ def test_a_slow_download_gives_a_sign_of_life() -> None:
             view({'stage': 'download', 'done': done * 1_000_000, 'total': None, 'text': 'x'})
             clock.now += 20
 
-    assert out.getvalue().splitlines() == ['download: 1.0 MB', 'download: 3.0 MB']
+    assert out.getvalue().splitlines() == ['download: 1.00 MB', 'download: 3.00 MB']
 
 
 def test_on_a_terminal_each_stage_has_a_bar() -> None:

@@ -215,6 +215,22 @@ def test_a_request_that_nobody_takes_is_worth_a_word(operated: Operated) -> None
     assert notices == ['request 1 waits for the service of the acting master; see `ovca master-show`']
 
 
+def test_a_request_that_waits_for_another_names_it(operated: Operated) -> None:
+    service, notices, times = operated.started().service(), list[str](), [0.0]
+    service.submit('download', uri='x')
+    operated.progress(1, stage='download', done=1, total=9)
+    number = service.submit('image-delete', versions=['1.1.0'])
+
+    def sleep(seconds: float) -> None:
+        times[0] += 3
+        if times[0] > 20:
+            operated.finish(number, {})
+
+    operated.service(sleep=sleep, clock=lambda: times[0]).wait(number, on_notice=notices.append)
+
+    assert notices == ['request 2 waits for the end of request 1 (download)']
+
+
 def test_following_shows_each_change_once_and_ends_with_the_update(operated: Operated) -> None:
     operated.started()
     number = operated.update()
