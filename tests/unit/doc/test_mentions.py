@@ -14,6 +14,7 @@ from ovca import conf, pages, plugins
 from ovca.cli import options
 from ovca.cli.app import OvcaApp
 from ovca.daemon.__main__ import parser as service_parser
+from ovca.lab.cli import COMMANDS as LAB
 
 ROOT = Path(__file__).parents[3]
 SOURCES = ROOT / 'doc/source'
@@ -91,6 +92,13 @@ def name(path: Path) -> str:
 @pytest.mark.parametrize('path', TEXTS, ids=name)
 def test_a_page_tells_to_type_only_what_exists(path: Path) -> None:
     assert mistakes(typed(path.read_text())) == []
+
+
+@pytest.mark.parametrize('path', TEXTS, ids=name)
+def test_a_page_names_only_commands_of_the_lab_that_exist(path: Path) -> None:
+    named = re.findall(r'\bovca-lab ([a-z][a-z-]+)', path.read_text())
+
+    assert [command for command in named if command not in {*LAB, 'help'}] == []
 
 
 @pytest.mark.parametrize('path', sorted((ROOT / 'ovca').rglob('*.py')), ids=name)

@@ -52,7 +52,7 @@ def _command(app: OvcaApp, name: str, linked: bool) -> str:
         rst.heading(name, '~'),
         *([f'.. program:: ovca {name}\n'] if linked else []),
         '\n\n'.join(rst.escaped(' '.join(block.split())) for block in text.strip().split('\n\n')) + '\n',
-        rst.block(_usage(parser, own, isinstance(command, base.Lister | base.ShowOne))),
+        rst.block(_usage(parser, own, isinstance(command, base.Lister | base.ShowOne)), 'text'),
         _options(own, linked),
     ]
     if example:
@@ -104,8 +104,9 @@ def _options(actions: Iterable[argparse.Action], linked: bool) -> str:
 
 
 def _signature(action: argparse.Action) -> str:
-    value = '' if action.nargs == 0 else str(action.metavar or f'<{action.dest}>')
-    return ', '.join(f'{name} {value}'.strip() for name in action.option_strings) or value
+    name = max(action.option_strings, key=len, default=action.dest).lstrip('-')
+    value = '' if action.nargs == 0 else str(action.metavar or f'<{name}>')
+    return ', '.join(f'{option} {value}'.strip() for option in action.option_strings) or value
 
 
 def _explained(action: argparse.Action) -> str:

@@ -9,7 +9,7 @@ from ovcadoc import rst
 def index() -> str:
     """Return all errors by their ids, each with its situation, and the pages themselves for the table of contents."""
     rows = [(f':error:`{id}`', _title(id)) for id in package.ids()]
-    tree = '\n'.join(['.. toctree::', '   :hidden:', '', *(f'   errors/{id}' for id in package.ids())])
+    tree = '\n'.join(['.. toctree::', '   :hidden:', '', *(f'   {id} <errors/{id}>' for id in package.ids())])
     return rst.list_table(('id', 'situation'), rows, (30, 70)) + f'\n{tree}\n'
 
 
