@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -76,6 +77,14 @@ def test_the_manual_explains_every_option_of_the_configuration(built: Path) -> N
     names = [option.dest for _, options in conf.list_opts() for option in options]
     assert [name for name in names if f'\n{name}\n' not in text] == []
     assert [group for group, _ in conf.list_opts() if f'\n.SS [{group}]\n' not in text] == []
+
+
+def test_the_manual_tells_the_kinds_of_values_in_words(built: Path) -> None:
+    text = shown(built / 'ovca.conf.5')
+
+    kinds = re.findall(r'\(([^()]*(?:\([^()]*\))?[^()]*); default: ', text)
+    assert len(kinds) == sum(len(options) for _, options in conf.list_opts())
+    assert [kind for kind in kinds if not re.match(r'(an?|one|yes|pairs) ', kind.strip())] == []
 
 
 def test_an_error_has_its_page_at_its_id(built: Path) -> None:

@@ -38,11 +38,17 @@ def _kind(kind: Any) -> str:
     choices = getattr(kind, 'choices', None)
     if choices:
         return f'one of {", ".join(map(str, choices))}'
-    name = next((WORDS[c.__name__] for c in type(kind).__mro__ if c.__name__ in WORDS), str(kind))
+    name = next((WORDS[c.__name__] for c in type(kind).__mro__ if c.__name__ in WORDS), None) or _named(kind.type_name)
     least, most = getattr(kind, 'min', None), getattr(kind, 'max', None)
     if least is not None and most is not None:
         return f'{name}, {least} to {most}'
     return f'{name}, {least} or more' if least is not None else name
+
+
+def _named(words: str) -> str:
+    """A type of its own by the name that it gives itself."""
+    noun = words.removesuffix(' value')
+    return f'{"an" if noun[0].lower() in "aeio" else "a"} {noun}'
 
 
 def _default(option: Any) -> str:
