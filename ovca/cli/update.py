@@ -156,18 +156,17 @@ class UpdateWatch(base.Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        update = parser.add_argument(
-            'id', metavar='<id>', type=values.number('<id>'), nargs='?', help='the update (default: the latest)'
-        )
+        update = parser.add_argument('id', metavar='<id>', nargs='?', help='the update (default: the latest)')
         base.completes(update, base.updates)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        waiting = self.service.open_request() if parsed_args.id is None else None
+        number = values.update_id(parsed_args.id)
+        waiting = self.service.open_request() if number is None else None
         if waiting is not None:
             watch.finish(self, waiting.id, planned=True)
         else:
-            watch.follow(self, self.service.update(parsed_args.id).id)
+            watch.follow(self, self.service.update(number).id)
 
 
 class UpdateList(base.Lister):
@@ -178,14 +177,14 @@ class UpdateList(base.Lister):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        limit = values.number('--limit', most=1_000_000)
-        parser.add_argument('--limit', metavar='<number>', type=limit, default=20, help='how many (default: 20)')
+        parser.add_argument('--limit', metavar='<number>', default='20', help='how many (default: 20)')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
         names = ('id', 'state', 'old_version', 'version', 'first', 'second', 'created_at', 'finished_at', 'created_by')
         shown = brief.columns(parsed_args, names, without=('second', 'finished_at', 'created_by'))
-        return shown, [[getattr(u, name) for name in shown] for u in self.service.updates(parsed_args.limit)]
+        limit = values.number('--limit', parsed_args.limit, most=values.MOST_ROWS)
+        return shown, [[getattr(u, name) for name in shown] for u in self.service.updates(limit)]
 
 
 class UpdateShow(base.ShowOne):
@@ -196,9 +195,7 @@ class UpdateShow(base.ShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        update = parser.add_argument(
-            'id', metavar='<id>', type=values.number('<id>'), nargs='?', help='the update (default: the latest)'
-        )
+        update = parser.add_argument('id', metavar='<id>', nargs='?', help='the update (default: the latest)')
         base.completes(update, base.updates)
         return parser
 
@@ -208,7 +205,7 @@ class UpdateShow(base.ShowOne):
         from ovca.cli import live
         from ovca.remaster.plan import next_step
 
-        update = self.service.update(parsed_args.id)
+        update = self.service.update(values.update_id(parsed_args.id))
         entries, events = self.service.entries(update), self.service.events(update.id)
         facts: dict[str, Any] = {**asdict(update), 'next_step': next_step(update)}
         if parsed_args.formatter in ('json', 'yaml'):

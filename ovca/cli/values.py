@@ -1,30 +1,36 @@
-"""What operators type, read: whole numbers within bounds, and times."""
+"""What operators type, read: whole numbers within bounds, and times.
+
+Commands call this when they run, not as a ``type`` of argparse: in another cliff application only what is raised while
+a command runs becomes our sentence and our exit status.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
 import re
-from collections.abc import Callable
 
 from ovca.exceptions import UsageError
 
 LARGEST = 2**63 - 1
 """The largest number that the database holds."""
+MOST_ROWS = 1_000_000
+"""What a list may be limited to."""
 SPAN = re.compile(r'(?:\d{1,9}[smhdw])+', re.ASCII)
 UNITS = {'s': 'seconds', 'm': 'minutes', 'h': 'hours', 'd': 'days', 'w': 'weeks'}
 
 
-def number(what: str, *, least: int = 1, most: int = LARGEST) -> Callable[[str], int]:
-    """A ``type`` for an argument that is a whole number; the error names it as ``what``."""
+def number(what: str, text: str, *, most: int = LARGEST) -> int:
+    """A whole number from 1 to ``most``. :raises UsageError: it is none; the sentence names it as ``what``."""
+    value = int(text) if re.fullmatch(r'\d{1,20}', text, re.ASCII) else 0
+    if not 1 <= value <= most:
+        limits = 'above 0' if most == LARGEST else f'from 1 to {most}'
+        raise UsageError(f'{what} is a whole number {limits}, not {text!r}', id='bad-number')
+    return value
 
-    def read(text: str) -> int:
-        value = int(text) if re.fullmatch(r'[+-]?\d{1,20}', text, re.ASCII) else None
-        if value is None or not least <= value <= most:
-            limits = f'above {least - 1}' if most == LARGEST else f'from {least} to {most}'
-            raise UsageError(f'{what} is a whole number {limits}, not {text!r}', id='bad-number')
-        return value
 
-    return read
+def update_id(text: str | None) -> int | None:
+    """The number of an update, if one was given. :raises UsageError: it is no such number."""
+    return None if text is None else number('the number of an update', text)
 
 
 def moment(text: str) -> dt.datetime | dt.timedelta:

@@ -17,6 +17,7 @@ from ovca.exceptions import ImageError
 from ovca.remaster import checks
 from ovca.remaster.checks import CheckResult, Result
 from tests.operated import Operated
+from tests.unit.cli.test_app import Vendor
 
 pytestmark = pytest.mark.timeout(30)
 COMMANDS = sorted(name for name, extension in plugins.chosen('ovca.cli').items() if extension.core)
@@ -312,6 +313,17 @@ def test_check_ends_alike_in_all_formats(operated: Operated, formatter: str) -> 
     assert result.code == 6
     assert 'version-path' in result.out
     assert result.err.endswith('the table has their remedies [checks-failed]\n')
+
+
+def test_in_another_application_check_ends_alike(operated: Operated) -> None:
+    operated.started()
+    vendor = Vendor('--config-file')
+
+    code = vendor.run('--config-file', str(operated.config_file), 'check', '-f', 'value', '-c', 'id')
+
+    assert code == 6
+    assert vendor.out.getvalue().split()[:2] == ['nodes', 'lease']
+    assert vendor.err.getvalue().endswith('the table has their remedies [checks-failed]\n')
 
 
 @pytest.mark.usefixtures('good')

@@ -8,6 +8,7 @@ from sqlalchemy import event
 
 from ovca.db.models import Event
 from tests.operated import Operated
+from tests.unit.cli.test_app import Vendor
 from tests.unit.cli.test_commands import run
 
 ALL = ['id', 'at', 'kind', 'node', 'actor', 'epoch', 'update_id', 'from_state', 'to_state', 'detail']
@@ -118,3 +119,16 @@ def test_the_journal_of_an_update_that_never_was_is_an_error(operated: Operated)
 
     assert result.code == 2
     assert 'there is no update 7' in result.err
+
+
+@pytest.mark.parametrize('argv', [['event-list', '--since', 'x'], ['event-list', '--limit', '0'], ['update-show', 'x']])
+def test_in_another_application_a_wrong_value_is_the_same_sentence_and_status(
+    operated: Operated, argv: list[str]
+) -> None:
+    vendor = Vendor('--config-file')
+
+    code = vendor.run('--config-file', str(operated.config_file), *argv)
+
+    ours = run(operated, *argv)
+    assert (code, vendor.out.getvalue()) == (ours.code, ours.out) == (2, '')
+    assert vendor.err.getvalue().partition(': ')[2] == ours.err.partition(': ')[2]

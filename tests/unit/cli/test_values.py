@@ -37,4 +37,4 @@ def test_what_is_no_time_is_refused_with_how_to_write_one(text: str) -> None:
 @pytest.mark.parametrize('text', ['0', '-1', '101', 'x', '', '1.5', '1e2', '٣', '9' * 5000])
 def test_a_number_that_does_not_fit_is_one_sentence_with_the_bounds(text: str) -> None:
     with pytest.raises(UsageError, match='--limit is a whole number from 1 to 100, not'):
-        values.number('--limit', most=100)(text)
+        values.number('--limit', text, most=100)
