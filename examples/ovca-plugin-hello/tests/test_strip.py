@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import threading
+from collections.abc import Iterator
 
 import pytest
 from ovca_hello.strip import StripPower
@@ -11,6 +13,18 @@ from ovca_hello.toy import PASSWORD, USER, ToyStrip
 from ovca.exceptions import PowerError
 from ovca.power.base import Bmc, PowerDriver
 from ovca.testing import contracts
+
+
+@pytest.fixture
+def strip() -> Iterator[ToyStrip]:
+    """A strip of eight outlets, all off."""
+    server = ToyStrip()
+    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 class TestContract(contracts.PowerContract):

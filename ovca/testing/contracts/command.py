@@ -39,10 +39,13 @@ class CommandContract(Contract):
     @pytest.fixture(autouse=True)
     def _an_appliance(self, tmp_path: Path) -> None:
         self.config = Config(tmp_path / 'appliance')
-        open_database(self.config.load()).dispose()
+        self._filled = False
 
     def config_file(self) -> str | os.PathLike[str]:
-        """The configuration that the command is run with; by default ``self.config``."""
+        """The configuration that the command is run with; by default ``self.config``, and its database is filled."""
+        if not self._filled:
+            open_database(self.config.load()).dispose()
+            self._filled = True
         return self.config
 
     def make_arguments(self) -> Sequence[str]:
@@ -103,7 +106,7 @@ class CommandContract(Contract):
 
     def test_a_wrong_option_is_told_on_stderr(self) -> None:
         """A command line that it does not understand ends with 2, and nothing is on stdout."""
-        result = self.run(*self.make_arguments(), '--no-such-option-anywhere')
+        result = run([self.name, *self.make_arguments(), '--no-such-option-anywhere'])
         assert (result.code, result.out) == (2, ''), f'a wrong option ends with {result.code}, stdout: {result.out!r}'
         assert result.err, 'a wrong option ends without a word'
 

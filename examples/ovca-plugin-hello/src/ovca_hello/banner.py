@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def path_of(conf: cfg.ConfigOpts) -> Path:
     """Where the banner is."""
-    return Path(conf.provision.state_path) / conf.hello.banner
+    return Path(conf.provision.state_path) / str(conf.hello.banner)
 
 
 class Banner(Role):

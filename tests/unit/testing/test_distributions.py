@@ -1,0 +1,40 @@
+"""Packages for tests, and for the nodes of a lab."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from ovca.testing.distributions import packed
+
+Install = Callable[..., None]
+
+
+def test_an_installed_package_is_packed_with_its_modules_and_entry_points(ovca_install: Install) -> None:
+    ovca_install('vendor', {'ovca.power': {'pdu': 'vendormod:Pdu'}, 'ovca.cli': {'pdu-list': 'othermod:List'}},
+                 vendormod='class Pdu: pass\n', othermod='class List: pass\n')  # fmt: skip
+
+    plugin = packed('vendor')
+
+    assert (plugin.name, plugin.version) == ('vendor', '1.0')
+    assert dict(plugin.modules) == {'vendormod.py': 'class Pdu: pass\n', 'othermod.py': 'class List: pass\n'}
+    assert plugin.entry_points == {'ovca.power': {'pdu': 'vendormod:Pdu'}, 'ovca.cli': {'pdu-list': 'othermod:List'}}
+
+
+def test_a_package_with_folders_is_packed_with_all_of_its_modules() -> None:
+    modules = packed('reno').modules  # a package that is installed here, with folders below its own
+
+    assert {'reno/__init__.py', 'reno/main.py', 'reno/_exts/__init__.py'} <= set(modules)
+
+
+def test_what_is_not_installed_is_named() -> None:
+    with pytest.raises(LookupError, match='no-such-vendor is not installed here'):
+        packed('no-such-vendor')
+
+
+def test_a_package_without_entry_points_is_no_plugin(ovca_install: Install) -> None:
+    ovca_install('vendor', {})
+
+    with pytest.raises(LookupError, match='brings no entry points'):
+        packed('vendor')
