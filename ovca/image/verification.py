@@ -77,11 +77,15 @@ def _compare(
     bad = []
     with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
         found = pool.map(lambda pair: _problem(*pair), pairs)
-        for (place, listed), problem in zip(pairs, found, strict=True):
-            if told is not None:
-                told(listed.size)
-            if problem is not None:
-                bad.append((place, listed, problem))
+        try:
+            for (place, listed), problem in zip(pairs, found, strict=True):
+                if told is not None:
+                    told(listed.size)
+                if problem is not None:
+                    bad.append((place, listed, problem))
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for the rest of the image
+            raise
     return bad
 
 
