@@ -1,7 +1,7 @@
 # make demo    an update of a whole appliance, on this machine, as a normal user
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
-# More: make example, make lint, make docs, make man, make sample, make soak, make clean.
+# More: make example, make lint, make docs, make man, make matrix, make sample, make soak, make clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,7 @@ TOX := $(BIN)/tox -qq run -e
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional example model lint docs man sample soak clean
+.PHONY: help demo test functional example model matrix lint docs man sample soak clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -49,6 +49,11 @@ example: $(VENV)/tox
 
 model: $(VENV)/tox
 	@$(TOX) model -- $(ARGS)
+
+# Everything, on each Python that is here: an hour or two. A part of it: make matrix ENVS=py312-lowest-sqlite-bare
+ENVS ?=
+matrix: $(VENV)/tox
+	@$(BIN)/tox -q run $(if $(ENVS),-e $(ENVS)) $(if $(ARGS),-- $(ARGS))
 
 lint: $(VENV)/tox
 	@$(TOX) pep8

@@ -1,8 +1,14 @@
-"""Fixtures for all tests: databases on both engines, and how to do without a peer that is not installed."""
+"""Fixtures for all tests: databases on both engines, and how to do without what is not installed.
+
+Two variables choose among the tests; tox sets them from the name of the environment. ``OVCA_TEST_ENGINE=sqlite`` or
+``postgresql`` leaves out what runs on the other engine. ``OVCA_TEST_BARE=1`` says that ovca is installed without its
+extras on purpose. ``OVCA_REQUIRE_PEERS=1`` makes anything else that is missing a failure.
+"""
 
 from __future__ import annotations
 
 import getpass
+import importlib.util
 import os
 import pwd
 import shutil
@@ -20,6 +26,10 @@ import pytest
 
 pytest_plugins = ['ovca.testing.fixtures']
 REQUIRE_PEERS = os.environ.get('OVCA_REQUIRE_PEERS') == '1'
+BARE = os.environ.get('OVCA_TEST_BARE') == '1'
+ENGINES = ('sqlite', 'postgresql')
+LIBRARIES = {'lab': 'sushy_tools', 'postgresql': 'psycopg', 'redfish': 'sushy'}
+"""What an extra of ovca brings, by the extra."""
 PATIENCE = 30  # seconds for the server to come up; never reached when all is well
 
 
@@ -28,6 +38,44 @@ def missing_peer(reason: str) -> NoReturn:
     if REQUIRE_PEERS:
         pytest.fail(f'{reason} (OVCA_REQUIRE_PEERS=1)', pytrace=False)
     pytest.skip(reason)
+
+
+def need_extra(extra: str) -> None:
+    """Skip the test, or fail it, when this extra of ovca is not installed."""
+    library = LIBRARIES[extra]
+    if importlib.util.find_spec(library) is not None:
+        return
+    reason = f"{library} is not installed: pip install 'ovca[{extra}]'"
+    if BARE:
+        pytest.skip(reason)
+    missing_peer(reason)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Judge the mark ``extra`` before any fixture is made."""
+    for mark in item.iter_markers('extra'):
+        need_extra(*mark.args)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what belongs to the engine that is not asked for."""
+    only = os.environ.get('OVCA_TEST_ENGINE', '')
+    if not only:
+        return
+    if only not in ENGINES:
+        raise pytest.UsageError(f'OVCA_TEST_ENGINE is {only!r}; it can be one of {", ".join(ENGINES)}')
+    left_out = [item for item in items if engine_of(item) not in (only, None)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
+
+
+def engine_of(item: pytest.Item) -> str | None:
+    """The engine that a test is about; None for the many that do not care, and use a file where they need rows."""
+    chosen = getattr(getattr(item, 'callspec', None), 'params', {}).get('database_url')
+    if chosen is None and 'postgresql_server' in getattr(item, 'fixturenames', ()):
+        return 'postgresql'
+    return chosen
 
 
 class PostgresServer:
@@ -154,6 +202,7 @@ def _have_user_postgres() -> bool:
 @pytest.fixture(scope='session')
 def postgresql_server() -> Iterator[PostgresServer]:
     """One server for the session (for each worker, under xdist)."""
+    need_extra('postgresql')
     programs = postgres_programs()
     if programs is None or shutil.which('setpriv') is None:
         missing_peer('PostgreSQL is not installed: apt-get install postgresql')
@@ -183,7 +232,7 @@ def sqlite_url(tmp_path: Path) -> str:
     return f'sqlite:///{tmp_path / "ovca.sqlite"}'
 
 
-@pytest.fixture(params=['sqlite', 'postgresql'])
+@pytest.fixture(params=ENGINES)
 def database_url(request: pytest.FixtureRequest) -> str:
     """The URL of a fresh database; the test runs once on each engine."""
     url: str = request.getfixturevalue(f'{request.param}_url')

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy import DateTime as SaDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
-from sqlalchemy.types import TypeDecorator
+from sqlalchemy.types import Double, TypeDecorator
 
 
 class UTCDateTime(TypeDecorator[dt.datetime]):
@@ -35,7 +35,8 @@ class UTCDateTime(TypeDecorator[dt.datetime]):
 
 
 class Base(DeclarativeBase):
-    type_annotation_map = {dt.datetime: UTCDateTime, dict[str, Any]: JSON}
+    # float: SQLAlchemy 2.0 by itself would take FLOAT, and 2.1 takes DOUBLE.
+    type_annotation_map = {dt.datetime: UTCDateTime, dict[str, Any]: JSON, float: Double}
 
 
 BigId = BigInteger().with_variant(Integer, 'sqlite')  # SQLite counts up INTEGER keys only

@@ -6,6 +6,7 @@ only system of the service is taken.
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 from collections.abc import Iterator
 from typing import Any, ClassVar
@@ -36,7 +37,7 @@ class MissingLibrary(PowerError):
     id = 'redfish-missing'
 
     def __init__(self) -> None:
-        super().__init__("the power driver redfish needs sushy; install it with: pip install 'ovca[redfish]'")
+        super().__init__("[power] driver is redfish, which needs sushy; install it: pip install 'ovca[redfish]'")
 
 
 class RedfishPower(PowerDriver):
@@ -46,6 +47,8 @@ class RedfishPower(PowerDriver):
 
     def __init__(self, bmc: Bmc, **timing: Any) -> None:
         super().__init__(bmc, **timing)
+        if importlib.util.find_spec('sushy') is None:
+            raise MissingLibrary  # now, and not when a machine has to be switched off
         parts = urlsplit(bmc.address)
         if parts.scheme not in ('http', 'https') or not parts.hostname:
             raise BadAddress(bmc)

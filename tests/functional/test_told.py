@@ -11,7 +11,7 @@ import pytest
 from ovca.lab.images import Plugin
 from tests.functional.conftest import Appliance, appliance_in
 
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.functional, pytest.mark.extra('lab'), pytest.mark.timeout(240)]
 SHELVES = """
 from pathlib import Path
 

@@ -15,7 +15,7 @@ from ovca.db.models import Node
 from ovca.image import verify_root
 from tests.functional.conftest import Appliance, broken
 
-pytestmark = [pytest.mark.functional, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.functional, pytest.mark.extra('lab'), pytest.mark.timeout(240)]
 PATH = ['REQUESTED', 'INSTALL_1', 'VERIFY_1', 'PROVING', 'INSTALL_2', 'VERIFY_2', 'DONE']
 
 

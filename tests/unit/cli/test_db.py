@@ -47,6 +47,7 @@ def test_what_is_wrong_is_shown_in_each_format_with_status_9(operated: Operated,
     assert result.err.endswith('[database-problems]\n')
 
 
+@pytest.mark.extra('postgresql')
 def test_a_database_that_is_away_is_said_in_the_record_and_on_the_error_stream(operated: Operated) -> None:
     url = 'postgresql://ovca:geheim@127.0.0.1:9/ovca'
 

@@ -78,6 +78,7 @@ def test_a_node_without_a_bmc_is_an_error_that_names_both_ways_to_give_one(datab
     assert caught.value.id == 'no-bmc'
 
 
+@pytest.mark.extra('postgresql')
 def test_the_database_is_not_needed_for_a_bmc_that_is_configured() -> None:
     away = Database('postgresql://ovca@127.0.0.1:9/none', connect_timeout=2)
     configured = configuration.load(overrides=[*BASE, 'power.bmc=mn1:https://named'])

@@ -108,6 +108,7 @@ def test_a_file_that_is_no_database_is_said_so(tmp_path: Path) -> None:
     assert 'not a database' in found.problems[0]
 
 
+@pytest.mark.extra('postgresql')
 def test_a_server_that_is_away_is_a_problem_without_the_password() -> None:
     database = Database('postgresql://ovca:geheim@127.0.0.1:9/ovca', connect_timeout=2)
 

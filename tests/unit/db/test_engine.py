@@ -292,6 +292,7 @@ def test_a_dead_line_ends_the_wait_of_old_and_new_connections(postgresql_url: st
     database.dispose()
 
 
+@pytest.mark.extra('postgresql')
 def test_an_unreachable_server_is_named_without_the_password() -> None:
     with socket.create_server(('127.0.0.1', 0)) as server:
         port = server.getsockname()[1]

@@ -12,6 +12,8 @@ from ovca.lab.lab import Lab
 from ovca.power.base import BootDevice, NotOff, PowerState
 from ovca.power.redfish import BadAddress, RedfishPower
 
+pytestmark = pytest.mark.extra('lab')
+
 
 @pytest.fixture
 def appliance(lab):

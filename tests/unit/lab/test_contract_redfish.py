@@ -17,6 +17,8 @@ from ovca.power.base import Bmc, PowerDriver
 from ovca.power.redfish import RedfishPower
 from ovca.testing import contracts
 
+pytestmark = pytest.mark.extra('lab')
+
 
 @pytest.fixture
 def bmc(lab: LabSpec) -> Iterator[Bmc]:

@@ -15,6 +15,8 @@ from ovca.lab import dependencies, images
 from ovca.lab.images import Plugin, Recipe
 from ovca.lab.spec import LabError
 
+pytestmark = pytest.mark.extra('lab')
+
 
 @pytest.fixture
 def tree(tmp_path, cache):

@@ -13,6 +13,8 @@ from ovca.lab.cli import main
 from ovca.lab.lab import Lab
 from ovca.lab.spec import LabError
 
+pytestmark = pytest.mark.extra('lab')
+
 
 @pytest.fixture(scope='module')
 def appliance(tmp_path_factory):

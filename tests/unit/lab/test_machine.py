@@ -14,6 +14,8 @@ from labkit import log, starts, until
 from ovca.lab import machine, processes, spec
 from ovca.lab.hardware import PowerSupply
 
+pytestmark = pytest.mark.extra('lab')
+
 
 @pytest.fixture
 def node(lab):

@@ -15,6 +15,8 @@ from ovca.lab import network, processes, spec
 from ovca.lab.lab import Lab
 from ovca.lab.spec import LabError
 
+pytestmark = pytest.mark.extra('lab')
+
 
 @pytest.fixture
 def appliance(lab):

@@ -6,6 +6,8 @@ from labkit import until
 from ovca.db.models import Node
 from ovca.lab.lab import Lab
 
+pytestmark = pytest.mark.extra('lab')
+
 
 @pytest.fixture
 def appliance(postgresql_url, tmp_path):

@@ -18,6 +18,7 @@ from ovca.provision import tls
 from ovca.provision.server import HttpServer
 from tests.conftest import free_port
 
+pytestmark = pytest.mark.extra('redfish')
 SYSTEM = '/redfish/v1/Systems/1'
 
 
