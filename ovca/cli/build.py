@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ovca.cli import base
+from ovca.cli import base, key
+from ovca.cli.key import need
 
 
 class ImageBuild(base.ShowOne):
@@ -26,14 +27,16 @@ class ImageBuild(base.ShowOne):
         parser.add_argument(
             '--installer', metavar='<file>', type=Path, help="the installer to use instead of this ovca's own"
         )
-        parser.add_argument(
-            '--secret-key',
-            metavar='<file>',
-            type=Path,
-            help='the minisign secret key (without a password) that signs the image; without it the image is unsigned',
+        key.secret_key(
+            parser, 'the minisign secret key that signs the image; without it the image is unsigned', required=False
         )
         parser.add_argument(
             '--update-from', metavar='<version>', help='the oldest version that may be updated to this one'
+        )
+        parser.add_argument(
+            '--downgrade-to',
+            metavar='<version>',
+            help='the oldest version that this one may be downgraded to; without it downgrades are refused',
         )
         parser.add_argument(
             '--stepping-stone',
@@ -54,9 +57,9 @@ class ImageBuild(base.ShowOne):
         from ovca.provision.pack import pack
 
         for folder in filter(None, (parsed_args.mgmt, parsed_args.hmp, parsed_args.ovm)):
-            _need(folder, folder.is_dir(), 'is not a folder')
+            need(folder, folder.is_dir(), 'is not a folder')
         for file in filter(None, (parsed_args.installer, parsed_args.secret_key, parsed_args.notes_file)):
-            _need(file, file.is_file(), 'is not a file')
+            need(file, file.is_file(), 'is not a file')
         notes = parsed_args.notes_file.read_text() if parsed_args.notes_file else parsed_args.notes
         with tempfile.TemporaryDirectory() as folder:
             installer = parsed_args.installer
@@ -71,7 +74,9 @@ class ImageBuild(base.ShowOne):
                 ovm=parsed_args.ovm,
                 installer=installer,
                 secret_key=parsed_args.secret_key,
+                password=key.Password(self, parsed_args.password_file),
                 update_from=parsed_args.update_from,
+                downgrade_to=parsed_args.downgrade_to,
                 stepping_stones=tuple(parsed_args.stepping_stone),
                 notes=notes,
             )
@@ -79,10 +84,3 @@ class ImageBuild(base.ShowOne):
         size = parsed_args.output.stat().st_size
         signed = parsed_args.secret_key is not None
         return columns, (parsed_args.output, size, manifest.version, signed, manifest.iso.size, manifest.iso.sha256)
-
-
-def _need(path: Path, good: bool, problem: str) -> None:
-    from ovca.exceptions import UsageError
-
-    if not good:
-        raise UsageError(f'{path} {problem}; name the right one', id='no-such-path')

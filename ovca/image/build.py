@@ -11,17 +11,12 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from ovca.exceptions import UsageError
-from ovca.files import write_atomic
-from ovca.image import signature
 from ovca.image.isowriter import Node, add_file, add_tree, folder_node, write_iso
 from ovca.image.manifest import FORMAT, Manifest
+from ovca.image.signing import CHUNK, LEVEL, MANIFEST, SIGNATURE, Password, keygen, member, sign_manifest
 from ovca.image.version import ImageVersion
 
-LEVEL = 4
-"""Compression beyond it costs much time and saves little."""
-CHUNK = 1024 * 1024
-EPOCH = (1980, 1, 1, 0, 0, 0)
+__all__ = ['build', 'keygen']
 
 
 def build(
@@ -33,7 +28,9 @@ def build(
     ovm: Path | None = None,
     installer: Path | None = None,
     secret_key: Path | None = None,
+    password: Password | None = None,
     update_from: str | None = None,
+    downgrade_to: str | None = None,
     stepping_stones: tuple[str, ...] = (),
     notes: str = '',
     level: int = LEVEL,
@@ -61,6 +58,7 @@ def build(
                 'format': FORMAT,
                 'version': text,
                 'update_from': str(ImageVersion(update_from)) if update_from else None,
+                'downgrade_to': str(ImageVersion(downgrade_to)) if downgrade_to else None,
                 'stepping_stones': list(stepping_stones),
                 'notes': notes,
                 'iso': {'name': iso.name, 'size': size, 'sha256': digest},
@@ -68,9 +66,9 @@ def build(
                 'components': {name: _component(name, nodes) for name in trees},
             }
         )
-        members = {'manifest.json': manifest}
+        members = {MANIFEST: manifest}
         if secret_key is not None:
-            members['manifest.json.minisig'] = _sign(manifest, secret_key, signature.comment(text, digest))
+            members[SIGNATURE] = sign_manifest(manifest, str(output), secret_key, password)
         members['files.json'] = listing
         archive = Path(place, 'bundle')
         _zip(archive, members, iso, level)
@@ -78,49 +76,15 @@ def build(
     return Manifest.parse(manifest, str(output))
 
 
-def keygen(folder: Path, name: str) -> tuple[Path, Path]:
-    """Make a key pair without a password; return the paths of the secret and the public key.
-
-    :raises UsageError: there is one of this name.
-    """
-    import minisign
-
-    secret, public = folder / f'{name}.key', folder / f'{name}.pub'
-    if secret.exists() or public.exists():
-        raise UsageError(f'{folder} holds a key {name!r} already; choose another name', id='key-exists')
-    pair = minisign.KeyPair.generate()
-    write_atomic(secret, bytes(pair.secret_key) + b'\n', mode=0o600)
-    write_atomic(public, bytes(pair.public_key) + b'\n')
-    return secret, public
-
-
-def _sign(manifest: bytes, secret_key: Path, comment: str) -> bytes:
-    import minisign
-
-    try:
-        key = minisign.SecretKey.from_file(secret_key)
-        return bytes(key.sign(manifest, trusted_comment=comment)) + b'\n'
-    except (OSError, ValueError, minisign.Error, minisign.ParseError) as exc:
-        raise UsageError(
-            f'{secret_key} cannot sign: {exc}; name a minisign secret key without a password', id='bad-secret-key'
-        ) from exc
-
-
 def _zip(path: Path, members: dict[str, bytes], iso: Path, level: int) -> None:
     with zipfile.ZipFile(path, 'w') as archive:
         for name, data in members.items():
-            archive.writestr(_info(name), data, zipfile.ZIP_DEFLATED, level)
-        info = _info(iso.name)
+            archive.writestr(member(name), data, zipfile.ZIP_DEFLATED, level)
+        info = member(iso.name)
         info.compress_type, info._compresslevel = zipfile.ZIP_DEFLATED, level  # type: ignore[attr-defined]
         info.file_size = iso.stat().st_size
         with iso.open('rb') as source, archive.open(info, 'w') as target:
             shutil.copyfileobj(source, target, CHUNK)
-
-
-def _info(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name, EPOCH)
-    info.external_attr = 0o644 << 16
-    return info
 
 
 def _listed(node: Node) -> dict[str, Any]:

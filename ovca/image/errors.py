@@ -26,6 +26,16 @@ class SignatureRefused(ImageError):
         )
 
 
+class KeyRevoked(ImageError):
+    """The signature is by a key that was trusted once, and is not any more."""
+
+    def __init__(self, source: str, key: str, reason: str) -> None:
+        super().__init__(
+            f'{source}: its signature is by key {key}, which is revoked ({reason}); get a bundle that is signed by '
+            f"the vendor's present key"
+        )
+
+
 class NoSpace(ImageError):
     """The shared storage is too full for this image."""
 

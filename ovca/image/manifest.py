@@ -37,6 +37,9 @@ class Manifest:
     files_digest: str | None
     update_from: str | None = None
     """The oldest version that may be updated to this one."""
+    downgrade_to: str | None = None
+    """The oldest version that this one may be downgraded to; None forbids it. It stands in the manifest of the newer
+    version: only that one's makers know what it does to data that the older one has to read."""
     stepping_stones: tuple[str, ...] = ()
     notes: str = ''
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -61,6 +64,7 @@ class Manifest:
                 iso=iso,
                 files_digest=str(raw['files_digest']),
                 update_from=raw.get('update_from'),
+                downgrade_to=raw.get('downgrade_to'),
                 stepping_stones=tuple(map(str, raw.get('stepping_stones', ()))),
                 notes=str(raw.get('notes', '')),
                 components=dict(raw.get('components', {})),
@@ -73,8 +77,9 @@ class Manifest:
             raise BundleError(source, 'the manifest holds a digest that is not SHA-256 in hex', id='not-a-bundle')
         if not ISO_NAME.fullmatch(iso.name) or iso.size <= 0:
             raise BundleError(source, 'the manifest names no usable ISO', id='not-a-bundle')
-        if manifest.update_from is not None:
-            ImageVersion(str(manifest.update_from))
+        for named in (manifest.update_from, manifest.downgrade_to, *manifest.stepping_stones):
+            if named is not None:
+                ImageVersion(str(named))
         return manifest
 
 

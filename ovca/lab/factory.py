@@ -48,7 +48,7 @@ def build(
 
 def make_keys(folder: Path) -> None:
     """Make the key pair that signs this lab's images."""
-    from ovca.image.build import keygen
+    from ovca.image.signing import keygen
 
     (folder / 'keys').mkdir(exist_ok=True)
     keygen(folder / 'keys', 'lab')

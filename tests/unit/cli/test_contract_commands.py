@@ -10,6 +10,7 @@ import pytest
 from cliff import lister, show
 
 from ovca import plugins
+from ovca.image.build import build, keygen
 from ovca.testing import contracts
 from ovca.testing.appliance import open_database
 from tests.operated import Operated
@@ -18,8 +19,8 @@ from tests.published import publish
 NAMES = [extension.name for extension in plugins.extensions('ovca.cli') if extension.core]
 TABLES = [name for name in NAMES if issubclass(plugins.load_one('ovca.cli', name), lister.Lister | show.ShowOne)]
 ARGUMENTS: dict[str, Sequence[str]] = {'image-show': ('1.1.0',)}
-CHANGING = ('image-build', 'image-verify')
-"""They need an image; their data is read by the tests of :class:`TestImageBuild` and :class:`TestImageVerify`."""
+CHANGING = ('image-build', 'image-keygen', 'image-sign', 'image-verify')
+"""They need files of their own; their data is read by the tests of classes like :class:`TestImageBuild`."""
 
 
 class TestCommands(contracts.CommandContract):
@@ -36,7 +37,8 @@ class TestTables(contracts.TableContract):
     def _command(self, request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
         self.name, self.arguments = request.param, ARGUMENTS.get(request.param, ())
         self.operated = Operated(tmp_path).started().image()
-        self.operated.configure('mn1', '[notify]\ndrivers = log\n')
+        keygen(tmp_path / 'keys', 'vendor')
+        self.operated.configure('mn1', f'key_folder = {tmp_path / "keys"}\n[notify]\ndrivers = log\n')
         self.operated.move(self.operated.update(), 'INSTALL_1', 'the standby is installed')
         yield
         self.operated.close()
@@ -58,6 +60,29 @@ class TestImageBuild(contracts.TableContract):
         self.built += 1
         output = self.tmp_path / f'{self.built}.iso.zip'
         return ('--image-version', '1.1.0', '--mgmt', str(self.tmp_path / 'tree'), str(output))
+
+
+class TestImageKeygen(contracts.TableContract):
+    name = 'image-keygen'
+
+    @pytest.fixture(autouse=True)
+    def _folder(self, tmp_path: Path) -> None:
+        self.folder, self.made = tmp_path / 'new', 0
+
+    def make_arguments(self) -> Sequence[str]:
+        self.made += 1
+        return (f'vendor{self.made}', '--folder', str(self.folder), '--no-password')
+
+
+class TestImageSign(contracts.TableContract):
+    name = 'image-sign'
+
+    @pytest.fixture(autouse=True)
+    def _bundle(self, tmp_path: Path) -> None:
+        (tmp_path / 'tree').mkdir()
+        (tmp_path / 'tree/file').write_text('x')
+        build(tmp_path / 'x.zip', version='1.1.0', mgmt=tmp_path / 'tree')
+        self.arguments = (str(tmp_path / 'x.zip'), '--secret-key', str(keygen(tmp_path / 'new', 'vendor')[0]))
 
 
 class TestImageVerify(contracts.TableContract):

@@ -1,0 +1,109 @@
+"""The public keys that are trusted: files in a folder, and beside them the list of those that are not any more.
+
+Every ``*.pub`` in the folder is trusted for as long as it lies there: while a vendor changes the key, the old and the
+new one lie side by side. The file ``revoked`` takes trust away for good, even from a key whose file is put back: one
+key a line, its id (16 hex digits, as minisign prints it) or the public key itself, and the reason after a ``#``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import minisign
+
+from ovca.exceptions import ConfigError
+
+REVOKED = 'revoked'
+ID = re.compile(r'[0-9A-Fa-f]{16}')
+
+
+@dataclass(frozen=True)
+class Key:
+    """A public key: the name of its file, its id as minisign prints it, and what verifies."""
+
+    name: str
+    id: str
+    public: minisign.PublicKey = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Keys:
+    """What a folder says: the keys in it, and the reasons of the revoked ones by key id."""
+
+    folder: Path
+    keys: tuple[Key, ...]
+    revoked: dict[str, str]
+
+    @property
+    def trusted(self) -> tuple[Key, ...]:
+        """The keys that count."""
+        return tuple(key for key in self.keys if key.id not in self.revoked)
+
+
+def load(folder: Path) -> Keys:
+    """Return the keys of a folder; there may be none.
+
+    :raises ConfigError: a file in it is no key, or the list of revoked keys cannot be read. Nothing is passed over: a
+        line that is not understood could be the one that matters.
+    """
+    keys = tuple(_key(path) for path in sorted(folder.glob('*.pub')))
+    return Keys(folder, keys, _revoked(folder / REVOKED))
+
+
+def _key(path: Path) -> Key:
+    try:
+        public = minisign.PublicKey.from_file(path)
+        return Key(path.name, _id(base64.b64decode(public.to_base64())), public)
+    except (OSError, ValueError, minisign.ParseError) as exc:
+        raise ConfigError(f'{path} is not a minisign public key: {exc}; mend or remove it', id='bad-key') from exc
+
+
+def _revoked(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding='utf-8').splitlines()
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeError) as exc:
+        raise ConfigError(f'{path} cannot be read: {exc}; mend it', id='bad-revocation') from exc
+    found: dict[str, str] = {}
+    for number, line in enumerate(lines, 1):
+        key, _, reason = (part.strip() for part in line.partition('#'))
+        if not key:
+            continue
+        id = key.upper() if ID.fullmatch(key) else _public_id(key)
+        if id is None:
+            raise ConfigError(
+                f'{path}, line {number}: {key[:60]!r} is neither a key id (16 hex digits) nor a public key; mend it',
+                id='bad-revocation',
+            )
+        found[id] = reason or 'no reason is given'
+    return found
+
+
+def _public_id(text: str) -> str | None:
+    try:
+        minisign.PublicKey.from_base64(text)
+        return _id(base64.b64decode(text))
+    except (ValueError, minisign.ParseError, binascii.Error):
+        return None
+
+
+def _id(packed: bytes) -> str:
+    """The id in what minisign packs: two letters for the method, then the id, the lowest byte first."""
+    return packed[2:10][::-1].hex().upper()
+
+
+def signer(signature: bytes) -> tuple[bytes, str]:
+    """Return the two letters of the method and the key id that a signature file claims; nothing of it is proved.
+
+    :raises ValueError: it is no signature file.
+    """
+    lines = signature.split(b'\n')
+    packed = base64.b64decode(lines[1], validate=True) if len(lines) > 1 else b''
+    if len(packed) < 10:
+        raise ValueError('its second line is too short')
+    return packed[:2], _id(packed)
