@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from ovca.cli import base
+from ovca.cli import base, watch
 from ovca.cli.verdict import Verdict
 from ovca.exceptions import Refused
 
@@ -23,12 +23,14 @@ class Check(Verdict, base.Lister):
             '--image-version', metavar='<version>', help='the image to install; also checks the image'
         )
         base.completes(version, base.images)
+        watch.downgrades(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
         from ovca.remaster.checks import Result, run_all
 
-        results = run_all(self.conf, self.service.database, parsed_args.image_version)
+        allowed, version = bool(parsed_args.allow_downgrade), parsed_args.image_version
+        results = run_all(self.conf, self.service.database, version, allow_downgrade=allowed)
         failed = [r.id for r in results if r.result is Result.FAILED]
         if failed:
             self.verdict = Refused(

@@ -24,11 +24,17 @@ class Download(base.Command):
         parser.add_argument(
             '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
         )
+        watch.downgrades(parser)
         parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        number = self.service.submit('download', uri=watch.source(parsed_args.uri), version=parsed_args.image_version)
+        number = self.service.submit(
+            'download',
+            uri=watch.source(parsed_args.uri),
+            version=parsed_args.image_version,
+            allow_downgrade=parsed_args.allow_downgrade,
+        )
         if parsed_args.no_wait:
             watch.say(self, f'request {number} is with the master; {watch.PICKED_UP}')
         else:
@@ -76,6 +82,7 @@ class ImageShow(base.ShowOne):
             'published_at': image.published_at,
             'runs_on': image.runs_on,
             'update_from': manifest.get('update_from'),
+            'downgrade_to': manifest.get('downgrade_to'),
             'stepping_stones': manifest.get('stepping_stones') or [],
             'components': manifest.get('components') or {},
             'notes': manifest.get('notes') or '',

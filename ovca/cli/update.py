@@ -29,6 +29,7 @@ class Activate(base.Command):
             parser.add_argument('version', metavar='<version>', help='the image, as `ovca image-list` shows it'),
             base.images,
         )
+        watch.downgrades(parser)
         _arguments(parser)
         return parser
 
@@ -54,6 +55,7 @@ class Update(base.Command):
         parser.add_argument(
             '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
         )
+        watch.downgrades(parser)
         _arguments(parser)
         return parser
 
@@ -65,11 +67,15 @@ class Update(base.Command):
         if not uri:
             raise UsageError('no URI was given, and [update] uri is not set; name the bundle to install', id='no-uri')
         if parsed_args.yes and not parsed_args.dry_run:
-            watch.begin(self, parsed_args, 'update', planned=False, uri=watch.source(uri), version=version)
+            downgrade = parsed_args.allow_downgrade
+            watch.begin(
+                self, parsed_args, 'update', planned=False, uri=watch.source(uri), version=version,
+                allow_downgrade=downgrade,
+            )  # fmt: skip
             return
         self.service.must_lead()
         if version is None or version not in {i.version for i in self.service.images()}:
-            version = watch.download(self, uri, version)
+            version = watch.download(self, uri, version, downgrade=parsed_args.allow_downgrade)
         watch.tell(self, f'image {version} is here')
         activate(self, parsed_args, version)
 
@@ -83,12 +89,15 @@ def activate(command: base.Command, parsed_args: Any, version: str) -> None:
             watch.follow(command, current.id)
         return
     plan = command.service.plan(version)
-    watch.checks(command, version)
+    watch.checks(command, version, allow_downgrade=parsed_args.allow_downgrade)
     watch.show(command, plan)
     if parsed_args.dry_run:
         return
-    _confirm(command, f'Update both nodes to {version}?', parsed_args.yes, f'`ovca activate {version}` starts it later')
-    watch.begin(command, parsed_args, 'activate', planned=True, version=version)
+    again = f'ovca activate {version}' + (' --allow-downgrade' if plan.downgrade else '')
+    question = f'{"Downgrade" if plan.downgrade else "Update"} both nodes to {version}?'
+    _confirm(command, question, parsed_args.yes, f'`{again}` starts it later')
+    allowed = parsed_args.allow_downgrade
+    watch.begin(command, parsed_args, 'activate', planned=True, version=version, allow_downgrade=allowed)
 
 
 def _confirm(command: base.Command, question: str, yes: bool, later: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -51,9 +52,9 @@ def wait(command: base.Command, request_id: int, what: str, *, later: str = PICK
         raise Interrupted(f'interrupted; {what} goes on, {later}') from None
 
 
-def download(command: base.Command, uri: str, version: str | None) -> str:
+def download(command: base.Command, uri: str, version: str | None, *, downgrade: bool | None) -> str:
     """Have an image downloaded, and wait for it; return its version."""
-    number = command.service.submit('download', uri=source(uri), version=version)
+    number = command.service.submit('download', uri=source(uri), version=version, allow_downgrade=downgrade)
     result = wait(command, number, 'the download').result or {}
     return str(result['version'])
 
@@ -90,11 +91,22 @@ def node_lines(nodes: tuple[NodeView, ...]) -> list[str]:
     return live.columns(('node', 'role', 'version', 'health'), rows)
 
 
-def checks(command: base.Command, version: str, *, retry: bool = False) -> None:
+def downgrades(parser: argparse.ArgumentParser) -> None:
+    """Add the option that allows an older version."""
+    parser.add_argument(
+        '--allow-downgrade',
+        action='store_const',
+        const=True,
+        help='go back to an older version, if the manifest of the one that runs allows it',
+    )
+
+
+def checks(command: base.Command, version: str, *, retry: bool = False, allow_downgrade: bool | None = None) -> None:
     """Run the checks and show them. :raises Refused: one failed."""
     from ovca.remaster.checks import Result, run_all
 
-    results = run_all(command.conf, command.service.database, version, retry=retry)
+    allowed = bool(allow_downgrade)
+    results = run_all(command.conf, command.service.database, version, retry=retry, allow_downgrade=allowed)
     for line in live.columns(('check', 'result', 'detail'), [(r.id, r.result.value, r.detail) for r in results]):
         say(command, line)
     failed = [r for r in results if r.result is Result.FAILED]

@@ -11,6 +11,8 @@ from ovca.cluster.lease import Lease
 from ovca.db import events
 from ovca.db.models import Image, Request
 from ovca.exceptions import LeaseLost, Refused
+from ovca.image import route
+from ovca.image.route import Terms
 from ovca.remaster import checks, retention
 
 if TYPE_CHECKING:
@@ -26,13 +28,19 @@ class Cancelled(LeaseLost):
 
 
 class Images:
-    """Fetches and deletes images for requests; ``running`` is the version of the software that runs here."""
+    """Fetches and deletes images for requests; ``running`` are version and digest of the software that runs here."""
 
     def __init__(
-        self, conf: cfg.ConfigOpts, lease: Lease, *, epoch: Callable[[], int | None], running: str | None
+        self,
+        conf: cfg.ConfigOpts,
+        lease: Lease,
+        *,
+        epoch: Callable[[], int | None],
+        running: tuple[str | None, str | None],
     ) -> None:
         self.conf, self.lease, self.database = conf, lease, lease.database
-        self._epoch, self.version = epoch, running
+        self._epoch = epoch
+        self.version, self.digest = running
 
     def download(self, epoch: int, id: int, args: dict[str, Any]) -> dict[str, Any]:
         """Publish an image, telling the request ``id`` how far it is; return its version and digest."""
@@ -45,7 +53,7 @@ class Images:
 
         def accept(manifest: Manifest) -> None:
             seen.append(manifest)
-            self._accept(manifest)
+            self._accept(manifest, downgrade=bool(args.get('allow_downgrade')))
 
         try:
             published = receive(
@@ -78,8 +86,10 @@ class Images:
             )
         return {'version': row.version, 'digest': row.digest}
 
-    def _accept(self, manifest: Manifest) -> None:
-        problem = checks.path_problem({'version': manifest.version, 'update_from': manifest.update_from}, self.version)
+    def _accept(self, manifest: Manifest, *, downgrade: bool) -> None:
+        with self.database.read() as session:
+            present = checks.terms(session, self.digest)
+        problem = route.problem(Terms.of(manifest.as_dict()), self.version, present=present, downgrade=downgrade)
         if problem:
             raise Refused(f'{problem[0]}; {problem[1]}', id='version-path')
 

@@ -45,7 +45,7 @@ class Requests:
         self.conf, self.lease, self.database = conf, lease, lease.database
         self._epoch, self._changed = epoch, changed
         self.version, self.digest = running
-        self.images = Images(conf, lease, epoch=epoch, running=self.version)
+        self.images = Images(conf, lease, epoch=epoch, running=running)
         self._worker: threading.Thread | None = None
 
     def step(self) -> bool:
@@ -121,14 +121,15 @@ class Requests:
             LOG.warning('request %s: its end could not be written, it is begun again: %s', id, exc)
 
     def _dispatch(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
+        downgrade = bool(args.get('allow_downgrade'))
         match kind:
             case 'download':
                 return self.images.download(epoch, id, args)
             case 'activate':
-                return self._activate(epoch, args['version'], who)
+                return self._activate(epoch, args['version'], who, downgrade=downgrade)
             case 'update':
                 got = self.images.download(epoch, id, args)
-                return {**got, **self._activate(epoch, got['version'], who)}
+                return {**got, **self._activate(epoch, got['version'], who, downgrade=downgrade)}
             case 'abort':
                 return self._abort(epoch, args, who)
             case 'image-delete':
@@ -155,7 +156,7 @@ class Requests:
 
     # the update
 
-    def _activate(self, epoch: int, version: str, who: str) -> dict[str, Any]:
+    def _activate(self, epoch: int, version: str, who: str, *, downgrade: bool) -> dict[str, Any]:
         with self.database.read() as session:
             open_now = newest_update(session)
         if open_now is not None and not State(open_now.state).ended:
@@ -166,7 +167,7 @@ class Requests:
                 f'or end it with `ovca update-abort`',
                 id='update-open',
             )
-        results = checks.run_all(self.conf, self.database, version)
+        results = checks.run_all(self.conf, self.database, version, allow_downgrade=downgrade)
         bad = checks.failures(results)
         if bad:
             raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')

@@ -10,12 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from ovca import plugins
 from ovca.cluster.nodes import power_of
 from ovca.db.engine import Database
 from ovca.db.engine import now as database_now
 from ovca.db.models import Image, Lease, Node, Update
 from ovca.exceptions import OvcaError
+from ovca.image import route
+from ovca.image.route import Terms
 from ovca.power.base import PowerState
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State
@@ -60,6 +65,8 @@ class CheckContext:
     """The version to install; None checks the appliance alone."""
     retry: bool = False
     """The update retries a failed one: the nodes may run different software."""
+    allow_downgrade: bool = False
+    """The operator asked for an older version than the one that runs."""
 
 
 class Check(ABC):
@@ -187,39 +194,30 @@ class VersionPath(Check):
         with self.context.database.read() as session:
             image = session.get(Image, self.context.version)
             node = session.get(Node, self.context.conf.cluster.node_name)
+            present = terms(session, node.running_digest if node else None)
         if image is None:
             return self.failed(f'image {self.context.version} is not here', 'fetch it with `ovca download`')
-        problem = path_problem(image.manifest, node.running_version if node else None)
+        running, new = node.running_version if node else None, Terms.of(image.manifest)
+        problem = route.problem(new, running, present=present, downgrade=self.context.allow_downgrade)
         if problem and not self.context.retry:
             return self.failed(*problem)
-        return self.passed(f'{node.running_version if node else "?"} may be updated to {image.version}')
+        if running and not self.context.retry and not new.follows(running):
+            return self.warning(
+                f'{running} will be downgraded to {image.version}', 'go on only if an older version is what you want'
+            )
+        return self.passed(f'{running or "?"} may be updated to {image.version}')
 
 
-def path_problem(manifest: dict[str, object], running: str | None) -> tuple[str, str] | None:
-    """Return what is wrong with going from ``running`` to the manifest's version, and the remedy; or None."""
-    from ovca.image.version import ImageVersion
-
-    version, oldest = str(manifest.get('version')), manifest.get('update_from')
-    if running is None:
+def terms(session: Session, digest: str | None) -> Terms | None:
+    """What the image with this digest says of its place among the versions; None if it is not here."""
+    if digest is None:
         return None
-    now, new = ImageVersion(running), ImageVersion(version)
-    if new == now:
-        return f'{version} is installed already', 'there is nothing to do'
-    if new < now:
-        return (
-            f'{version} is older than the installed {running}',
-            'choose a newer image; ovca does not downgrade',
-        )
-    if oldest and now < ImageVersion(str(oldest)):
-        return (
-            f'{version} needs {oldest} or newer, but {running} runs',
-            f'update to {oldest} or a version between first',
-        )
-    return None
+    image = session.scalars(select(Image).where(Image.digest == digest).limit(1)).one_or_none()
+    return None if image is None else Terms.of(image.manifest)
 
 
 class ImageVerified(Check):
-    """The image on the shared storage is whole."""
+    """The image on the shared storage is whole, and the key that signed it was not revoked since."""
 
     id = 'image'
 
@@ -233,6 +231,11 @@ class ImageVerified(Check):
         if row is None:
             return self.failed(f'image {self.context.version} is not here', 'fetch it with `ovca download`')
         store = Store.from_conf(self.context.conf)
+        if (reason := self._revoked(store.mgmt(row.version))) is not None:
+            return self.failed(
+                f'image {row.version} is signed by a key that is revoked ({reason})',
+                f'delete it: `ovca image-delete {row.version}`, and get one that is signed by the present key',
+            )
         bad = examine(store, row.version, digest=row.digest, files_digest=row.files_digest).differences
         if bad:
             return self.failed(
@@ -240,6 +243,16 @@ class ImageVerified(Check):
                 f'look at the storage; then replace the image: `ovca image-delete {row.version}` and `ovca download`',
             )
         return self.passed(f'image {row.version} is as its manifest says')
+
+    def _revoked(self, folder: Path) -> str | None:
+        """Why the key that signed the image was revoked, if it was."""
+        from ovca.image import keys
+
+        try:
+            _, id = keys.signer((folder / 'manifest.json.minisig').read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None  # not signed, which was allowed when it was published
+        return keys.load(Path(self.context.conf.image.key_folder)).revoked.get(id)
 
 
 class BmcReachable(Check):
@@ -276,9 +289,16 @@ def configured(conf: cfg.ConfigOpts) -> list[str]:
     return list(dict.fromkeys([*CORE, *conf.check.enabled]))
 
 
-def run_all(conf: cfg.ConfigOpts, database: Database, version: str | None, *, retry: bool = False) -> list[CheckResult]:
+def run_all(
+    conf: cfg.ConfigOpts,
+    database: Database,
+    version: str | None,
+    *,
+    retry: bool = False,
+    allow_downgrade: bool = False,
+) -> list[CheckResult]:
     """Run the core checks and those of ``[check] enabled``; in a stable order, each answered."""
-    context = CheckContext(conf, database, version, retry)
+    context = CheckContext(conf, database, version, retry, allow_downgrade)
     results = []
     for name in configured(conf):
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from ovca.image.version import ImageVersion
 from ovca.remaster.observe import Limits
 from ovca.remaster.protocol import State
 from ovca.remaster.reading import ImageView, UpdateView
@@ -32,14 +33,23 @@ class Plan:
     remarks: tuple[str, ...] = ()
     retry_of: int | None = None
 
+    @property
+    def downgrade(self) -> bool:
+        """Whether an older version replaces a newer one."""
+        return self.old_version is not None and ImageVersion(self.version) < ImageVersion(self.old_version)
+
     def lines(self) -> list[str]:
         """The plan as an operator reads it."""
-        what = f'Retry of update {self.retry_of} to' if self.retry_of else f'Update from {self.old_version or "?"} to'
+        what = f'{"Downgrade" if self.downgrade else "Update"} from {self.old_version or "?"} to'
+        if self.retry_of:
+            what = f'Retry of update {self.retry_of} to'
         width = max(len(s.node) for s in self.steps)
         result = [f'{what} {self.version}: {len(self.steps)} steps, {self.first} is the master after them.']
         for number, step in enumerate(self.steps, 1):
             result.append(f'  {number}. {step.node:<{width}}  {step.text}')
             result.append(f'     {"":<{width}}  else: {step.on_failure}')
+        if self.downgrade:
+            result.append(f'  {self.version} is older than {self.old_version}: both nodes go back to it.')
         return result + [f'  {remark}' for remark in self.remarks]
 
 

@@ -437,3 +437,26 @@ def test_a_reader_that_goes_away_is_no_mistake(operated: Operated) -> None:
     os.close(write)
 
     assert 'Traceback' not in done.stderr
+
+
+@pytest.mark.usefixtures('good')
+def test_a_downgrade_is_asked_for_in_words_and_reaches_the_master(operated: Operated) -> None:
+    operated.started().image('0.9', 'c' * 64)
+    master(operated)
+
+    result = asked(operated, 'y', 'activate', '0.9', '--allow-downgrade', '--no-wait')
+
+    assert result.code == 0, result.err
+    assert 'Downgrade both nodes to 0.9? [y/N]' in result.err
+    assert 'Downgrade from 1.0.0 to 0.9' in result.out
+    assert operated.requests()[0].args == {'version': '0.9', 'allow_downgrade': True}
+
+
+def test_check_names_the_downgrade_that_nobody_allows(operated: Operated) -> None:
+    operated.started().image('0.9', 'c' * 64)
+
+    result = run(operated, 'check', '--image-version', '0.9', '--allow-downgrade', '-f', 'json')
+
+    found = {row['id']: row for row in result.json}['version-path']
+    assert (found['result'], result.code) == ('failed', 6)
+    assert '0.9 is older than the installed 1.0.0' in found['detail']

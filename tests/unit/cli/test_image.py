@@ -155,6 +155,17 @@ def test_what_is_empty_is_an_empty_list(operated: Operated, command: str) -> Non
     assert (result.code, result.json, result.err) == (0, [], '')
 
 
+def test_check_refuses_an_image_whose_key_was_revoked_meanwhile(operated: Operated, published: Store) -> None:
+    keys = Path(operated.service().conf.image.key_folder)
+    (keys / 'revoked').write_text(f'{(keys / "vendor.pub").read_text().splitlines()[1]} # stolen\n')
+
+    result = run(operated, 'check', '--image-version', '1.1.0', '-f', 'json')
+
+    found = {row['id']: row for row in result.json}['image']
+    assert (found['result'], found['detail']) == ('failed', 'image 1.1.0 is signed by a key that is revoked (stolen)')
+    assert '`ovca image-delete 1.1.0`' in found['remedy']
+
+
 def test_check_finds_a_damaged_image_before_an_update_does(operated: Operated, published: Store) -> None:
     whole = run(operated, 'check', '--image-version', '1.1.0', '-f', 'json')
     (published.tree('1.1.0') / 'd7/file').write_text('?')
