@@ -12,7 +12,7 @@ TOX := $(BIN)/tox -qq run -e
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional example model matrix lint docs man sample soak clean
+.PHONY: help demo test functional example model matrix lint docs man sample soak bench-image clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -75,8 +75,19 @@ soak: $(VENV)/tox
 	  echo "Round $$round of $(ROUNDS)"; $(TOX) py3 -- -p randomly -p no:cacheprovider $(ARGS) || exit 1; \
 	done
 
+# Downloads against doing it by hand: make bench-image SIZE=300M PAYLOAD=incompressible RUNS=5
+SIZE ?= 1G
+PAYLOAD ?=
+RUNS ?= 0
+$(VENV)/bench: $(BIN)/pip setup.cfg setup.py constraints.txt
+	@$(PIP) --editable '.[fast]'
+	@touch $@
+
+bench-image: $(VENV)/bench
+	@$(BIN)/python bench/image.py --size $(SIZE) --runs $(RUNS) $(if $(PAYLOAD),--payload $(PAYLOAD))
+
 clean:
-	@rm -rf $(VENV) .tox .lab build dist doc/build *.egg-info
+	@rm -rf $(VENV) .tox .lab .bench build dist doc/build *.egg-info
 	@rm -rf examples/*/build examples/*/src/*.egg-info
 	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

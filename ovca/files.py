@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import secrets
@@ -33,6 +34,49 @@ def sync_filesystem(folder: Path) -> None:
             raise OSError(code, os.strerror(code), str(folder))
     finally:
         os.close(descriptor)
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Take the blocks for ``size`` bytes now: in one piece, and with the error of a full disk before all is written.
+
+    Where the file system cannot do that, nothing happens. (``os.posix_fallocate`` would write zeros there instead.)
+
+    :raises OSError: there is no room.
+    """
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    if library.fallocate(descriptor, 0, ctypes.c_int64(0), ctypes.c_int64(size)):
+        code = ctypes.get_errno()
+        if code not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+            raise OSError(code, os.strerror(code))
+
+
+def copy_range(source: int, offset: int, target: int, length: int) -> None:
+    """Append ``length`` bytes of one file to another, by descriptors, without a way through this process.
+
+    The file system may share the blocks, a server may copy on its own side; else the kernel copies.
+
+    :raises OSError: it cannot be read or written, or the source ends before.
+    """
+    by_file_system = True
+    while length:
+        try:
+            if by_file_system:
+                copied = os.copy_file_range(source, target, length, offset_src=offset)
+            else:
+                copied = os.sendfile(target, source, offset, length)
+        except OSError as exc:
+            if not by_file_system or exc.errno not in CANNOT_COPY:
+                raise
+            by_file_system = False
+            continue
+        if not copied:
+            raise OSError(errno.EIO, 'the source ends before the end of what is copied')
+        offset, length = offset + copied, length - copied
+
+
+CANNOT_COPY = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:

@@ -7,10 +7,10 @@ zip could hold is refused: other members, encryption, other methods, bytes befor
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from ovca.image import deflate
 from ovca.image.errors import BundleError
 
 LOCAL, CENTRAL, END, END64, LOCATOR64, DESCRIPTOR = (
@@ -45,7 +45,7 @@ class Bundle:
 
     def __init__(self, chunks: Iterator[bytes], source: str) -> None:
         self._chunks, self.source = chunks, source
-        self._buffer = b''
+        self._buffer = memoryview(b'')
         self._seen: list[tuple[str, int, int]] = []
         self._member: Member | None = None
 
@@ -87,7 +87,7 @@ class Bundle:
             self._member = Member(name, size, crc, method, compressed, zip64)
         return self._member
 
-    def content(self, limit: int) -> Iterator[bytes]:
+    def content(self, limit: int) -> Iterator[bytes | memoryview]:
         """Yield the present member's content, and check its size and CRC at the end.
 
         :raises BundleError: it is longer than ``limit`` bytes, damaged, or not as long as it says.
@@ -106,7 +106,7 @@ class Bundle:
                 raise BundleError(
                     self.source, f'{member.name} has more than the {limit} bytes allowed', id='bundle-unsafe'
                 )
-            crc = zlib.crc32(data, crc)
+            crc = deflate.crc32(data, crc)
             yield data
         if member.size is None:
             self._descriptor(member)
@@ -115,7 +115,7 @@ class Bundle:
         self._seen.append((member.name, size, crc))
         self._member = None
 
-    def _stored(self, member: Member) -> Iterator[bytes]:
+    def _stored(self, member: Member) -> Iterator[memoryview]:
         left = member.compressed or 0
         while left:
             data = self._some(min(left, OUT))
@@ -123,7 +123,7 @@ class Bundle:
             yield data
 
     def _inflate(self, member: Member) -> Iterator[bytes]:
-        engine = zlib.decompressobj(-15)
+        engine = deflate.decompressor()
         left = member.compressed
         consumed = 0
         while not engine.eof:
@@ -135,14 +135,14 @@ class Bundle:
                 consumed += len(data)
             try:
                 out = engine.decompress(data, OUT)
-            except zlib.error as exc:
+            except deflate.DAMAGED as exc:
                 raise BundleError(self.source, f'{member.name} is damaged: {exc}') from exc
             if out:
                 yield out
             elif not data:
                 raise BundleError(self.source, f'{member.name} is damaged: it goes on after its end')
         consumed -= len(engine.unused_data)
-        self._buffer = engine.unused_data + self._buffer
+        self._buffer = memoryview(engine.unused_data + bytes(self._buffer))
         if left is not None and consumed != left:
             raise BundleError(self.source, f'{member.name} is damaged: it ends before its end')
 
@@ -211,9 +211,9 @@ class Bundle:
         if self._buffer or any(self._chunks):
             raise BundleError(self.source, 'there are bytes after its end')
 
-    def _some(self, limit: int) -> bytes:
+    def _some(self, limit: int) -> memoryview:
         if not self._buffer:
-            self._buffer = next(self._chunks, b'')
+            self._buffer = memoryview(next(self._chunks, b''))
             if not self._buffer:
                 raise BundleError(self.source, 'it ends too early')
         data, self._buffer = self._buffer[:limit], self._buffer[limit:]

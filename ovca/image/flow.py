@@ -1,17 +1,206 @@
-"""Threads with bounded queues: one receives, one writes. What fails in one is raised in the one that waits for it."""
+"""Threads that hand pieces on, through queues of bounded size. The first failure ends them all, and none hangs."""
 
 from __future__ import annotations
 
-import hashlib
-import queue
+import collections
 import threading
+import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from ovca.image.fetch.base import Fetcher
 
-DEPTH = 8
+AHEAD = 4 * 1024 * 1024
+"""Bytes that may wait between two stages."""
 WAIT = 0.2
+LEAVE = 10.0
+"""Seconds that a thread gets to end; one that hangs in the network ends with its timeout."""
+
+T = TypeVar('T')
+
+
+class Stopped(Exception):
+    """Raised in a stage that should go on no longer: another one has failed, or the download was cancelled."""
+
+
+@dataclass
+class Times:
+    """Seconds of one stage: ``starved`` waiting for what comes, ``blocked`` because what follows is slower.
+
+    The rest it was ``busy``: on a ``processor``, waiting for one, or in the network or disk.
+    """
+
+    total: float = 0.0
+    starved: float = 0.0
+    blocked: float = 0.0
+    processor: float = 0.0
+
+    @property
+    def busy(self) -> float:
+        """Seconds that are not spent waiting for other stages."""
+        return self.total - self.starved - self.blocked
+
+
+class Flow:
+    """The threads of one download."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self.times: dict[str, Times] = {}
+        self._pipes: list[Pipe[object]] = []
+        self._threads: list[threading.Thread] = []
+        self._failure: BaseException | None = None
+        self._changed = threading.Condition()
+        self._running = 0
+
+    def start(self, name: str, work: Callable[[], None]) -> None:
+        """Run ``work`` in a thread; what it raises is raised by :meth:`wait`."""
+        times = self.times[name] = Times()
+
+        def run() -> None:
+            begin = time.perf_counter()
+            try:
+                work()
+            except Stopped:
+                pass
+            except BaseException as exc:
+                self.fail(exc)
+            finally:
+                times.total, times.processor = time.perf_counter() - begin, time.thread_time()
+                with self._changed:
+                    self._running -= 1
+                    self._changed.notify_all()
+
+        with self._changed:
+            self._running += 1
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def fail(self, exc: BaseException) -> None:
+        """End all threads; the first one that fails says why."""
+        with self._changed:
+            if self._failure is None and not self.stopped.is_set():
+                self._failure = exc
+        self._stop()
+
+    def check(self) -> None:
+        """Raise what a thread has raised."""
+        if self._failure is not None:
+            raise self._failure
+
+    def wait(self, idle: Callable[[], None]) -> None:
+        """Wait until all threads are done; ``idle`` is called meanwhile. Raises what the first of them raised."""
+        while True:
+            with self._changed:
+                if not self._running or self._failure is not None:
+                    break
+                self._changed.wait(WAIT)
+            idle()
+        self.check()
+
+    def close(self) -> None:
+        """End all threads that still run."""
+        self._stop()
+        until = time.monotonic() + LEAVE
+        for thread in self._threads:
+            thread.join(max(0.0, until - time.monotonic()))
+
+    def _stop(self) -> None:
+        self.stopped.set()
+        for pipe in self._pipes:
+            pipe.wake()
+
+    def spent(self) -> Times:
+        """The times of the stage that this thread is; those of other threads are nobody's."""
+        return self.times.get(threading.current_thread().name) or Times()
+
+    def joined(self, pipe: Pipe[object]) -> None:
+        """Wake this pipe's threads when all end."""
+        self._pipes.append(pipe)
+
+
+class Pipe(Generic[T]):
+    """A queue from one stage to the next that holds at most ``limit`` bytes, or one piece if that is larger."""
+
+    def __init__(self, flow: Flow, limit: int = AHEAD) -> None:
+        self._flow, self._limit = flow, limit
+        self._items: collections.deque[tuple[T, int]] = collections.deque()
+        self._size = 0
+        self._ended = self._ignored = False
+        self._changed = threading.Condition()
+        flow.joined(self)  # type: ignore[arg-type]
+
+    def put(self, item: T, size: int) -> None:
+        """Hand on a piece; wait for room. :raises Stopped: it is not wanted any more."""
+        with self._changed:
+            if self._items and self._size + size > self._limit and not self._ignored:
+                begin = time.perf_counter()
+                while self._items and self._size + size > self._limit and not self._ignored:
+                    self._heed()
+                    self._changed.wait()
+                self._flow.spent().blocked += time.perf_counter() - begin
+            self._heed()
+            if not self._ignored:
+                self._items.append((item, size))
+                self._size += size
+                self._changed.notify_all()
+
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def ignore(self) -> None:
+        """Drop what is there and what comes."""
+        with self._changed:
+            self._ignored = True
+            self._items.clear()
+            self._changed.notify_all()
+
+    def widen(self, limit: int = AHEAD) -> None:
+        """Hold up to ``limit`` bytes from now on."""
+        with self._changed:
+            self._limit = limit
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let those who wait see that all is stopped."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def get(self, idle: Callable[[], None] | None = None) -> T | None:
+        """The next piece, or None at the end; ``idle`` is called while there is none.
+
+        :raises Stopped: there will be none, as all is stopped.
+        """
+        begin = 0.0
+        with self._changed:
+            while not self._items:
+                if self._ended:
+                    return None
+                self._heed()
+                begin = begin or time.perf_counter()
+                self._changed.wait(None if idle is None else WAIT)
+                if idle is not None and not self._items and not self._ended:
+                    idle()
+            item, size = self._items.popleft()
+            self._size -= size
+            self._changed.notify_all()
+        if begin:
+            self._flow.spent().starved += time.perf_counter() - begin
+        return item
+
+    def __iter__(self) -> Iterator[T]:
+        while (item := self.get()) is not None:
+            yield item
+
+    def _heed(self) -> None:
+        if self._flow.stopped.is_set():
+            raise Stopped
 
 
 class Receiver:
@@ -20,104 +209,30 @@ class Receiver:
     Until :meth:`trust` is called it reads hardly ahead: of a source that will be refused, little is fetched.
     """
 
-    def __init__(self, source: Fetcher, part: Path) -> None:
-        self._source, self._part = source, part
-        self._queue: queue.SimpleQueue[bytes | BaseException | None] = queue.SimpleQueue()
-        self._places = threading.Semaphore(1)
-        self._trusted = False
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name='receive', daemon=True)
+    def __init__(self, flow: Flow, source: Fetcher, part: Path, idle: Callable[[], None]) -> None:
+        self._flow, self._source, self._part = flow, source, part
+        self._idle: Callable[[], None] | None = idle
+        self._pipe: Pipe[bytes] = Pipe(flow, 1)
         self.received = 0
 
     def _run(self) -> None:
-        try:
-            for data in self._source.stream(self._part, self._stop.is_set):
-                self._put(data)
-                if self._stop.is_set():
-                    return
-            self._put(None)
-        except BaseException as exc:
-            self._put(exc)
-
-    def _put(self, item: bytes | BaseException | None) -> None:
-        while not self._stop.is_set():
-            if self._places.acquire(timeout=WAIT):
-                self._queue.put(item)
-                return
+        for data in self._source.stream(self._part, self._flow.stopped.is_set):
+            if data:
+                self._pipe.put(data, len(data))
+        self._pipe.end()
 
     def trust(self) -> None:
-        """From now on read ahead as far as the queue is deep."""
-        if not self._trusted:
-            self._trusted = True
-            self._places.release(DEPTH - 1)
+        """From now on read ahead, and let another thread take the bytes: it has nothing to do while there are none."""
+        self._idle = None
+        self._pipe.widen()
 
-    def chunks(self, idle: Callable[[], None]) -> Iterator[bytes]:
-        """The bytes, in order; ``idle`` is called while there are none. The errors of the thread are raised here."""
-        self._thread.start()
-        while True:
-            try:
-                item = self._queue.get(timeout=WAIT)
-            except queue.Empty:
-                idle()
-                continue
-            self._places.release()
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            self.received += len(item)
-            yield item
-
-    def close(self) -> None:
-        """End the thread; one that hangs in the network ends with its timeout."""
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join(10)
-
-
-class Sink:
-    """Writes and hashes a file in a thread of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self._path, self._digest = path, hashlib.sha256()
-        self._queue: queue.Queue[bytes | None] = queue.Queue(DEPTH)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name='write', daemon=True)
-        self.size = 0
-
-    def __enter__(self) -> Sink:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._end()
-
-    def _run(self) -> None:
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, in order. What fails in any thread is raised here."""
+        self._flow.start('receive', self._run)
         try:
-            with self._path.open('xb') as stream:
-                while (data := self._queue.get()) is not None:
-                    self._digest.update(data)
-                    stream.write(data)
-        except BaseException as exc:
-            self._error = exc
-            while self._queue.get() is not None:  # so that the one who puts does not wait for ever
-                continue
-
-    def write(self, data: bytes) -> None:
-        """Hand data over. :raises OSError: what was handed over before could not be written."""
-        if self._error is not None:
-            raise self._error
-        self.size += len(data)
-        self._queue.put(data)
-
-    def finish(self) -> str:
-        """Wait for the end; return the SHA-256 in hex. :raises OSError: it could not be written."""
-        self._end()
-        if self._error is not None:
-            raise self._error
-        return self._digest.hexdigest()
-
-    def _end(self) -> None:
-        if self._thread.is_alive():
-            self._queue.put(None)
-            self._thread.join()
+            while (data := self._pipe.get(self._idle)) is not None:
+                self.received += len(data)
+                yield data
+        except Stopped:
+            self._flow.check()
+            raise

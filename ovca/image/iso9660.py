@@ -37,16 +37,16 @@ class Entry:
 
 
 class Iso:
-    """An open image.
+    """An open image. One that still arrives is read from ``stream``, and will be ``length`` bytes long.
 
     :raises IsoError: it is none. :raises OSError: it cannot be read.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, stream: BinaryIO | None = None, length: int = 0) -> None:
         self.path = path
-        self._file: BinaryIO = path.open('rb')
+        self._file: BinaryIO = stream or path.open('rb')
         try:
-            self._length = os.fstat(self._file.fileno()).st_size
+            self._length = length if stream else os.fstat(self._file.fileno()).st_size
             self._start()
         except BaseException:
             self._file.close()

@@ -1,13 +1,17 @@
 """From a URI to a published image. Nothing is believed before it is proved, and nothing is published before all is.
 
-One thread receives, this one inflates, one hashes and writes. The manifest and its signature are the first members, so
-a bundle that is not to be trusted, or not for this appliance, ends within its first kilobytes.
+The manifest and its signature are the first members, so a bundle that is not to be trusted, or not for this appliance,
+ends within its first kilobytes; until then one thread receives, and the caller's reads. What follows is one pass of
+threads that hand pieces on: receive and keep, inflate, hash the ISO, write the ISO, check the trees, write the trees.
+The caller's thread tells how far they are.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable
@@ -21,10 +25,12 @@ from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused, StorageFailed
 from ovca.image.fetch import fetcher
 from ovca.image.fetch.base import SourceChanged
-from ovca.image.flow import Receiver, Sink
+from ovca.image.flow import Flow, Pipe, Receiver
 from ovca.image.iso9660 import Entry, Iso, IsoError
 from ovca.image.manifest import ISO_NAME, LIMIT, IsoFacts, ListedFile, Manifest, parse_files
+from ovca.image.output import Output
 from ovca.image.store import WORK, Store
+from ovca.image.trees import Trees
 from ovca.image.verification import tree_path
 from ovca.image.version import ImageVersion
 
@@ -36,6 +42,8 @@ STEP = 4 * 1024 * 1024
 PAUSE = 0.2
 """Seconds between two reports: each may cost the listener a transaction."""
 SIGNATURE = 'manifest.json.minisig'
+Data = bytes | memoryview
+LOG = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -129,7 +137,8 @@ class _Reception:
         self.part = store.staging / f'{self.fetcher.uri_digest[:16]}.part'
         self._held = self.part.stat().st_size if self.part.exists() else 0
         self._told, self._told_at = -STEP, 0.0
-        self.receiver = Receiver(self.fetcher, self.part)
+        self.flow = Flow()
+        self.receiver = Receiver(self.flow, self.fetcher, self.part, self._heed)
 
     def run(self) -> PublishedImage:
         shutil.rmtree(self.work, ignore_errors=True)
@@ -139,7 +148,8 @@ class _Reception:
             try:
                 published = self._receive()
             finally:
-                self.receiver.close()
+                self.flow.close()
+                LOG.debug('stages: %s', json.dumps({n: dataclasses.asdict(t) for n, t in self.flow.times.items()}))
             self.store.publish(self.work, published.version, lambda: self.commit(published))
         except (IsoError, BundleError, SignatureRefused) as exc:
             self._forget()
@@ -159,7 +169,7 @@ class _Reception:
             path.unlink(missing_ok=True)
 
     def _receive(self) -> PublishedImage:
-        bundle = Bundle(self.receiver.chunks(self._heed), self.source)
+        bundle = Bundle(self.receiver.chunks(), self.source)
         first = self._next(bundle)
         if first.name == 'manifest.json':
             judged = self._judge(bundle)
@@ -173,15 +183,17 @@ class _Reception:
                 raise BundleError(
                     self.source, f'it holds {iso.name} where {judged.manifest.iso.name} belongs', id='not-a-bundle'
                 )
-            path = self._iso(bundle, iso, judged.manifest.iso.size)
-            if path[1] != judged.manifest.iso.sha256:
+            facts = judged.manifest.iso
+            trees = self._trees(self._iso_path(facts.name), facts.size, files, judged.manifest.version)
+            path, digest = self._iso(bundle, iso, facts.size, trees)
+            if digest != facts.sha256:
                 raise BundleError(self.source, f'{iso.name} has another digest than the manifest says')
         else:
             judged, files, data, path = self._plain(bundle, first)
-        if bundle.next() is not None:
-            raise BundleError(self.source, 'it holds a member too many', id='not-a-bundle')
-        self._unpack(path[0], files, judged.manifest)
-        return self._stage(judged, data, path[0])
+            facts = judged.manifest.iso
+            trees = self._trees(path, facts.size, files, judged.manifest.version)
+        self._unpack(trees, facts.size, facts.name)
+        return self._stage(judged, data, path)
 
     # Members.
 
@@ -239,22 +251,54 @@ class _Reception:
         rest = (self.fetcher.size or 0) - self.part.stat().st_size if kept else 0
         self.store.need(size + max(0, rest))
 
-    def _iso(self, bundle: Bundle, member: Member, expected: int | None) -> tuple[Path, str]:
-        """Write the ISO; return its path and digest."""
-        self.receiver.trust()
-        target = self.work / 'mgmt_image' / member.name
+    def _iso(self, bundle: Bundle, member: Member, expected: int | None, trees: Trees | None) -> tuple[Path, str]:
+        """Write the ISO, and the trees with it; return its path and digest. The end of the bundle is read, too."""
+        target = self._iso_path(member.name)
         target.parent.mkdir(exist_ok=True)
-        with Sink(target) as sink:
-            for data in bundle.content(expected or self.conf.image.max_size):
-                sink.write(data)
-                self._tell('download', self.receiver.received, self.fetcher.size, member.name)
-            digest = sink.finish()
-        if expected is not None and sink.size != expected:
-            raise BundleError(self.source, f'{member.name} has {sink.size} bytes, the manifest says {expected}')
-        self._tell('download', self.receiver.received, self.fetcher.size, member.name, now=True)
-        return target, digest
+        digest, size = hashlib.sha256(), 0
+        hashed: Pipe[Data] = Pipe(self.flow)
+        written: Pipe[Data] = Pipe(self.flow)
+        pipes = [hashed, written, *([trees.pieces] if trees is not None else [])]
 
-    def _plain(self, bundle: Bundle, member: Member) -> tuple[_Judged, dict[str, ListedFile], bytes, tuple[Path, str]]:
+        def inflate() -> None:
+            nonlocal size
+            for data in bundle.content(expected or self.conf.image.max_size):
+                size += len(data)
+                for pipe in pipes:
+                    pipe.put(data, len(data))
+            if expected is not None and size != expected:
+                raise BundleError(self.source, f'{member.name} has {size} bytes, the manifest says {expected}')
+            for pipe in pipes:
+                pipe.end()
+            if bundle.next() is not None:
+                raise BundleError(self.source, 'it holds a member too many', id='not-a-bundle')
+
+        def hash_all() -> None:
+            for data in hashed:
+                digest.update(data)
+
+        def write() -> None:
+            output = Output(target, expected or 0)
+            try:
+                for data in written:
+                    output.write(data)
+            finally:
+                output.close(0o644)
+
+        self.receiver.trust()
+        self.flow.start('inflate', inflate)
+        self.flow.start('hash', hash_all)
+        self.flow.start('iso', write)
+        if trees is not None:
+            trees.start()
+        self.flow.wait(lambda: self._tell('download', self.receiver.received, self.fetcher.size, member.name))
+        self._tell('download', self.receiver.received, self.fetcher.size, member.name, now=True)
+        return target, digest.hexdigest()
+
+    def _iso_path(self, name: str) -> Path:
+        return self.work / 'mgmt_image' / name
+
+    def _plain(self, bundle: Bundle, member: Member) -> tuple[_Judged, dict[str, ListedFile], bytes, Path]:
         """A zip with an ISO and nothing else: the manifest is derived, and nobody vouches for it."""
         if not ISO_NAME.fullmatch(member.name):
             raise BundleError(
@@ -266,8 +310,8 @@ class _Reception:
             )
         if member.size is not None:
             self._room(2 * member.size)
-        path = self._iso(bundle, member, None)
-        with Iso(path[0]) as iso:
+        path, digest = self._iso(bundle, member, None, None)
+        with Iso(path) as iso:
             version = self.version or iso.volume_id
             listed = [self._listed(iso, entry) for entry in iso.walk() if not entry.is_dir]
         if not version:
@@ -275,7 +319,7 @@ class _Reception:
                 self.source, 'its ISO has no volume id; name the version with --image-version', id='no-version'
             )
         data = json.dumps({'format': 1, 'files': listed}, sort_keys=True).encode()
-        facts = IsoFacts(member.name, path[0].stat().st_size, path[1])
+        facts = IsoFacts(member.name, path.stat().st_size, digest)
         manifest = Manifest(1, str(ImageVersion(version)), facts, hashlib.sha256(data).hexdigest())
         self._accept(manifest)
         raw = json.dumps(manifest.as_dict(), sort_keys=True).encode()
@@ -293,60 +337,14 @@ class _Reception:
 
     # Trees.
 
-    def _unpack(self, path: Path, files: dict[str, ListedFile], manifest: Manifest) -> None:
-        """Write the trees, each file checked against the list while it is written.
+    def _trees(self, iso: Path, size: int, files: dict[str, ListedFile], version: str) -> Trees:
+        return Trees(self.flow, iso, size, files, _Staged(self.work, version).path, self.source)
 
-        The reader gives folders before what is in them and no path twice, so nothing can lie below a link.
-        """
-        staged = _Staged(self.work, manifest.version)
-        seen, done, total = set(), 0, manifest.iso.size
+    def _unpack(self, trees: Trees, size: int, name: str) -> None:
+        """Make of the trees what could not be made while the ISO came."""
         self._told, self._told_at = -STEP, 0.0
-        with Iso(path) as iso:
-            for entry in iso.walk():
-                top, _, rest = entry.path.partition('/')
-                place = staged.path(top, rest)
-                if place is None:
-                    continue
-                if entry.is_dir:
-                    place.mkdir(parents=True, exist_ok=True)
-                    continue
-                listed = files.get(entry.path)
-                if not rest:
-                    raise BundleError(
-                        self.source, f'the ISO holds {top}, which is not the folder that it must be', id='bundle-unsafe'
-                    )
-                if listed is None:
-                    raise BundleError(self.source, f'the ISO holds {entry.path}, which files.json does not list')
-                seen.add(entry.path)
-                if entry.link is not None or listed.link is not None:
-                    self._link(place, entry, listed)
-                    continue
-                self._file(iso, entry, listed, place)
-                done += entry.size
-                self._tell('unpack', done, total, entry.path)
-        missing = sorted(p for p in set(files) - seen if staged.path(*p.partition('/')[::2]) is not None)
-        if missing:
-            raise BundleError(self.source, f'the ISO lacks {missing[0]}, which files.json lists')
-
-    def _link(self, place: Path, entry: Entry, listed: ListedFile) -> None:
-        if entry.link != listed.link or entry.link is None:
-            raise BundleError(self.source, f'{entry.path} points elsewhere than files.json says')
-        inside = Path('/', *Path(entry.path).parent.parts[1:])
-        if not entry.link.startswith('/') and '..' in Path(entry.link).parts:
-            depth = len(inside.parts) - 1
-            if sum(1 for part in Path(entry.link).parts if part == '..') > depth:
-                raise BundleError(self.source, f'{entry.path} points outside its tree', id='bundle-unsafe')
-        place.symlink_to(entry.link)
-
-    def _file(self, iso: Iso, entry: Entry, listed: ListedFile, place: Path) -> None:
-        digest = hashlib.sha256()
-        with place.open('xb') as stream:
-            for data in iso.read(entry):
-                digest.update(data)
-                stream.write(data)
-        if entry.size != listed.size or digest.hexdigest() != listed.sha256:
-            raise BundleError(self.source, f'{entry.path} is not as files.json says')
-        place.chmod(listed.mode)
+        trees.finish(lambda done: self._tell('unpack', done, size, name))
+        self._tell('unpack', trees.done, size, name, now=True)
 
     def _stage(self, judged: _Judged, files: bytes, iso: Path) -> PublishedImage:
         folder = self.work / 'mgmt_image'

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import concurrent.futures
 import enum
 import hashlib
 import os
-from collections.abc import Callable
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
 from ovca.image.errors import BundleError
 from ovca.image.manifest import ListedFile, Manifest, parse_files
+from ovca.image.reading import Job, Reader, Told, each
 from ovca.image.store import COMPONENTS, Store
-
-WORKERS = 4
-BLOCK = 4 * 1024 * 1024
-Told = Callable[[int, int], None]
-"""Gets how many bytes were read, and how many there are to read."""
 
 
 class Problem(enum.StrEnum):
@@ -45,55 +40,30 @@ class Findings:
     differences: tuple[Difference, ...]
 
 
-def digest_of(path: Path, told: Callable[[int], None] | None = None) -> str:
-    """The SHA-256 of a file, in hex; ``told`` gets how much was read, again and again."""
-    with path.open('rb') as stream:
-        if told is None:
-            return hashlib.file_digest(stream, 'sha256').hexdigest()
-        digest = hashlib.sha256()
-        while data := stream.read(BLOCK):
-            digest.update(data)
-            told(len(data))
-    return digest.hexdigest()
-
-
-def _problem(path: Path, listed: ListedFile) -> Problem | None:
+def _problem(path: Path, listed: ListedFile, reader: Reader) -> Problem | None:
     try:
         if listed.link is not None:
             same = path.is_symlink() and str(path.readlink()) == listed.link
             return None if same else Problem.DIFFERS if os.path.lexists(path) else Problem.MISSING
         facts = path.lstat()
-        same = not path.is_symlink() and facts.st_size == listed.size and facts.st_mode & 0o777 == listed.mode
-        return None if same and digest_of(path) == listed.sha256 else Problem.DIFFERS
+        same = stat.S_ISREG(facts.st_mode) and facts.st_size == listed.size and facts.st_mode & 0o777 == listed.mode
+        return None if same and reader.digest(path) == listed.sha256 else Problem.DIFFERS
     except FileNotFoundError:
         return Problem.MISSING
     except OSError:
         return Problem.DIFFERS
 
 
-def _compare(
-    pairs: list[tuple[Path, ListedFile]], told: Callable[[int], None] | None = None
-) -> list[tuple[Path, ListedFile, Problem]]:
-    bad = []
-    with concurrent.futures.ThreadPoolExecutor(WORKERS) as pool:
-        found = pool.map(lambda pair: _problem(*pair), pairs)
-        try:
-            for (place, listed), problem in zip(pairs, found, strict=True):
-                if told is not None:
-                    told(listed.size)
-                if problem is not None:
-                    bad.append((place, listed, problem))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C does not wait for the rest of the image
-            raise
-    return bad
+def _job(place: Path, listed: ListedFile) -> Job[Problem | None]:
+    return Job(listed.size, lambda reader: _problem(place, listed, reader))
 
 
 def verify_root(root: Path, files_json: Path, prefix: str = 'mgmt_image/') -> list[str]:
     """Return the paths of the list that an installed root does not hold as listed; site files are not judged here."""
     listed = parse_files(files_json.read_bytes(), str(files_json))
     pairs = [(root / path[len(prefix) :], f) for path, f in sorted(listed.items()) if path.startswith(prefix)]
-    return [file.path for _, file, _ in _compare(pairs)]
+    problems = each([_job(place, file) for place, file in pairs])
+    return [file.path for (_, file), problem in zip(pairs, problems, strict=True) if problem is not None]
 
 
 def verify(store: Store, version: str) -> list[str]:
@@ -127,12 +97,12 @@ def examine(
     if not usable:
         bad.append((store.files_json(version), Problem.DIFFERS))
     pairs = _places(store, version, parse_files(data, str(folder))) if usable else []
-    meter = _meter(manifest.iso.size + sum(listed.size for _, listed in pairs), told)
     iso = folder / manifest.iso.name
-    if (problem := _iso_problem(iso, digest or manifest.iso.sha256, meter)) is not None:
-        bad.append((iso, problem))
+    jobs = [Job(manifest.iso.size, lambda reader: _iso_problem(iso, digest or manifest.iso.sha256, reader))]
+    problems = each([*jobs, *(_job(place, file) for place, file in pairs)], told)
+    places = [iso, *(place for place, _ in pairs)]
+    bad += [(place, problem) for place, problem in zip(places, problems, strict=True) if problem is not None]
     if usable:
-        bad += [(place, problem) for place, _, problem in _compare(pairs, meter)]
         bad += [(place, Problem.NOT_LISTED) for place in _unlisted(store, version, {place for place, _ in pairs})]
     differences = tuple(Difference(str(place.relative_to(store.root)), problem) for place, problem in bad)
     return Findings(3 + len(pairs), differences)
@@ -148,26 +118,13 @@ def _places(store: Store, version: str, listed: dict[str, ListedFile]) -> list[t
     return pairs
 
 
-def _iso_problem(path: Path, digest: str, told: Callable[[int], None] | None) -> Problem | None:
+def _iso_problem(path: Path, digest: str, reader: Reader) -> Problem | None:
     try:
-        return None if digest_of(path, told) == digest else Problem.DIFFERS
+        return None if reader.digest(path) == digest else Problem.DIFFERS
     except FileNotFoundError:
         return Problem.MISSING
     except OSError:
         return Problem.DIFFERS
-
-
-def _meter(total: int, told: Told | None) -> Callable[[int], None] | None:
-    if told is None:
-        return None
-    done = 0
-
-    def count(more: int) -> None:
-        nonlocal done
-        done += more
-        told(done, total)
-
-    return count
 
 
 def _unlisted(store: Store, version: str, wanted: set[Path]) -> list[Path]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ovca.conf import secrets
 from ovca.files import write_json
 from ovca.image.errors import SourceError, StorageFailed
+from ovca.image.kept import Kept
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -121,14 +121,14 @@ class Fetcher(ABC):
         """Open the source at ``offset`` if it still is what ``validator`` says, else at 0."""
 
     def stream(self, part: Path, stopped: Callable[[], bool]) -> Iterator[bytes]:
-        """Yield the whole source: what ``part`` holds already, then the rest, which is kept there before it is given.
+        """Yield the whole source: what ``part`` holds already, then the rest, which is kept there as well.
 
         :raises SourceChanged: the source changed after some of it was given; begin again.
         :raises SourceError: it cannot be read.
         """
         note = part.with_name(part.name + '.json')
         validator, held = self._held(part, note)
-        with part.open('r+b' if held else 'w+b') as store:
+        with part.open('r+b' if held else 'w+b') as store, Kept(store) as kept:
             given = 0
             while data := store.read(min(CHUNK, held - given)):
                 given += len(data)
@@ -145,7 +145,7 @@ class Fetcher(ABC):
                         write_json(note, {'uri': self.uri_digest, 'validator': validator})
                     for data in self._limited(opened.chunks):
                         with _writing(part):
-                            store.write(data)
+                            kept.write(data)
                         given += len(data)
                         failures = 0
                         yield data
@@ -153,8 +153,7 @@ class Fetcher(ABC):
                             return
                     if self.size is None or given == self.size:
                         with _writing(part):
-                            store.flush()
-                            os.fsync(store.fileno())
+                            kept.flush()
                         return
                     raise OSError(f'it ended after {given} of {self.size} bytes')
                 except OSError as exc:
@@ -163,7 +162,7 @@ class Fetcher(ABC):
                         id = 'proxy-refused' if isinstance(exc, ProxyFailed) else 'source-unreachable'
                         raise SourceError(self.shown, f'{exc}; tried {failures} times', id=id) from exc
                     with _writing(part):
-                        store.flush()
+                        kept.flush()
                     time.sleep(self.options.pause)
 
     @property

@@ -1,0 +1,94 @@
+"""Keeps on disk what is received, in a thread of its own: who receives does not wait for the disk."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from typing import BinaryIO
+
+from ovca.image.output import PIECE, WRITTEN_BACK, write_back
+
+AHEAD = 4 * 1024 * 1024
+SYNCED = 256 * 1024 * 1024
+"""A power loss costs at most so many bytes of what was received."""
+
+
+class Kept:
+    """Writes to an open file from its present place on, in order.
+
+    What was handed over is written when the block ends, however it ends. Nothing else writes to the file meanwhile.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._stream = stream
+        self._waiting: deque[bytes] = deque()
+        self._size = self._place = 0
+        self._ended = False
+        self._error: OSError | None = None
+        self._changed = threading.Condition()
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Kept:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+        if self._thread is not None:
+            self._thread.join()
+
+    def write(self, data: bytes) -> None:
+        """Hand data over. :raises OSError: what was handed over before could not be written."""
+        if self._thread is None:
+            self._place = self._stream.tell()
+            self._thread = threading.Thread(target=self._run, name='keep', daemon=True)
+            self._thread.start()
+        with self._changed:
+            while self._waiting and self._size + len(data) > AHEAD and self._error is None:
+                self._changed.wait()
+            self._raise()
+            self._waiting.append(data)
+            self._size += len(data)
+            self._changed.notify_all()
+
+    def flush(self) -> None:
+        """Wait until all is written, to the file but not yet to the disk. :raises OSError: it could not be."""
+        with self._changed:
+            while self._waiting and self._error is None:
+                self._changed.wait()
+            self._raise()
+
+    def _raise(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def _run(self) -> None:
+        descriptor = self._stream.fileno()
+        place = synced = begun = self._place
+        try:
+            while True:
+                with self._changed:
+                    while not self._waiting and not self._ended:
+                        self._changed.wait()
+                    if not self._waiting:
+                        return
+                    data = self._waiting[0]  # it stays there until it is written, for flush
+                view = memoryview(data)
+                while view:
+                    written = os.write(descriptor, view[:PIECE])
+                    place, view = place + written, view[written:]
+                if place - begun >= WRITTEN_BACK:
+                    begun = write_back(descriptor, begun, place)
+                if place - synced >= SYNCED:
+                    os.fdatasync(descriptor)
+                    synced = place
+                with self._changed:
+                    self._waiting.popleft()
+                    self._size -= len(data)
+                    self._changed.notify_all()
+        except OSError as exc:
+            with self._changed:
+                self._error = exc
+                self._changed.notify_all()

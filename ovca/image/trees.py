@@ -1,0 +1,338 @@
+"""The trees of an image, written while its ISO arrives.
+
+Most ISOs hold their directory records before the data of their files (ours do, and those of xorriso and genisoimage).
+Then each piece of the stream is cut into the files that it holds, hashed, and written, and the ISO is never read again.
+What had gone by before its record was known, and what lies twice in the ISO, is copied from the ISO file at the end.
+
+Nothing here is proved yet: the digest of the whole is known only after its last byte. So the trees are written out of
+sight, folders first and links last, each file is checked against the list, and the caller publishes when all is well.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import hashlib
+import io
+import itertools
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ovca.files import copy_range
+from ovca.image.errors import BundleError
+from ovca.image.flow import Flow, Pipe, Stopped
+from ovca.image.iso9660 import Entry, Iso
+from ovca.image.manifest import ListedFile
+from ovca.image.output import Output
+
+HEAD = 16 * 1024 * 1024
+"""How many bytes are kept in memory until all directory records have come."""
+COPIED = 8 * 1024 * 1024
+READ = 1024 * 1024
+WORKERS = 4
+Place = Callable[[str, str], Path | None]
+"""Where a path of the ISO belongs, by its first part and the rest; None for what is not unpacked."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """A file of the ISO, what the list says of it, and where it is written."""
+
+    entry: Entry
+    listed: ListedFile
+    path: Path
+
+    def check(self, digest: str, source: str) -> None:
+        """:raises BundleError: the file has another digest than the list says."""
+        if digest != self.listed.sha256:
+            raise BundleError(source, f'{self.entry.path} has another digest than files.json says')
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be made: folders before what is in them, then files, then links."""
+
+    folders: list[Path] = field(default_factory=list)
+    files: list[Target] = field(default_factory=list)
+    links: list[tuple[Path, str]] = field(default_factory=list)
+
+
+def plan(entries: Iterable[Entry], listed: dict[str, ListedFile], place: Place, source: str) -> Plan:
+    """Compare what the ISO holds with the list, before any of it is written.
+
+    The reader gives folders before what is in them and no path twice, and links are made last, so nothing can lie
+    below a link.
+
+    :raises BundleError: they differ.
+    """
+    made, seen = Plan(), set()
+    for entry in entries:
+        top, _, rest = entry.path.partition('/')
+        path = place(top, rest)
+        if path is None:
+            continue
+        if entry.is_dir:
+            made.folders.append(path)
+            continue
+        if not rest:
+            raise BundleError(
+                source, f'the ISO holds {top}, which is not the folder that it must be', id='bundle-unsafe'
+            )
+        file = listed.get(entry.path)
+        if file is None:
+            raise BundleError(source, f'the ISO holds {entry.path}, which files.json does not list')
+        seen.add(entry.path)
+        if entry.link is not None or file.link is not None:
+            made.links.append((path, _link(entry, file, source)))
+            continue
+        if entry.size != file.size:
+            raise BundleError(source, f'{entry.path} has {entry.size} bytes, files.json says {file.size}')
+        made.files.append(Target(entry, file, path))
+    missing = sorted(p for p in set(listed) - seen if place(*p.partition('/')[::2]) is not None)
+    if missing:
+        raise BundleError(source, f'the ISO lacks {missing[0]}, which files.json lists')
+    return made
+
+
+def _link(entry: Entry, listed: ListedFile, source: str) -> str:
+    if entry.link != listed.link or entry.link is None:
+        raise BundleError(source, f'{entry.path} points elsewhere than files.json says')
+    inside = Path('/', *Path(entry.path).parent.parts[1:])
+    if not entry.link.startswith('/') and '..' in Path(entry.link).parts:
+        depth = len(inside.parts) - 1
+        if sum(1 for part in Path(entry.link).parts if part == '..') > depth:
+            raise BundleError(source, f'{entry.path} points outside its tree', id='bundle-unsafe')
+    return entry.link
+
+
+@dataclass(frozen=True)
+class Run:
+    """Where bytes of a file lie in the ISO."""
+
+    offset: int
+    length: int
+    target: Target
+    first: bool
+    last: bool
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.length
+
+
+def runs(files: Iterable[Target]) -> tuple[list[Run], list[Target]]:
+    """Return what can be cut from the stream, one file after the other, and the files that cannot.
+
+    The latter lie where another one lies, too, or in several places that do not follow each other.
+    """
+    whole, late = [], []
+    for target in files:
+        extents = target.entry.extents
+        if not extents:
+            late.append(target)
+        elif all(a + n == b for (a, n), (b, _) in itertools.pairwise(extents)):
+            whole.append((extents[0][0], sum(length for _, length in extents), target))
+        else:
+            late.append(target)
+    found: list[Run] = []
+    for offset, length, target in sorted(whole, key=lambda item: item[:2]):
+        if found and offset < found[-1].end:
+            late.append(target)
+        else:
+            found.append(Run(offset, length, target, True, True))
+    return found, late
+
+
+class TooLate(Exception):
+    """The records are not where they can be kept until all of them are known."""
+
+
+class Head(io.BytesIO):
+    """The beginning of a file that still arrives, to be read like a file: a read waits for what it needs."""
+
+    def __init__(self, pieces: Iterator[bytes | memoryview], limit: int) -> None:
+        super().__init__()
+        self.data = bytearray()
+        self._pieces, self._limit, self._at = pieces, limit, 0
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        """Go to ``offset`` bytes after the beginning."""
+        self._at = offset
+        return offset
+
+    def read(self, size: int | None = None, /) -> bytes:
+        """:raises TooLate: it lies further behind than is kept."""
+        end = self._at + (size or 0)
+        if end > self._limit:
+            raise TooLate
+        while len(self.data) < end:
+            piece = next(self._pieces, None)
+            if piece is None:
+                break
+            self.data += piece
+        found = bytes(self.data[self._at : end])
+        self._at += len(found)
+        return found
+
+
+@dataclass(frozen=True)
+class Order:
+    """Bytes to be appended to a file that is begun before, and ended after, if so said."""
+
+    target: Target
+    data: memoryview
+    first: bool
+    last: bool
+
+
+class Trees:
+    """The stages that write the trees from the ISO's bytes: one cuts and hashes, one writes."""
+
+    def __init__(
+        self, flow: Flow, iso: Path, size: int, files: dict[str, ListedFile], place: Place, source: str
+    ) -> None:
+        self._flow, self._iso, self._size = flow, iso, size
+        self._listed, self._place, self._source = files, place, source
+        self.pieces: Pipe[bytes | memoryview] = Pipe(flow)
+        self._orders: Pipe[list[Order]] = Pipe(flow)
+        self._plan: Plan | None = None
+        self._late: list[Target] = []
+        self._folders = False
+        self.done = 0
+        """Bytes of files that were written."""
+
+    def start(self) -> None:
+        """Begin; what is put into :attr:`pieces` is the ISO."""
+        self._flow.start('check', self._check)
+        self._flow.start('files', self._write)
+
+    def finish(self, told: Callable[[int], None]) -> None:
+        """Once all stages are done: copy from the ISO what is not there yet, and make the links.
+
+        :raises BundleError: the ISO is not as the list says.
+        """
+        if self._plan is None:
+            with Iso(self._iso) as reader:
+                self._plan = plan(reader.walk(), self._listed, self._place, self._source)
+            self._late = self._plan.files
+        self._make_folders(self._plan)
+        self._copy(told)
+        for path, link in self._plan.links:
+            path.symlink_to(link)
+
+    # Cut and hash.
+
+    def _check(self) -> None:
+        try:
+            self._cut()
+        finally:
+            self._orders.end()
+
+    def _cut(self) -> None:
+        pieces = iter(self.pieces)
+        head = Head(pieces, HEAD)
+        try:
+            iso = Iso(self._iso, stream=head, length=self._size)
+            made = plan(iso.walk(), self._listed, self._place, self._source)
+        except TooLate:
+            self.pieces.ignore()
+            return
+        todo, self._late = runs(made.files)
+        self._plan = made
+        digest = hashlib.sha256()
+        position, at = 0, 0
+        for piece in _sliced(head.data, pieces):
+            end = position + len(piece)
+            orders: list[Order] = []
+            while at < len(todo) and todo[at].offset < end:
+                run = todo[at]
+                start, stop = max(run.offset, position), min(run.end, end)
+                part = piece[start - position : stop - position]
+                digest.update(part)
+                ended = stop == run.end
+                orders.append(Order(run.target, part, start == run.offset, ended))
+                if not ended:
+                    break
+                run.target.check(digest.hexdigest(), self._source)
+                digest = hashlib.sha256()
+                at += 1
+            if orders:
+                self._orders.put(orders, len(piece))
+            position = end
+
+    # Write.
+
+    def _write(self) -> None:
+        output: Output | None = None
+        try:
+            for orders in self._orders:
+                self._make_folders(self._plan)
+                for order in orders:
+                    if order.first:
+                        output = Output(order.target.path, order.target.entry.size)
+                    assert output is not None
+                    output.write(order.data)
+                    self.done += len(order.data)
+                    if order.last:
+                        ended, output = output, None
+                        ended.close(order.target.listed.mode)
+        finally:
+            if output is not None:
+                output.close(0o600)
+
+    def _make_folders(self, made: Plan | None) -> None:
+        if made is not None and not self._folders:
+            for folder in made.folders:
+                folder.mkdir(parents=True, exist_ok=True)
+            self._folders = True
+
+    # Copy.
+
+    def _copy(self, told: Callable[[int], None]) -> None:
+        stop = threading.Event()
+        with self._iso.open('rb') as stream, concurrent.futures.ThreadPoolExecutor(WORKERS, 'copy') as pool:
+            try:
+                work = [pool.submit(self._copied, stream.fileno(), target, stop) for target in self._late]
+                waiting = set(work)
+                while waiting:
+                    done, waiting = concurrent.futures.wait(
+                        waiting, 0.2, return_when=concurrent.futures.FIRST_EXCEPTION
+                    )
+                    for future in done:
+                        self.done += future.result()
+                    told(self.done)
+            finally:
+                stop.set()
+                pool.shutdown(cancel_futures=True)
+
+    def _copied(self, iso: int, target: Target, stop: threading.Event) -> int:
+        digest = hashlib.sha256()
+        output = Output(target.path, target.entry.size)
+        try:
+            for offset, length in _steps(target.entry.extents):
+                if stop.is_set():
+                    raise Stopped
+                copy_range(iso, offset, output.fileno(), length)
+                for at in range(offset, offset + length, READ):
+                    digest.update(os.pread(iso, min(READ, offset + length - at), at))
+        finally:
+            output.close(target.listed.mode)
+        target.check(digest.hexdigest(), self._source)
+        return target.entry.size
+
+
+def _sliced(head: bytearray, pieces: Iterator[bytes | memoryview]) -> Iterator[memoryview]:
+    """What was kept, then what comes."""
+    view = memoryview(head)
+    for at in range(0, len(head), READ):
+        yield view[at : at + READ]
+    for piece in pieces:
+        yield memoryview(piece)
+
+
+def _steps(extents: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+    for offset, length in extents:
+        for at in range(offset, offset + length, COPIED):
+            yield at, min(COPIED, offset + length - at)
