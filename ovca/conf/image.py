@@ -48,4 +48,43 @@ OPTS: list[cfg.Opt] = [
         mutable=True,
         help='The bytes that must stay free on the shared storage.',
     ),
+    cfg.IntOpt(
+        'max_files',
+        default=1_000_000,
+        min=100,
+        max=10_000_000,
+        mutable=True,
+        help='How many files, folders and links an image may hold.',
+    ),
+    cfg.IntOpt(
+        'max_ratio',
+        default=100,
+        min=2,
+        max=1100,
+        mutable=True,
+        help='How many times as large as what was received an image may become when it is unpacked.',
+    ),
+    cfg.IntOpt(
+        'max_depth',
+        default=64,
+        min=16,
+        max=500,
+        mutable=True,
+        help='How many folders may lie within each other in an image.',
+    ),
+    cfg.IntOpt(
+        'max_name',
+        default=255,
+        min=64,
+        max=255,
+        mutable=True,
+        help='How many bytes the name of a file in an image may have.',
+    ),
+    cfg.BoolOpt(
+        'unique_case',
+        default=False,
+        mutable=True,
+        help='Whether an image is refused when two names in one of its folders differ only by case. Linux trees hold '
+        'such names; set it when the shared storage cannot keep them apart.',
+    ),
 ]

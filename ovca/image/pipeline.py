@@ -27,7 +27,8 @@ from ovca.image.fetch import fetcher
 from ovca.image.fetch.base import SourceChanged
 from ovca.image.flow import Flow, Pipe, Receiver
 from ovca.image.iso9660 import Entry, Iso, IsoError
-from ovca.image.manifest import ISO_NAME, LIMIT, IsoFacts, ListedFile, Manifest, parse_files
+from ovca.image.limits import Limits
+from ovca.image.manifest import ISO_NAME, LIMIT, IsoFacts, ListedFile, Manifest, agree, parse_files
 from ovca.image.output import Output
 from ovca.image.store import WORK, Store
 from ovca.image.trees import Trees
@@ -130,6 +131,7 @@ class _Reception:
         version: str | None,
     ) -> None:
         self.store, self.conf, self.version = store, conf, version
+        self.limits = Limits.from_conf(conf)
         self.progress, self.cancelled, self.accept, self.commit = progress, cancelled, accept, commit
         self.fetcher = fetcher(uri, conf)
         self.source = self.fetcher.shown
@@ -153,7 +155,9 @@ class _Reception:
             self.store.publish(self.work, published.version, lambda: self.commit(published))
         except (IsoError, BundleError, SignatureRefused) as exc:
             self._forget()
-            cause = BundleError(self.source, f'its ISO is refused: {exc}') if isinstance(exc, IsoError) else exc
+            cause = (
+                BundleError(self.source, f'its ISO is refused: {exc}', id=exc.id) if isinstance(exc, IsoError) else exc
+            )
             if self._held:
                 raise _Mixed(cause) from exc
             raise cause from exc.__cause__
@@ -169,14 +173,15 @@ class _Reception:
             path.unlink(missing_ok=True)
 
     def _receive(self) -> PublishedImage:
-        bundle = Bundle(self.receiver.chunks(), self.source)
+        bundle = Bundle(self.receiver.chunks(), self.source, self.limits)
         first = self._next(bundle)
         if first.name == 'manifest.json':
             judged = self._judge(bundle)
             data = b''.join(bundle.content(FILES_LIMIT))
             if hashlib.sha256(data).hexdigest() != judged.manifest.files_digest:
                 raise BundleError(self.source, 'files.json is not the one that the manifest names')
-            files = parse_files(data, self.source)
+            files = parse_files(data, self.source, self.limits)
+            agree(judged.manifest, files, self.source)
             self._room(judged.manifest.iso.size + sum(f.size for f in files.values()))
             iso = self._next(bundle)
             if iso.name != judged.manifest.iso.name:
@@ -311,7 +316,7 @@ class _Reception:
         if member.size is not None:
             self._room(2 * member.size)
         path, digest = self._iso(bundle, member, None, None)
-        with Iso(path) as iso:
+        with Iso(path, self.limits) as iso:
             version = self.version or iso.volume_id
             listed = [self._listed(iso, entry) for entry in iso.walk() if not entry.is_dir]
         if not version:
@@ -323,7 +328,7 @@ class _Reception:
         manifest = Manifest(1, str(ImageVersion(version)), facts, hashlib.sha256(data).hexdigest())
         self._accept(manifest)
         raw = json.dumps(manifest.as_dict(), sort_keys=True).encode()
-        return _Judged(manifest, raw, None, None), parse_files(data, self.source), data, path
+        return _Judged(manifest, raw, None, None), parse_files(data, self.source, self.limits), data, path
 
     @staticmethod
     def _listed(iso: Iso, entry: Entry) -> dict[str, Any]:
@@ -338,7 +343,7 @@ class _Reception:
     # Trees.
 
     def _trees(self, iso: Path, size: int, files: dict[str, ListedFile], version: str) -> Trees:
-        return Trees(self.flow, iso, size, files, _Staged(self.work, version).path, self.source)
+        return Trees(self.flow, iso, size, files, _Staged(self.work, version).path, self.source, self.limits)
 
     def _unpack(self, trees: Trees, size: int, name: str) -> None:
         """Make of the trees what could not be made while the ISO came."""

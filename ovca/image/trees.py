@@ -24,6 +24,7 @@ from ovca.files import copy_range
 from ovca.image.errors import BundleError
 from ovca.image.flow import Flow, Pipe, Stopped
 from ovca.image.iso9660 import Entry, Iso
+from ovca.image.limits import Limits
 from ovca.image.manifest import ListedFile
 from ovca.image.output import Output
 
@@ -191,8 +192,16 @@ class Trees:
     """The stages that write the trees from the ISO's bytes: one cuts and hashes, one writes."""
 
     def __init__(
-        self, flow: Flow, iso: Path, size: int, files: dict[str, ListedFile], place: Place, source: str
+        self,
+        flow: Flow,
+        iso: Path,
+        size: int,
+        files: dict[str, ListedFile],
+        place: Place,
+        source: str,
+        limits: Limits,
     ) -> None:
+        self._limits = limits
         self._flow, self._iso, self._size = flow, iso, size
         self._listed, self._place, self._source = files, place, source
         self.pieces: Pipe[bytes | memoryview] = Pipe(flow)
@@ -214,7 +223,7 @@ class Trees:
         :raises BundleError: the ISO is not as the list says.
         """
         if self._plan is None:
-            with Iso(self._iso) as reader:
+            with Iso(self._iso, self._limits) as reader:
                 self._plan = plan(reader.walk(), self._listed, self._place, self._source)
             self._late = self._plan.files
         self._make_folders(self._plan)
@@ -234,7 +243,7 @@ class Trees:
         pieces = iter(self.pieces)
         head = Head(pieces, HEAD)
         try:
-            iso = Iso(self._iso, stream=head, length=self._size)
+            iso = Iso(self._iso, self._limits, stream=head, length=self._size)
             made = plan(iso.walk(), self._listed, self._place, self._source)
         except TooLate:
             self.pieces.ignore()

@@ -9,7 +9,17 @@ from pathlib import Path
 from ovca.files import write_atomic
 
 PACKAGE = Path(__file__).parent.parent
-MODULES = ('files.py', 'image/iso9660.py', 'provision/client.py', 'provision/installer.py', 'provision/tree.py')
+MODULES = (
+    'files.py',
+    'image/iso9660.py',
+    'image/limits.py',
+    'image/names.py',
+    'image/records.py',
+    'image/rockridge.py',
+    'provision/client.py',
+    'provision/installer.py',
+    'provision/tree.py',
+)
 MAIN = 'import sys\nfrom ovca.provision.installer import main\nsys.exit(main())\n'
 
 

@@ -48,6 +48,7 @@ CHOSEN = {
     'bmc-': exceptions.PowerError,
     'config-': exceptions.ConfigError,
     'database-': exceptions.DatabaseError,
+    'iso-': exceptions.ImageError,
     'proxy-': exceptions.FetchError,
     'schema-': exceptions.SchemaError,
 }

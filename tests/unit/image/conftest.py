@@ -67,7 +67,8 @@ def conf(tmp_path: Path) -> Any:
     )  # fmt: skip
     image = types.SimpleNamespace(
         shared_storage=str(tmp_path / 'shared'), key_folder=str(tmp_path / 'keys'), require_signature=True,
-        max_size=2**34, space_reserve=0, keep=3,
+        max_size=2**34, space_reserve=0, keep=3, max_files=1_000_000, max_ratio=100, max_depth=64, max_name=255,
+        unique_case=False,
     )  # fmt: skip
     return types.SimpleNamespace(update=update, image=image)
 

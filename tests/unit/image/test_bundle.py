@@ -93,7 +93,7 @@ def test_the_end_of_the_data_may_lie_anywhere(extra: int) -> None:
 
 @pytest.mark.parametrize('name', ['../x', '/etc/passwd', 'a/b', 'a\\b', '..', '.'])
 def test_a_name_that_leaves_its_folder_is_refused(name: str) -> None:
-    with pytest.raises(BundleError, match='leave'):
+    with pytest.raises(BundleError, match=r'would leave its folder|holds a backslash'):
         read(bytes(make((name, b'x'))))
 
 

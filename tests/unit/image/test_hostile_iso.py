@@ -12,16 +12,17 @@ from pathlib import Path
 
 import pytest
 
-from ovca.image.iso9660 import MAX_DEPTH, SECTOR, Entry, Iso, IsoError
+from ovca.image.iso9660 import SECTOR, Entry, Iso, IsoError
 from ovca.image.isowriter import Node, add_tree, folder_node, write_iso
+from ovca.image.limits import WIDEST, Limits
 
 Contents = dict[str, tuple[int, bytes | str | None]]
 
 
-def contents(path: Path) -> Contents:
+def contents(path: Path, limits: Limits = WIDEST) -> Contents:
     """Every entry of an image by path: mode, and content, link target, or None for a folder."""
     found: Contents = {}
-    with Iso(path) as iso:
+    with Iso(path, limits) as iso:
         for entry in iso.walk():
             assert entry.path not in found
             value = entry.link if entry.link is not None else None if entry.is_dir else b''.join(iso.read(entry))
@@ -76,6 +77,10 @@ def point(data: bytearray, record: int, extent: int, size: int | None = None) ->
     data[record + 2 : record + 10] = struct.pack('<I', extent) + struct.pack('>I', extent)
     if size is not None:
         data[record + 10 : record + 18] = struct.pack('<I', size) + struct.pack('>I', size)
+
+
+def both(value: int) -> bytes:
+    return struct.pack('<I', value) + struct.pack('>I', value)
 
 
 def extent_of(data: bytearray, record: int) -> tuple[int, int]:
@@ -224,7 +229,7 @@ def test_an_extent_outside_the_file_is_refused(
 def test_a_deep_tree_is_refused(tmp_path: Path) -> None:
     root = folder_node('')
     node = root
-    for number in range(MAX_DEPTH + 3):
+    for number in range(Limits().max_depth + 1):
         path = f'{node.path}/d{number}'.lstrip('/')
         node.children[f'd{number}'] = child = folder_node(path)
         node = child
@@ -232,8 +237,8 @@ def test_a_deep_tree_is_refused(tmp_path: Path) -> None:
     with path.open('wb') as stream:
         write_iso(root, stream, 'DEEP')
 
-    with pytest.raises(IsoError, match='deeper'):
-        contents(path)
+    with pytest.raises(IsoError, match=r'deeper.*\[image\] max_depth'):
+        contents(path, Limits())
 
 
 def test_continuation_areas_in_circles_are_refused(tmp_path: Path, image: Callable[..., Path]) -> None:
@@ -249,6 +254,8 @@ def test_continuation_areas_in_circles_are_refused(tmp_path: Path, image: Callab
         for value in (block, offset, 28):
             field += struct.pack('<I', value) + struct.pack('>I', value)
         data[at : at + 28] = field
+        first = data.index(b'CE\x1c\x01' + both(block) + both(offset))
+        data[first + 20 : first + 28] = both(28)
 
     with pytest.raises(IsoError, match='circles'):
         contents(image(tree, change))

@@ -110,7 +110,7 @@ def test_hostile_names_extents_and_loops_are_refused(tmp_path: Path) -> None:
     record = data.index(b'NM\x07\x01\x00xy') - 36 - 8 - 34 + 1
     own = struct.unpack_from('<I', data, data.index(b'CD001') - 1 + 158)[0]
     start = next(p for p in range(record - 4, record + 5) if data[p + 32] == 8 and data[p + 25] == 2)
-    target.write_bytes(data[: start + 2] + struct.pack('<I', own) + data[start + 6 :])
+    target.write_bytes(data[: start + 2] + struct.pack('<I', own) + struct.pack('>I', own) + data[start + 10 :])
     with pytest.raises(IsoError, match='contained in itself'):
         content(target)
 
