@@ -1,4 +1,4 @@
-"""Images: fetched, listed, shown, verified, and deleted."""
+"""Images: listed, shown, verified, and deleted."""
 
 from __future__ import annotations
 
@@ -7,38 +7,6 @@ from typing import Any
 
 from ovca.cli import base, live, watch
 from ovca.cli.verdict import Verdict
-
-
-class Download(base.Command):
-    """Fetch an image, verify it, and publish it on the shared storage; nothing is installed.
-
-    The master's service does it; it goes on when the terminal goes away.
-
-    Example: ovca download https://updates.example.com/ovca-1.1.0.iso.zip
-    """
-
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        parser = super().get_parser(prog_name)
-        uri = parser.add_argument('uri', metavar='<uri>', help='the bundle: an HTTP, HTTPS or file URI, or a path')
-        base.completes(uri, base.files)
-        parser.add_argument(
-            '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
-        )
-        watch.downgrades(parser)
-        parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
-        return parser
-
-    def take_action(self, parsed_args: argparse.Namespace) -> None:
-        number = self.service.submit(
-            'download',
-            uri=watch.source(parsed_args.uri),
-            version=parsed_args.image_version,
-            allow_downgrade=parsed_args.allow_downgrade,
-        )
-        if parsed_args.no_wait:
-            watch.say(self, f'request {number} is with the master; {watch.PICKED_UP}')
-        else:
-            watch.finish(self, number, planned=True)
 
 
 class ImageList(base.Lister):

@@ -145,7 +145,11 @@ class RequestView(View):
         if before is not None and percent - before[0] < STEP and self.clock() - before[1] < QUIET:
             return
         self._told[stage] = (percent - percent % STEP, self.clock())
-        self.say(f'{stage}: {percent} % of {amount(total)}' if total else f'{stage}: {amount(done)}')
+        far = f'{percent} % of {amount(total)}' if total else amount(done)
+        speed, left = progress.get('bytes_per_second'), progress.get('seconds_left')
+        far += f', {amount(speed)}/s' if speed else ''
+        far += f', {duration(left)} left' if speed and left and done < (total or 0) else ''
+        self.say(f'{stage}: {far}')
 
     def _start(self) -> None:
         from rich import progress

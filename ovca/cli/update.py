@@ -12,6 +12,7 @@ from ovca.exceptions import Refused, UsageError
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--yes', action='store_true', help='do not ask')
     parser.add_argument('--dry-run', action='store_true', help='run the checks, show the plan, and stop')
+    watch.progress(parser)
     parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
 
 
@@ -75,7 +76,9 @@ class Update(base.Command):
             return
         self.service.must_lead()
         if version is None or version not in {i.version for i in self.service.images()}:
-            version = watch.download(self, uri, version, downgrade=parsed_args.allow_downgrade)
+            version = watch.download(
+                self, uri, version, downgrade=parsed_args.allow_downgrade, progress=parsed_args.progress
+            )
         watch.tell(self, f'image {version} is here')
         activate(self, parsed_args, version)
 
@@ -86,7 +89,7 @@ def activate(command: base.Command, parsed_args: Any, version: str) -> None:
     if current is not None and current.version == version and not parsed_args.dry_run:
         watch.say(command, f'update {current.id} to {version} is going on already')
         if not parsed_args.no_wait:
-            watch.follow(command, current.id)
+            watch.follow(command, current.id, progress=parsed_args.progress)
         return
     plan = command.service.plan(version)
     watch.checks(command, version, allow_downgrade=parsed_args.allow_downgrade)
@@ -167,15 +170,16 @@ class UpdateWatch(base.Command):
         parser = super().get_parser(prog_name)
         update = parser.add_argument('id', metavar='<id>', nargs='?', help='the update (default: the latest)')
         base.completes(update, base.updates)
+        watch.progress(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         number = values.update_id(parsed_args.id)
         waiting = self.service.open_request() if number is None else None
         if waiting is not None:
-            watch.finish(self, waiting.id, planned=True)
+            watch.finish(self, waiting.id, planned=True, progress=parsed_args.progress)
         else:
-            watch.follow(self, self.service.update(number).id)
+            watch.follow(self, self.service.update(number).id, progress=parsed_args.progress)
 
 
 class UpdateList(base.Lister):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ovca.cli import base, live
+from ovca.cli import base, lines, live
 from ovca.exceptions import Interrupted, Refused, UpdateFailed, UsageError
 
 if TYPE_CHECKING:
@@ -39,27 +39,43 @@ def source(uri: str) -> str:
     return uri if urlsplit(uri).scheme else str(Path(uri).absolute())
 
 
-def wait(command: base.Command, request_id: int, what: str, *, later: str = PICKED_UP) -> RequestView:
+def progress(parser: argparse.ArgumentParser) -> None:
+    """Add the option that says how progress is told."""
+    parser.add_argument(
+        '--progress',
+        metavar='<form>',
+        choices=('text', 'json'),
+        default='text',
+        help='how progress is told on the standard error: text (the default), or json, an object a line',
+    )
+
+
+def wait(
+    command: base.Command, request_id: int, what: str, *, later: str = PICKED_UP, progress: str = 'text'
+) -> RequestView:
     """Wait for a request, showing its progress; ``later`` says where its end can be seen.
 
     :raises Interrupted: Ctrl-C; the request goes on.
     """
     try:
-        with live.RequestView(command.app.stderr) as view:
+        shown = lines.RequestLines if progress == 'json' else live.RequestView
+        with shown(command.app.stderr) as view:
             done: RequestView = command.service.wait(request_id, view, on_notice=view.say)
             return done
     except KeyboardInterrupt:
         raise Interrupted(f'interrupted; {what} goes on, {later}') from None
 
 
-def download(command: base.Command, uri: str, version: str | None, *, downgrade: bool | None) -> str:
+def download(
+    command: base.Command, uri: str, version: str | None, *, downgrade: bool | None, progress: str = 'text'
+) -> str:
     """Have an image downloaded, and wait for it; return its version."""
     number = command.service.submit('download', uri=source(uri), version=version, allow_downgrade=downgrade)
-    result = wait(command, number, 'the download').result or {}
+    result = wait(command, number, 'the download', progress=progress).result or {}
     return str(result['version'])
 
 
-def follow(command: base.Command, update_id: int) -> None:
+def follow(command: base.Command, update_id: int, *, progress: str = 'text') -> None:
     """Follow an update to its end and say how it ended.
 
     :raises UpdateFailed: it ended elsewhere than DONE. :raises Interrupted: Ctrl-C; the update goes on.
@@ -69,7 +85,8 @@ def follow(command: base.Command, update_id: int) -> None:
 
     last = None
     try:
-        with live.UpdateView(command.app.stderr) as view:
+        shown = lines.UpdateLines if progress == 'json' else live.UpdateView
+        with shown(command.app.stderr) as view:
             for last in command.service.follow(update_id, on_notice=view.say):
                 view(last)
     except KeyboardInterrupt:
@@ -132,16 +149,16 @@ def begin(command: base.Command, parsed_args: Any, kind: str, *, planned: bool, 
     if parsed_args.no_wait:
         say(command, f'request {number} is with the master; {PICKED_UP}')
         return
-    finish(command, number, planned=planned)
+    finish(command, number, planned=planned, progress=parsed_args.progress)
 
 
-def finish(command: base.Command, request_id: int, *, planned: bool) -> None:
+def finish(command: base.Command, request_id: int, *, planned: bool, progress: str = 'text') -> None:
     """Wait for a request, and follow the update that comes out of it, if one does."""
-    result = wait(command, request_id, 'what you asked for').result or {}
+    result = wait(command, request_id, 'what you asked for', progress=progress).result or {}
     if result.get('update_id') is not None:
         number = int(result['update_id'])
         if not planned:
             show(command, command.service.plan_of(command.service.update(number)))
-        follow(command, number)
+        follow(command, number, progress=progress)
     elif result.get('version'):
         say(command, f'image {result["version"]} is here; install it with `ovca activate {result["version"]}`')

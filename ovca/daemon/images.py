@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
 from ovca.cluster.lease import Lease
+from ovca.daemon.meter import Meter
 from ovca.db import events
+from ovca.db.engine import Database
 from ovca.db.models import Image, Request
-from ovca.exceptions import LeaseLost, Refused
+from ovca.exceptions import DatabaseError, ImageError, LeaseLost, Refused
 from ovca.image import route
 from ovca.image.route import Terms
 from ovca.remaster import checks, retention
@@ -25,6 +29,50 @@ class Cancelled(LeaseLost):
     """The service lost the lease while it was at work."""
 
     id = LeaseLost.id
+
+
+LOOK = 0.5
+"""Seconds between two looks at whether an operator has aborted a download: each is a query."""
+
+
+class DownloadAborted(ImageError):
+    """An operator aborted the download."""
+
+    def __init__(self, who: str) -> None:
+        super().__init__(
+            f'the download was aborted by {who}; what was received is kept, and the same command resumes it'
+        )
+
+
+class Orders:
+    """Whether a download has to stop: since the lease is lost, or since an operator aborts it."""
+
+    def __init__(
+        self, database: Database, id: int, leads: Callable[[], bool], *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._database, self._id, self._leads, self._clock = database, id, leads, clock
+        self._looked = float('-inf')
+        self._aborted = False
+
+    def __call__(self) -> bool:
+        """Whether to stop now."""
+        if not self._leads():
+            return True
+        if not self._aborted and self._clock() - self._looked >= LOOK:
+            self._looked = self._clock()
+            with contextlib.suppress(DatabaseError):  # while it is away nobody can have asked for anything
+                self._aborted = self._row().cancel_requested
+        return self._aborted
+
+    def heed(self) -> None:
+        """Go on if nobody has aborted it. :raises DownloadAborted: somebody has."""
+        row = self._row()
+        if row.cancel_requested:
+            raise DownloadAborted(str(row.args.get('aborted_by') or 'an operator'))
+
+    def _row(self) -> Request:
+        with self._database.read() as session:
+            return session.get_one(Request, self._id)
 
 
 class Images:
@@ -46,9 +94,13 @@ class Images:
         """Publish an image, telling the request ``id`` how far it is; return its version and digest."""
         from ovca.image import Store, receive
         from ovca.image.errors import AlreadyPublished
+        from ovca.image.errors import Cancelled as Stopped
 
-        store = Store.from_conf(self.conf)
+        orders = Orders(self.database, id, lambda: self._epoch() == epoch)
+        orders.heed()
+        store = Store.from_conf(self.conf, owner=f'request {id} on {self.lease.node}')
         store.clean(self._versions)
+        meter = Meter()
         seen: list[Manifest] = []
 
         def accept(manifest: Manifest) -> None:
@@ -60,15 +112,22 @@ class Images:
                 args['uri'],
                 store=store,
                 conf=self.conf,
-                progress=lambda p: self._progress(epoch, id, p),
-                cancelled=lambda: self._epoch() != epoch,
+                progress=lambda p: self._progress(epoch, id, p, meter),
+                cancelled=orders,
                 accept=accept,
                 commit=lambda image: self._publish(epoch, image),
                 version=args.get('version'),
             )
         except AlreadyPublished as exc:
             return self._same(exc.version, seen[-1].iso.sha256)
+        except Stopped:
+            orders.heed()
+            raise
         return {'version': published.version, 'digest': published.digest}
+
+    def heed(self, id: int) -> None:
+        """Go on with a request if nobody has aborted it. :raises DownloadAborted: somebody has."""
+        Orders(self.database, id, lambda: True).heed()
 
     def _versions(self) -> list[str]:
         with self.database.read() as session:
@@ -126,7 +185,7 @@ class Images:
         from ovca.image import Store
         from ovca.image.errors import StorageFailed
 
-        store = Store.from_conf(self.conf)
+        store = Store.from_conf(self.conf, owner=f'a deletion on {self.lease.node}')
         with store.lock():
             freed = sum(size for version in versions for size in store.folders(version).values())
             with self.lease.fenced(epoch) as session:
@@ -145,13 +204,16 @@ class Images:
                     raise StorageFailed(store.root, exc) from exc
         return {'versions': versions, 'bytes': freed}
 
-    def _progress(self, epoch: int, id: int, progress: Progress) -> None:
+    def _progress(self, epoch: int, id: int, progress: Progress, meter: Meter) -> None:
         if self._epoch() != epoch:
             raise Cancelled('this node does not lead any more')
+        speed, left = meter.read(progress.stage, progress.done, progress.total)
         with self.lease.fenced(epoch) as session:
             session.get_one(Request, id).progress = {
                 'stage': progress.stage,
                 'done': progress.done,
                 'total': progress.total,
                 'text': progress.text,
+                'bytes_per_second': speed,
+                'seconds_left': left,
             }

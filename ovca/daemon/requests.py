@@ -61,7 +61,9 @@ class Requests:
         if waiting is None:
             return False
         with self.lease.fenced(epoch) as session:
-            row = session.get_one(Request, waiting.id)
+            row = session.get_one(Request, waiting.id, with_for_update=True)
+            if row.state not in ('open', 'running'):
+                return True  # aborted meanwhile; look for the next one
             row.state, row.taken_epoch = 'running', epoch
             args, kind, who = dict(row.args), row.kind, row.created_by
         if kind in LENGTHY:
@@ -129,6 +131,7 @@ class Requests:
                 return self._activate(epoch, args['version'], who, downgrade=downgrade)
             case 'update':
                 got = self.images.download(epoch, id, args)
+                self.images.heed(id)
                 return {**got, **self._activate(epoch, got['version'], who, downgrade=downgrade)}
             case 'abort':
                 return self._abort(epoch, args, who)

@@ -33,12 +33,14 @@ STALE = 7 * 24 * 3600.0
 class Store:
     """The images below one shared folder. All names in it come from checked versions."""
 
-    def __init__(self, shared_storage: Path, *, reserve: int = 0) -> None:
+    def __init__(self, shared_storage: Path, *, reserve: int = 0, owner: str = '') -> None:
+        """``owner`` is what others are told while this one holds the lock."""
         self.root, self.reserve = shared_storage, reserve
+        self.owner = owner or f'process {os.getpid()} on {socket.gethostname()}'
 
     @classmethod
-    def from_conf(cls, conf: cfg.ConfigOpts) -> Store:
-        return cls(Path(conf.image.shared_storage), reserve=conf.image.space_reserve)
+    def from_conf(cls, conf: cfg.ConfigOpts, *, owner: str = '') -> Store:
+        return cls(Path(conf.image.shared_storage), reserve=conf.image.space_reserve, owner=owner)
 
     @property
     def staging(self) -> Path:
@@ -122,7 +124,8 @@ class Store:
             owner = path.with_suffix('.owner')
             raise DownloadRunning(owner.read_text() if owner.exists() else 'its owner is not known')
         try:
-            write_atomic(path.with_suffix('.owner'), f'process {os.getpid()} on {socket.gethostname()}'.encode())
+            since = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+            write_atomic(path.with_suffix('.owner'), f'{self.owner}, since {since}'.encode())
             yield
         finally:
             lock.release()

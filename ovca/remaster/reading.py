@@ -159,6 +159,10 @@ class RequestView:
     result: dict[str, Any] | None
     error: str | None
     exit_code: int | None
+    created_at: dt.datetime
+    created_by: str
+    finished_at: dt.datetime | None
+    cancel_requested: bool
 
     @property
     def ended(self) -> bool:
@@ -337,7 +341,60 @@ def _event(row: Event) -> EventView:
 
 def request(row: Request) -> RequestView:
     """Return a request's row as a value."""
-    return RequestView(row.id, row.kind, dict(row.args), row.state, row.progress, row.result, row.error, row.exit_code)
+    return RequestView(
+        id=row.id,
+        kind=row.kind,
+        args=dict(row.args),
+        state=row.state,
+        progress=row.progress,
+        result=row.result,
+        error=row.error,
+        exit_code=row.exit_code,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        finished_at=row.finished_at,
+        cancel_requested=row.cancel_requested,
+    )
+
+
+@dataclass(frozen=True)
+class DownloadView:
+    """A download, or the download that an update begins with; rates and times only while it runs."""
+
+    id: int
+    kind: str
+    state: str
+    """``waiting``, ``running``, ``aborting``, ``done`` or ``failed``."""
+    source: str | None
+    """Without secrets."""
+    stage: str | None
+    done_bytes: int | None
+    total_bytes: int | None
+    bytes_per_second: int | None
+    seconds_left: int | None
+    created_at: dt.datetime
+    created_by: str
+    error: str | None
+
+
+def download(row: Request) -> DownloadView:
+    """Return a request's row as the download that it is."""
+    running, progress = row.state == 'running', row.progress or {}
+    uri = row.args.get('uri')
+    return DownloadView(
+        id=row.id,
+        kind=row.kind,
+        state='aborting' if running and row.cancel_requested else 'waiting' if row.state == 'open' else row.state,
+        source=redacted(uri) if uri else None,
+        stage=progress.get('stage'),
+        done_bytes=progress.get('done'),
+        total_bytes=progress.get('total'),
+        bytes_per_second=progress.get('bytes_per_second') if running else None,
+        seconds_left=progress.get('seconds_left') if running else None,
+        created_at=row.created_at,
+        created_by=row.created_by,
+        error=row.error,
+    )
 
 
 def wiped(session: Session, update_id: int, nodes: Sequence[str]) -> bool:

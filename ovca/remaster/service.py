@@ -14,13 +14,14 @@ from ovca.cluster.nodes import mac_form
 from ovca.db.models import Update
 from ovca.exceptions import Refused, UsageError
 from ovca.image.fetch import redacted
-from ovca.remaster import inventory, reading, retention
+from ovca.remaster import downloads, inventory, reading, retention
 from ovca.remaster import plan as planning
 from ovca.remaster.asking import Asking, Notice, quiet
 from ovca.remaster.inventory import Facts
 from ovca.remaster.observe import Limits, newest_update
 from ovca.remaster.protocol import Landing, State, abort_landing
 from ovca.remaster.reading import (
+    DownloadView,
     EntryView,
     EventView,
     ImageView,
@@ -125,6 +126,28 @@ class Service(Asking):
             retention.check(session, versions)
         store = Store.from_conf(self.conf)
         return {folder: size for version in versions for folder, size in store.folders(version).items()}
+
+    def downloads(self, limit: int = 20) -> list[DownloadView]:
+        """The last downloads, the newest first."""
+        with self.database.read() as session:
+            return downloads.found(session, limit=limit)
+
+    def unfinished_download(self, id: int | None) -> DownloadView:
+        """One download, or the one that is under way.
+
+        :raises UsageError: there is none. :raises Refused: it has ended.
+        """
+        with self.database.read() as session:
+            return downloads.unfinished(session, id)
+
+    def abort_download(self, id: int) -> None:
+        """Remove a download that waits, or have a running one stopped; :meth:`wait` tells when it is.
+
+        :raises NotMaster: this node is not the master. :raises Refused: the download has ended.
+        """
+        self.must_lead()
+        with self.database.write() as session:
+            downloads.abort(session, id, who=self.user)
 
     # Updates.
 

@@ -40,6 +40,7 @@ class TestTables(contracts.TableContract):
         keygen(tmp_path / 'keys', 'vendor')
         self.operated.configure('mn1', f'key_folder = {tmp_path / "keys"}\n[notify]\ndrivers = log\n')
         self.operated.move(self.operated.update(), 'INSTALL_1', 'the standby is installed')
+        self.operated.service().submit('download', uri='https://example.com/x.zip')
         yield
         self.operated.close()
 

@@ -52,6 +52,35 @@ def test_a_slow_download_gives_a_sign_of_life() -> None:
     assert out.getvalue().splitlines() == ['download: 1.00 MB', 'download: 3.00 MB']
 
 
+def test_a_line_tells_the_speed_and_the_time_that_is_left() -> None:
+    out = io.StringIO()
+
+    with live.RequestView(out, clock=Clock()) as view:
+        view(
+            {
+                'stage': 'download',
+                'done': 1_000_000,
+                'total': 10_000_000,
+                'bytes_per_second': 90_000,
+                'seconds_left': 100,
+            }
+        )
+        view(
+            {
+                'stage': 'download',
+                'done': 10_000_000,
+                'total': 10_000_000,
+                'bytes_per_second': 90_000,
+                'seconds_left': 0,
+            }
+        )
+
+    assert out.getvalue().splitlines() == [
+        'download: 10 % of 10.0 MB, 90.0 kB/s, 1:40 left',
+        'download: 100 % of 10.0 MB, 90.0 kB/s',
+    ]
+
+
 def test_on_a_terminal_each_stage_has_a_bar() -> None:
     screen = Terminal()
 

@@ -1,0 +1,230 @@
+"""Downloads as the acting master's service carries them out, with real bundles, and what operators do meanwhile."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from ovca.daemon.requests import Requests
+from ovca.db.models import Image, Request
+from ovca.exceptions import ImageError, Refused
+from ovca.image.build import build, keygen
+from tests.operated import Operated
+from tests.unit.daemon.conftest import Clerk
+
+SIZE = 3_000_000
+
+
+class Slow(http.server.SimpleHTTPRequestHandler):
+    """Sends the first megabyte, and the rest when it is told to; knows ranges."""
+
+    go: threading.Event
+    asked: list[str | None]
+
+    def do_GET(self) -> None:
+        data = Path(self.translate_path(self.path)).read_bytes()
+        self.asked.append(self.headers.get('Range'))
+        start = int((self.headers.get('Range') or 'bytes=0-').removeprefix('bytes=').rstrip('-'))
+        self.send_response(206 if start else 200)
+        self.send_header('ETag', '"one"')
+        self.send_header('Content-Length', str(len(data) - start))
+        if start:
+            self.send_header('Content-Range', f'bytes {start}-{len(data) - 1}/{len(data)}')
+        self.end_headers()
+        try:
+            self.wfile.write(data[start : start + 1_000_000])
+            self.go.wait(30)
+            self.wfile.write(data[start + 1_000_000 :])
+        except OSError:
+            return
+
+    def log_message(self, format: str, *args: object) -> None:
+        return None
+
+
+class Source:
+    """A vendor's server."""
+
+    def __init__(self, url: str, handler: type[Slow]) -> None:
+        self.url, self.handler = url, handler
+
+
+@pytest.fixture
+def source(tmp_path: Path, operated: Operated) -> Iterator[Source]:
+    tree = tmp_path / 'tree'
+    tree.mkdir()
+    (tree / 'data').write_bytes(os.urandom(SIZE))
+    secret, _ = keygen(tmp_path / 'keys', 'vendor')
+    build(tmp_path / 'www/1.1.0.zip', version='1.1.0', mgmt=tree, secret_key=secret)
+    build(tmp_path / 'www/0.9.zip', version='0.9', mgmt=tree, secret_key=secret)
+    operated.configure('mn1', f'key_folder = {tmp_path / "keys"}\n')
+    handler = type('OneSlow', (Slow,), {'go': threading.Event(), 'asked': []})
+    server = http.server.ThreadingHTTPServer(
+        ('127.0.0.1', 0), functools.partial(handler, directory=str(tmp_path / 'www'))
+    )
+    thread = threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02})
+    thread.start()
+    yield Source(f'http://127.0.0.1:{server.server_address[1]}', handler)
+    handler.go.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, 'it does not come'
+        time.sleep(0.02)
+
+
+def row(operated: Operated, number: int) -> Request:
+    return operated.requests()[number - 1]
+
+
+def begun(operated: Operated, clerk: Requests, uri: str) -> int:
+    """A download that is under way: bytes were received, and more are to come."""
+    number = operated.service().submit('download', uri=uri)
+    assert clerk.step()
+    until(lambda: any((operated.folder / 'shared/.ovca-staging').glob('*.part')))
+    return number
+
+
+def test_a_running_download_stops_and_the_same_command_resumes_it(
+    operated: Operated, clerk: Clerk, source: Source
+) -> None:
+    master, uri = clerk(), f'{source.url}/1.1.0.zip'
+    number = begun(operated, master, uri)
+    until(lambda: next((operated.folder / 'shared/.ovca-staging').glob('*.part')).stat().st_size >= 500_000)
+
+    operated.service().abort_download(number)
+    master.join(20)
+
+    with pytest.raises(ImageError, match='was aborted by otto; what was received is kept') as caught:
+        operated.service().wait(number)
+    assert caught.value.id == 'download-aborted'
+    assert operated.service().images() == []
+
+    source.handler.go.set()
+    again = operated.service().submit('download', uri=uri)
+    master.step()
+    master.join(20)
+
+    assert (again, row(operated, again).state) == (2, 'done'), row(operated, again).error
+    assert source.handler.asked[0] is None
+    assert all(asked is not None and asked != 'bytes=0-' for asked in source.handler.asked[1:])
+
+
+def test_a_download_that_waits_is_removed_and_the_others_go_on(
+    operated: Operated, clerk: Clerk, source: Source
+) -> None:
+    master, service = clerk(), operated.service()
+    running = begun(operated, master, f'{source.url}/1.1.0.zip')
+    waiting = service.submit('download', uri='https://otto:geheim@example.com/x.zip')
+
+    service.abort_download(waiting)
+
+    found = {view.id: view for view in service.downloads()}
+    assert (found[waiting].state, found[running].state) == ('failed', 'running')
+    assert found[waiting].error == 'the download was aborted by otto before it began'
+    assert 'geheim' not in str(row(operated, waiting).args)
+    source.handler.go.set()
+    master.join(20)
+    assert not master.step()
+    assert row(operated, running).state == 'done', row(operated, running).error
+    assert [event.detail for event in service.journal(kind='image', limit=9)] == [
+        f'download {waiting} was aborted by otto',
+        'image 1.1.0 was published',
+    ]
+
+
+def test_an_abort_that_a_crash_outlives_is_carried_out_by_the_next_master(
+    operated: Operated, clerk: Clerk, source: Source
+) -> None:
+    number = operated.service().submit('download', uri=f'{source.url}/1.1.0.zip')
+    operated.progress(number, stage='download', done=1, total=2)
+    operated.service().abort_download(number)
+
+    master = clerk()
+    master.step()
+    master.join(20)
+
+    assert (row(operated, number).state, source.handler.asked) == ('failed', [])
+    assert (row(operated, number).result or {})['error_id'] == 'download-aborted'
+
+
+def test_what_has_ended_cannot_be_aborted(operated: Operated) -> None:
+    number = operated.service().submit('download', uri='x')
+    operated.finish(number, {'version': '1.1.0'})
+
+    with pytest.raises(Refused, match='has ended already') as caught:
+        operated.service().unfinished_download(number)
+    assert caught.value.id == 'download-ended'
+    with pytest.raises(Refused, match='has ended already'):
+        operated.service().abort_download(number)
+
+
+def test_a_download_tells_its_speed_and_the_lock_its_owner(operated: Operated, clerk: Clerk, source: Source) -> None:
+    master = clerk()
+    number = begun(operated, master, f'{source.url}/1.1.0.zip')
+
+    owner = (operated.folder / 'shared/.ovca-staging/lock.owner').read_text()
+
+    source.handler.go.set()
+    master.join(20)
+    progress = row(operated, number).progress or {}
+    assert re.fullmatch(rf'request {number} on mn1, since 20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ', owner)
+    assert {'stage', 'done', 'total', 'bytes_per_second', 'seconds_left'} <= set(progress)
+
+
+def test_a_download_goes_on_when_the_terminal_dies(operated: Operated, clerk: Clerk, source: Source) -> None:
+    master = clerk()
+    words = ['--config-file', str(operated.config_file), 'download', f'{source.url}/1.1.0.zip']
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+    with subprocess.Popen([sys.executable, '-m', 'ovca', *words], env=environment, stderr=subprocess.PIPE) as terminal:
+        until(lambda: operated.requests())
+        assert master.step()
+        until(lambda: any((operated.folder / 'shared/.ovca-staging').glob('*.part')))
+        terminal.send_signal(signal.SIGHUP)
+        terminal.wait(20)
+
+    source.handler.go.set()
+    master.join(20)
+
+    assert row(operated, 1).state == 'done', row(operated, 1).error
+    assert [image.version for image in operated.service().images()] == ['1.1.0']
+
+
+@pytest.mark.parametrize(
+    ('lowest', 'asked', 'error'),
+    [(None, True, 'does not allow'), ('0.9', None, 'was not asked for'), ('0.9', True, None)],
+)
+def test_an_older_image_is_fetched_only_for_a_downgrade_that_both_allow(
+    operated: Operated, clerk: Clerk, source: Source, lowest: str | None, asked: bool | None, error: str | None
+) -> None:
+    source.handler.go.set()
+    operated.image('1.0.0', 'a' * 64)
+    with operated.database.write() as session:
+        image = session.get_one(Image, '1.0.0')
+        image.manifest = {**image.manifest, 'downgrade_to': lowest}
+    number = operated.service().submit('download', uri=f'{source.url}/0.9.zip', allow_downgrade=asked)
+    master = clerk()
+
+    master.step()
+    master.join(20)
+
+    found = row(operated, number)
+    assert (found.state, error is None or error in (found.error or '')) == ('failed' if error else 'done', True), (
+        found.error
+    )
