@@ -52,6 +52,10 @@ def reserve(descriptor: int, size: int) -> None:
             raise OSError(code, os.strerror(code))
 
 
+CANNOT_COPY = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
+"""What a kernel or file system says that does not know ``copy_file_range``, or not for these files."""
+
+
 def copy_range(source: int, offset: int, target: int, length: int) -> None:
     """Append ``length`` bytes of one file to another, by descriptors, without a way through this process.
 
@@ -61,6 +65,7 @@ def copy_range(source: int, offset: int, target: int, length: int) -> None:
     """
     by_file_system = True
     while length:
+        copied = 0
         try:
             if by_file_system:
                 copied = os.copy_file_range(source, target, length, offset_src=offset)
@@ -69,14 +74,10 @@ def copy_range(source: int, offset: int, target: int, length: int) -> None:
         except OSError as exc:
             if not by_file_system or exc.errno not in CANNOT_COPY:
                 raise
-            by_file_system = False
-            continue
-        if not copied:
+        if not copied and not by_file_system:
             raise OSError(errno.EIO, 'the source ends before the end of what is copied')
+        by_file_system = by_file_system and copied > 0
         offset, length = offset + copied, length - copied
-
-
-CANNOT_COPY = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF)
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:

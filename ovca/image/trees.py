@@ -318,7 +318,7 @@ class Trees:
 
     def _copied(self, iso: int, target: Target, stop: threading.Event) -> int:
         digest = hashlib.sha256()
-        output = Output(target.path, target.entry.size)
+        output = Output(target.path)  # its blocks may become those of the ISO, so none are reserved
         try:
             for offset, length in _steps(target.entry.extents):
                 if stop.is_set():
