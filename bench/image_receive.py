@@ -86,6 +86,7 @@ def one_after_the_other(uri: str, conf: Any) -> None:
     from ovca.image.bundle import Bundle
     from ovca.image.fetch import fetcher
     from ovca.image.flow import Flow
+    from ovca.image.limits import WIDEST
     from ovca.image.manifest import Manifest, parse_files
     from ovca.image.output import Output
     from ovca.image.trees import Trees
@@ -115,7 +116,7 @@ def one_after_the_other(uri: str, conf: Any) -> None:
     def place(top: str, rest: str) -> Path:
         return folder / top / rest
 
-    Trees(Flow(), folder / 'image.iso', manifest.iso.size, files, place, uri).finish(lambda _: None)
+    Trees(Flow(), folder / 'image.iso', manifest.iso.size, files, place, uri, WIDEST).finish(lambda _: None)
     part.unlink()
 
 

@@ -23,6 +23,7 @@ from ovca.image.errors import BundleError
 from ovca.image.flow import Flow
 from ovca.image.iso9660 import SECTOR, Entry, Iso
 from ovca.image.isowriter import Node, add_tree, folder_node, write_iso
+from ovca.image.limits import WIDEST
 from ovca.image.manifest import ListedFile
 from ovca.image.trees import Target, Trees, runs
 
@@ -51,7 +52,7 @@ def read(iso: Path) -> dict[str, ListedFile]:
     with Iso(iso) as reader:
         for entry in reader.walk():
             if not entry.is_dir:
-                digest = hashlib.sha256(b''.join(reader.read(entry))).hexdigest()
+                digest = '' if entry.link else hashlib.sha256(b''.join(reader.read(entry))).hexdigest()
                 found[entry.path] = ListedFile(entry.path, entry.size, digest, entry.mode, entry.link)
     return found
 
@@ -60,7 +61,7 @@ def arrived(iso: Path, files: dict[str, ListedFile], target: Path, piece: int = 
     """Let an ISO arrive in pieces; return the trees and how many bytes of them had been written when it was there."""
     flow = Flow()
     target.mkdir(exist_ok=True)
-    trees = Trees(flow, iso, iso.stat().st_size, files, lambda top, rest: target / top / rest, 'test')
+    trees = Trees(flow, iso, iso.stat().st_size, files, lambda top, rest: target / top / rest, 'test', WIDEST)
     data = iso.read_bytes()
 
     def feed() -> None:
