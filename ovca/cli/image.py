@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ovca.cli import base, live, watch
+from ovca.cli import base, brief, live, watch
 from ovca.cli.verdict import Verdict
 
 
@@ -16,13 +16,16 @@ class ImageList(base.Lister):
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
-        names = ('version', 'size', 'digest', 'signed_by', 'published_at', 'runs_on')
+        names = ('version', 'size', 'digest', 'signed_by', 'published_at', 'runs_on', 'kept_because')
+        shown = brief.columns(parsed_args, names, without=('kept_because',))
         whole = parsed_args.formatter != 'table'
         rows = []
         for image in self.service.images():
-            digest = image.digest if whole else image.digest[:12]
-            rows.append((image.version, image.size, digest, image.signed_by, image.published_at, image.runs_on))
-        return names, rows
+            facts = {name: getattr(image, name) for name in shown}
+            if 'digest' in facts and not whole:
+                facts['digest'] = image.digest[:12]
+            rows.append(list(facts.values()))
+        return shown, rows
 
 
 class ImageShow(base.ShowOne):
@@ -49,6 +52,7 @@ class ImageShow(base.ShowOne):
             'source': image.source,
             'published_at': image.published_at,
             'runs_on': image.runs_on,
+            'kept_because': image.kept_because,
             'update_from': manifest.get('update_from'),
             'downgrade_to': manifest.get('downgrade_to'),
             'stepping_stones': manifest.get('stepping_stones') or [],

@@ -30,7 +30,10 @@ OPTS: list[cfg.Opt] = [
         default=3,
         min=2,
         max=1000,
-        help='How many images are kept on the shared storage.',
+        help=(
+            'How many images are kept on the shared storage. After a download and after an update the oldest beyond '
+            'them are deleted, but never one that a node runs, that an update needs, or that is the one to go back to.'
+        ),
     ),
     cfg.IntOpt(
         'max_size',

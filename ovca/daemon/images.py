@@ -22,7 +22,7 @@ from ovca.remaster import checks, retention
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from ovca.image import Manifest, Progress, PublishedImage
+    from ovca.image import Manifest, Progress, PublishedImage, Store
 
 
 class Cancelled(LeaseLost):
@@ -183,7 +183,6 @@ class Images:
     def delete(self, epoch: int, versions: list[str], who: str) -> dict[str, Any]:
         """Delete the rows, then the folders; begun again after a crash it deletes what is left."""
         from ovca.image import Store
-        from ovca.image.errors import StorageFailed
 
         store = Store.from_conf(self.conf, owner=f'a deletion on {self.lease.node}')
         with store.lock():
@@ -195,14 +194,43 @@ class Images:
                     events.append(
                         session, kind='image', detail=f'image {row.version} was deleted', actor=who, epoch=epoch
                     )
-            for version in versions:
-                if self._epoch() != epoch:  # the next master may have published it anew
-                    raise Cancelled('this node does not lead any more')
-                try:
-                    store.remove(version)
-                except OSError as exc:
-                    raise StorageFailed(store.root, exc) from exc
+            self._remove(store, epoch, versions)
         return {'versions': versions, 'bytes': freed}
+
+    def retain(self, epoch: int) -> list[str]:
+        """Delete the oldest images beyond ``[image] keep`` that nothing holds; return their versions."""
+        from ovca.image import Store
+
+        keep = self.conf.image.keep
+        with self.database.read() as session:
+            if not retention.beyond(session, keep):
+                return []
+        store = Store.from_conf(self.conf, owner=f'the retention on {self.lease.node}')
+        with store.lock():
+            with self.lease.fenced(epoch) as session:
+                versions = retention.beyond(session, keep)  # judged anew, in the transaction that deletes
+                for version in versions:
+                    session.delete(session.get_one(Image, version))
+                    events.append(
+                        session,
+                        kind='image',
+                        detail=f'image {version} was deleted: it is older than the {keep} that [image] keep says',
+                        actor=self.lease.node,
+                        epoch=epoch,
+                    )
+            self._remove(store, epoch, versions)
+        return versions
+
+    def _remove(self, store: Store, epoch: int, versions: list[str]) -> None:
+        from ovca.image.errors import StorageFailed
+
+        for version in versions:
+            if self._epoch() != epoch:  # the next master may have published it anew
+                raise Cancelled('this node does not lead any more')
+            try:
+                store.remove(version)
+            except OSError as exc:
+                raise StorageFailed(store.root, exc) from exc
 
     def _progress(self, epoch: int, id: int, progress: Progress, meter: Meter) -> None:
         if self._epoch() != epoch:

@@ -47,6 +47,8 @@ class Requests:
         self.version, self.digest = running
         self.images = Images(conf, lease, epoch=epoch, running=running)
         self._worker: threading.Thread | None = None
+        self._tidied: tuple[object, ...] | None = None
+        self._carried = 0
 
     def step(self) -> bool:
         """Take the next request, if there is one and the hands are free; return whether one was taken."""
@@ -59,6 +61,7 @@ class Requests:
         with self.database.read() as session:
             waiting = session.scalars(query).one_or_none()
         if waiting is None:
+            self._tidy(epoch)
             return False
         with self.lease.fenced(epoch) as session:
             row = session.get_one(Request, waiting.id, with_for_update=True)
@@ -77,6 +80,26 @@ class Requests:
         else:
             self._carry_out(epoch, waiting.id, kind, args, who)
         return True
+
+    def _tidy(self, epoch: int) -> None:
+        """Delete the images that are too many, while the hands are free: after each request and each update's end."""
+        if self._worker is not None and self._worker.is_alive():
+            return
+        with self.database.read() as session:
+            update = newest_update(session)
+        moment = (epoch, self._carried, update and update.id, update and update.state)
+        if moment == self._tidied:
+            return
+        self._tidied = moment
+        self._worker = threading.Thread(target=self._retain, args=(epoch,), name='retention', daemon=True)
+        self._worker.start()
+
+    def _retain(self, epoch: int) -> None:
+        try:
+            for version in self.images.retain(epoch):
+                LOG.info('image %s was deleted: it is older than those that [image] keep says', version)
+        except OvcaError as exc:
+            LOG.warning('images that are too many are not deleted now: %s', exc)
 
     def join(self, timeout: float) -> None:
         """Wait for what is carried out in a thread of its own."""
@@ -97,6 +120,7 @@ class Requests:
             self._finish(epoch, id, error=f'{type(exc).__name__}: {exc}; see the log of ovca.service', exit_code=1)
         else:
             self._finish(epoch, id, result=result)
+        self._carried += 1
         self._changed()
 
     def _finish(

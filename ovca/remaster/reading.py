@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 from ovca.db.engine import now as database_now
 from ovca.db.models import Entry, Event, Image, InstallGrant, Lease, Node, Request, Update
 from ovca.image.fetch import redacted
+from ovca.remaster import retention
 from ovca.remaster.protocol import State
 
 SILENT = 'silent'
@@ -90,6 +91,8 @@ class ImageView:
     manifest: dict[str, Any]
     runs_on: tuple[str, ...]
     """The nodes that run it."""
+    kept_because: str | None
+    """Why it cannot be deleted; None if it can."""
 
 
 @dataclass(frozen=True)
@@ -248,6 +251,7 @@ def images(session: Session) -> list[ImageView]:
     for node in session.scalars(select(Node).order_by(Node.name)):
         if node.running_digest:
             running.setdefault(node.running_digest, []).append(node.name)
+    kept = retention.read(session)
     rows = session.scalars(select(Image).order_by(Image.published_at.desc(), Image.version))
     return [
         ImageView(
@@ -261,6 +265,7 @@ def images(session: Session) -> list[ImageView]:
             files_digest=row.files_digest,
             manifest=row.manifest,
             runs_on=tuple(running.get(row.digest, ())),
+            kept_because=kept.get(row.version),
         )
         for row in rows
     ]

@@ -35,11 +35,12 @@ def keepers(
     running: Mapping[str, str | None],
     updates: Sequence[Pins],
     downloads: Collection[str] = (),
+    wanted: Collection[str] = (),
 ) -> dict[str, str]:
     """Return the versions that have to stay, each with the reason and what would make its deletion possible.
 
-    ``images`` are digests by version, ``running`` those by node, ``updates`` all updates with the newest first, and
-    ``downloads`` the versions that are being fetched.
+    ``images`` are digests by version, ``running`` those by node, ``updates`` all updates with the newest first,
+    ``downloads`` the versions that are being fetched, and ``wanted`` those whose installation is asked for.
     """
     kept: dict[str, str] = {}
 
@@ -70,20 +71,41 @@ def keepers(
     for version in downloads:
         if version in images:
             kept.setdefault(version, 'it is being downloaded; wait for the end of that, `ovca update-watch` shows it')
+    for version in wanted:
+        if version in images:
+            kept.setdefault(version, 'its installation is asked for; wait for it, `ovca update-watch` shows it')
     return kept
+
+
+def surplus(newest_first: Sequence[str], *, keep: int, kept: Collection[str]) -> list[str]:
+    """Return the versions that are one too many, the oldest first.
+
+    The newest ``keep`` images stay whatever they are, so what was published last is never taken away before it could
+    be installed; of the older ones those stay that :func:`keepers` names.
+    """
+    return [version for version in reversed(newest_first[keep:]) if version not in kept]
+
+
+def beyond(session: Session, keep: int) -> list[str]:
+    """Return what :func:`surplus` says of the rows as they are."""
+    versions = session.scalars(select(Image.version).order_by(Image.published_at.desc(), Image.version))
+    return surplus(list(versions), keep=keep, kept=read(session))
 
 
 def read(session: Session) -> dict[str, str]:
     """Return what :func:`keepers` says of the rows as they are."""
     updates = session.scalars(select(Update).order_by(Update.id.desc()))
-    downloads = session.scalars(
-        select(Request).where(Request.state.in_(('open', 'running')), Request.kind.in_(('download', 'update')))
-    )
+    unfinished = select(Request).where(Request.state.in_(('open', 'running')))
+    asked: dict[str, set[str]] = {}
+    for request in session.scalars(unfinished):
+        if request.args.get('version'):
+            asked.setdefault(request.kind, set()).add(str(request.args['version']))
     return keepers(
         {image.version: image.digest for image in session.scalars(select(Image))},
         running={node.name: node.running_digest for node in session.scalars(select(Node))},
         updates=[Pins(u.id, State(u.state), u.digest, u.old_digest) for u in _until_kept(updates)],
-        downloads={str(request.args['version']) for request in downloads if request.args.get('version')},
+        downloads=asked.get('download', set()) | asked.get('update', set()),
+        wanted=asked.get('activate', set()),
     )
 
 

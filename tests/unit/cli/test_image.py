@@ -176,3 +176,15 @@ def test_check_finds_a_damaged_image_before_an_update_does(operated: Operated, p
     assert (before['result'], after['result']) == ('passed', 'failed')
     assert 'mgmt_image/1.1.0/tree/d7/file (differs)' in after['detail']
     assert '`ovca image-delete 1.1.0` and `ovca download`' in after['remedy']
+
+
+def test_the_list_says_why_an_image_stays(operated: Operated) -> None:
+    operated.started().image('1.0.0', OLD).image('1.1.0', NEW)
+
+    rows = {row['version']: row for row in run(operated, 'image-list', '-f', 'json').json}
+    shown = run(operated, 'image-show', '1.0.0', '-f', 'json').json
+
+    reason = 'mn1 and mn2 run it; update them to another image first'
+    assert (rows['1.0.0']['kept_because'], rows['1.1.0']['kept_because']) == (reason, None)
+    assert shown['kept_because'] == reason
+    assert 'kept_because' not in run(operated, 'image-list').out

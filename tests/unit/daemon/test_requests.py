@@ -10,7 +10,7 @@ import pytest
 from ovca.daemon.requests import Requests
 from ovca.db.models import Request
 from ovca.exceptions import ImageError, Refused
-from tests.operated import Operated
+from tests.operated import OLD, Operated
 from tests.unit.daemon.conftest import Clerk
 
 
@@ -150,3 +150,47 @@ def test_a_node_that_became_alive_meanwhile_is_not_deleted(operated: Operated, c
     with pytest.raises(Refused, match=r'it is alive; stop its ovca\.service first') as caught:
         operated.service().wait(number)
     assert caught.value.id == 'node-alive'
+
+
+def test_the_oldest_images_beyond_keep_go_and_what_is_needed_stays(operated: Operated, clerk: Clerk) -> None:
+    operated.image('1.0.0', OLD)  # what the nodes run
+    for number in range(1, 6):
+        operated.image(f'1.{number}.0', f'{number}' * 64)
+    gone, left = files(operated, '1.1.0', '1.2.0'), files(operated, '1.0.0', '1.3.0', '1.4.0', '1.5.0')
+    master = clerk()
+
+    assert not master.step()
+    master.join(20)
+
+    assert [image.version for image in operated.service().images()] == ['1.5.0', '1.4.0', '1.3.0', '1.0.0']
+    assert not any(folder.exists() for folder in gone)
+    assert all(folder.exists() for folder in left)
+    assert journal(operated) == [
+        f'image {version} was deleted: it is older than the 3 that [image] keep says' for version in ('1.1.0', '1.2.0')
+    ]
+
+
+def test_images_are_counted_again_after_each_request_and_each_end_of_an_update(
+    operated: Operated, clerk: Clerk
+) -> None:
+    operated.image('1.0.0', OLD)
+    for number in range(1, 5):
+        operated.image(f'1.{number}.0', f'{number}' * 64)
+    update = operated.update('INSTALL_2', version='1.1.0', digest='1' * 64)
+    master = clerk()
+
+    def tidied() -> list[str]:
+        assert not master.step()
+        master.join(20)
+        return [image.version for image in operated.service().images()]
+
+    assert tidied() == ['1.4.0', '1.3.0', '1.2.0', '1.1.0', '1.0.0']
+
+    operated.move(update, 'ABORTED', 'nothing was touched', reason='nothing was touched')
+    assert tidied() == ['1.4.0', '1.3.0', '1.2.0', '1.0.0']
+
+    operated.image('1.5.0', '5' * 64)
+    assert tidied() == ['1.5.0', '1.4.0', '1.3.0', '1.2.0', '1.0.0'], 'nothing has happened that counts'
+    operated.service().submit('abort')
+    assert done(master, operated).state == 'failed'
+    assert tidied() == ['1.5.0', '1.4.0', '1.3.0', '1.0.0']

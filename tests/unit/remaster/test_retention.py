@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from ovca.remaster.protocol import State
-from ovca.remaster.retention import ImageKept, Pins, check, keepers
+from ovca.remaster.retention import ImageKept, Pins, check, keepers, surplus
 from tests.operated import Operated
 
 IMAGES = {'1.0.0': 'a', '1.1.0': 'b', '1.2.0': 'c'}
@@ -53,6 +53,7 @@ def update(state: str, digest: str = 'b', old: str | None = 'a', id: int = 1) ->
             {'1.1.0': 'may go back to it', '1.2.0': 'mn2 runs it'},
         ),
         ({'running': {}, 'updates': [], 'downloads': ['1.2.0', '7']}, {'1.2.0': 'being downloaded'}),
+        ({'running': {}, 'updates': [], 'wanted': ['1.2.0', '7']}, {'1.2.0': 'its installation is asked for'}),
     ],
 )
 def test_what_stays_and_why(facts: dict[str, Any], kept: dict[str, str]) -> None:
@@ -71,6 +72,27 @@ def test_each_reason_says_what_makes_the_deletion_possible() -> None:
         'wait for the end of the update, or abort it with `ovca update-abort`',
         'wait for the end of the update, or abort it with `ovca update-abort`',
     ]
+
+
+@pytest.mark.parametrize(
+    ('newest_first', 'keep', 'kept', 'gone'),
+    [
+        ('', 3, '', ''),
+        ('cba', 3, '', ''),
+        ('dcba', 3, '', 'a'),
+        ('edcba', 3, '', 'ab'),
+        ('edcba', 3, 'a', 'b'),
+        ('edcba', 3, 'ab', ''),
+        # What was published last stays, although the two that are needed are as many as may stay.
+        ('cba', 2, 'ab', ''),
+        ('dcba', 2, 'ab', ''),
+        ('edcba', 2, 'ab', 'c'),
+    ],
+)
+def test_the_oldest_beyond_the_newest_go_unless_they_are_needed(
+    newest_first: str, keep: int, kept: str, gone: str
+) -> None:
+    assert surplus(list(newest_first), keep=keep, kept=set(kept)) == list(gone)
 
 
 def test_all_images_that_stay_are_named_at_once(operated: Operated) -> None:
