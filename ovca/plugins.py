@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -26,6 +28,20 @@ GROUPS = (
     'ovca.notify',
     'ovca.role',
 )
+BASES = {
+    'ovca.fetch': 'ovca.image.fetch.base:Fetcher',
+    'ovca.power': 'ovca.power.base:PowerDriver',
+    'ovca.provision': 'ovca.provision.base:ProvisionDriver',
+    'ovca.check': 'ovca.remaster.checks:Check',
+    'ovca.health': 'ovca.cluster.health:HealthCheck',
+    'ovca.component': 'ovca.remaster.components:Component',
+    'ovca.notify': 'ovca.notify.base:Notifier',
+    'ovca.role': 'ovca.cluster.roles:Role',
+}
+"""What a driver of each group derives from; imported when a driver is loaded, and not before.
+
+Commands have none, for any of cliff's will do, and options are a list.
+"""
 CORE = 'ovca'
 _METADATA = {'.dist-info': 'METADATA', '.egg-info': 'PKG-INFO'}
 
@@ -152,9 +168,11 @@ def clashes(group: str) -> list[tuple[Extension, Extension]]:
 
 
 def load(extension: Extension, *, api: int | None = None) -> Any:
-    """Import an extension.
+    """Import an extension; with ``api``, a driver that has to be written for this API of its group.
 
-    :raises PluginError: it cannot be imported, or was written for another API.
+    What it prints while it is imported goes to stderr: stdout holds data, which one more line would break.
+
+    :raises PluginError: it cannot be imported, is not of its group's kind, or was written for another API.
     """
     from stevedore import DriverManager
 
@@ -163,21 +181,38 @@ def load(extension: Extension, *, api: int | None = None) -> Any:
             return [extension.entry]  # and not what stevedore's cache holds
 
     def failed(manager: Any, entry: EntryPoint, exc: BaseException) -> NoReturn:
-        raise PluginError(
-            f'{extension} cannot be loaded: {type(exc).__name__}: {exc}; mend or remove the package', id='plugin-broken'
-        ) from exc
+        raise _broken(extension, f'{type(exc).__name__}: {exc}') from exc
 
     try:
-        loaded = Driver(extension.group, extension.name, on_load_failure_callback=failed).driver
+        with contextlib.redirect_stdout(sys.stderr):
+            loaded = Driver(extension.group, extension.name, on_load_failure_callback=failed).driver
     except (AssertionError, SystemExit) as exc:  # what stevedore does not hand to the callback
         failed(None, extension.entry, exc)
-    if api is not None and getattr(loaded, 'api', None) != api:
+    if api is not None:
+        _fit(extension, loaded, api)
+    return loaded
+
+
+def _broken(extension: Extension, cause: str) -> PluginError:
+    return PluginError(f'{extension} cannot be loaded: {cause}; mend or remove the package', id='plugin-broken')
+
+
+def _fit(extension: Extension, loaded: Any, api: int) -> None:
+    """Refuse what is no driver of its group, or one for another API."""
+    base = _base(extension.group)
+    if not (isinstance(loaded, type) and issubclass(loaded, base)):
+        raise _broken(extension, f'{extension.value} does not derive from {base.__module__}.{base.__name__}')
+    written = getattr(loaded, 'api', '?')
+    if written != api:
         raise PluginError(
-            f'{extension} is written for API {getattr(loaded, "api", "?")}, and this is {api}; install a version of '
-            f'the package that fits',
+            f'{extension} is written for API {written}, and this is {api}; install a version of the package that fits',
             id='plugin-api',
         )
-    return loaded
+
+
+def _base(group: str) -> Any:
+    module, _, name = BASES[group].partition(':')
+    return getattr(importlib.import_module(module), name)
 
 
 def load_one(group: str, name: str, *, api: int | None = None) -> Any:
@@ -215,18 +250,26 @@ def load_named(group: str, names: Iterable[str], *, api: int) -> dict[str, Any]:
     return {name: load_one(group, name, api=api) for name in dict.fromkeys(names)}
 
 
-def problem(extension: Extension) -> str:
-    """One sentence on why an extension cannot be used; empty when it can."""
+def load_as_used(extension: Extension) -> Any:
+    """Import an extension and look at it as who uses it does; the errors are those of :func:`load`."""
+    return load(extension, api=_base(extension.group).api if extension.group in BASES else None)
+
+
+def problem(extension: Extension, load: Callable[[Extension], Any] = load_as_used) -> str:
+    """Why an extension cannot be used, and what to do, without its name; empty when it can.
+
+    ``load`` is what its group is loaded with, when that is more than an import.
+    """
     winner = chosen(extension.group)[extension.name]
     if winner.package != extension.package:
-        return f'{extension} is ignored; the name belongs to {winner.package}'
+        return f'is ignored; the name belongs to {winner.package}'
     try:
         load(extension)
     except PluginError as exc:
-        return str(exc)
+        return cause(extension, exc)
     return ''
 
 
-def problems(groups: Sequence[str] = GROUPS) -> list[str]:
-    """One sentence for each extension that cannot be used."""
-    return [text for group in groups for extension in extensions(group) if (text := problem(extension))]
+def cause(extension: Extension, exc: PluginError) -> str:
+    """What an error says of an extension, without its name: why it cannot be used, and what to do."""
+    return str(exc).removeprefix(f'{extension} ').removeprefix('cannot be loaded: ')

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from ovca import plugins
 from ovca.exceptions import PluginError
 
-GOOD = 'class Good:\n    api = 1\n'
+GOOD = 'from ovca.power.base import PowerDriver\n\nclass Good(PowerDriver):\n    api = 1\n'
 Install = Callable[..., None]
 
 
@@ -59,10 +60,36 @@ def test_a_broken_extension_is_named_with_package_and_cause(install: Install, so
 
 
 def test_an_extension_for_another_api_is_refused(install: Install) -> None:
-    install('vendor', {'ovca.power': {'ipmi': 'vendormod:Good'}}, vendormod=GOOD.replace('1', '2'))
+    install('vendor', {'ovca.power': {'ipmi': 'vendormod:Good'}}, vendormod=GOOD.replace('api = 1', 'api = 2'))
 
     with pytest.raises(PluginError, match='is written for API 2, and this is 1; install a version'):
         plugins.load_one('ovca.power', 'ipmi', api=1)
+
+
+@pytest.mark.parametrize('source', ['class Good:\n    api = 1\n', 'def Good(bmc): ...', 'Good = 5'])
+def test_a_driver_that_is_none_of_its_group_is_refused(install: Install, source: str) -> None:
+    install('vendor', {'ovca.power': {'ipmi': 'vendormod:Good'}}, vendormod=source)
+
+    with pytest.raises(PluginError, match=r'vendormod:Good does not derive from ovca\.power\.base\.PowerDriver'):
+        plugins.load_one('ovca.power', 'ipmi', api=1)
+
+
+def test_each_group_of_drivers_has_a_base_that_tells_its_api() -> None:
+    for group in set(plugins.GROUPS) - {'ovca.cli', 'ovca.conf'}:
+        module, _, name = plugins.BASES[group].partition(':')
+        room = importlib.import_module(module)
+
+        assert (room.GROUP if hasattr(room, 'GROUP') else group, getattr(room, name).api) == (group, 1)
+
+
+def test_what_a_package_prints_at_its_import_does_not_get_among_the_data(
+    install: Install, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install('vendor', {'ovca.power': {'ipmi': 'vendormod:Good'}}, vendormod=f'print("buy me")\n{GOOD}')
+
+    plugins.load_one('ovca.power', 'ipmi')
+
+    assert capsys.readouterr() == ('', 'buy me\n')
 
 
 def test_a_missing_extension_is_answered_with_those_that_there_are() -> None:
@@ -74,9 +101,10 @@ def test_an_extension_of_the_core_cannot_be_replaced(install: Install) -> None:
     install('aaa', {'ovca.power': {'redfish': 'vendormod:Good'}}, vendormod=GOOD)
 
     assert plugins.chosen('ovca.power')['redfish'].core
-    assert plugins.problems(['ovca.power']) == [
-        'ovca.power: redfish of package aaa 1.0 is ignored; the name belongs to ovca'
-    ]
+    assert {e.package: plugins.problem(e) for e in plugins.extensions('ovca.power') if e.name == 'redfish'} == {
+        'ovca': '',
+        'aaa': 'is ignored; the name belongs to ovca',
+    }
 
 
 def test_of_two_packages_with_one_name_one_wins_and_the_other_is_named(install: Install) -> None:
