@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ovca.exceptions import OvcaError, PluginError
 
 if TYPE_CHECKING:
+    from importlib.machinery import ModuleSpec
     from importlib.metadata import EntryPoint
 
 GROUPS = (
@@ -27,6 +28,7 @@ GROUPS = (
     'ovca.component',
     'ovca.notify',
     'ovca.role',
+    'ovca.pages',
 )
 BASES = {
     'ovca.fetch': 'ovca.image.fetch.base:Fetcher',
@@ -40,7 +42,7 @@ BASES = {
 }
 """What a driver of each group derives from; imported when a driver is loaded, and not before.
 
-Commands have none, for any of cliff's will do, and options are a list.
+Commands have none, for any of cliff's will do; options are a list, and pages a folder.
 """
 CORE = 'ovca'
 _METADATA = {'.dist-info': 'METADATA', '.egg-info': 'PKG-INFO'}
@@ -167,6 +169,20 @@ def clashes(group: str) -> list[tuple[Extension, Extension]]:
     return [(e, winners[e.name]) for e in found if winners[e.name].package != e.package]
 
 
+def find(module: str) -> ModuleSpec | None:
+    """Where a module is, found as an import would find it, without importing the packages above it."""
+    first, *rest = module.split('.')
+    where: list[str] | None = None
+    spec = None
+    for number in range(len(rest) + 1):
+        name = '.'.join([first, *rest[:number]])
+        spec = next((s for f in sys.meta_path if (s := f.find_spec(name, where)) is not None), None)
+        if spec is None:
+            return None
+        where = list(spec.submodule_search_locations or ())
+    return spec
+
+
 def load(extension: Extension, *, api: int | None = None) -> Any:
     """Import an extension; with ``api``, a driver that has to be written for this API of its group.
 
@@ -199,9 +215,9 @@ def _broken(extension: Extension, cause: str) -> PluginError:
 
 def _fit(extension: Extension, loaded: Any, api: int) -> None:
     """Refuse what is no driver of its group, or one for another API."""
-    base = _base(extension.group)
-    if not (isinstance(loaded, type) and issubclass(loaded, base)):
-        raise _broken(extension, f'{extension.value} does not derive from {base.__module__}.{base.__name__}')
+    kind = base(extension.group)
+    if not (isinstance(loaded, type) and issubclass(loaded, kind)):
+        raise _broken(extension, f'{extension.value} does not derive from {kind.__module__}.{kind.__name__}')
     written = getattr(loaded, 'api', '?')
     if written != api:
         raise PluginError(
@@ -210,7 +226,8 @@ def _fit(extension: Extension, loaded: Any, api: int) -> None:
         )
 
 
-def _base(group: str) -> Any:
+def base(group: str) -> Any:
+    """The class from which the drivers of a group derive, imported."""
     module, _, name = BASES[group].partition(':')
     return getattr(importlib.import_module(module), name)
 
@@ -252,7 +269,7 @@ def load_named(group: str, names: Iterable[str], *, api: int) -> dict[str, Any]:
 
 def load_as_used(extension: Extension) -> Any:
     """Import an extension and look at it as who uses it does; the errors are those of :func:`load`."""
-    return load(extension, api=_base(extension.group).api if extension.group in BASES else None)
+    return load(extension, api=base(extension.group).api if extension.group in BASES else None)
 
 
 def problem(extension: Extension, load: Callable[[Extension], Any] = load_as_used) -> str:

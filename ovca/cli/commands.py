@@ -79,7 +79,7 @@ class Help(base.Command):
         topic = parser.add_argument(
             'topic', metavar='<topic>', nargs='?', help='a command, or the id in brackets that ends an error'
         )
-        base.completes(topic, lambda service: [*self.app.command_manager.names(), *pages.ids()])
+        base.completes(topic, lambda service: [*self.app.command_manager.names(), *pages.ids(), *pages.brought()])
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
@@ -92,5 +92,21 @@ class Help(base.Command):
         elif (page := pages.page(topic)) is not None:
             self.app.stdout.write(page)
         else:
-            hint = _hint(topic, [*names, *pages.ids()])
-            raise UsageError(f'{topic!r} is neither a command nor the id of an error; {hint}', id='no-command')
+            raise UsageError(_unknown(topic, names), id='no-command')
+
+
+def _unknown(topic: str, commands: list[str]) -> str:
+    """One sentence on a topic that nobody explains. An id that begins with none of our words may be a plugin's."""
+    ours, theirs = pages.ids(), pages.brought()
+    word, dash, _ = topic.partition('-')
+    if not dash or word in {id.partition('-')[0] for id in ours}:
+        return f'{topic!r} is neither a command nor the id of an error; {_hint(topic, [*commands, *ours, *theirs])}'
+    maker = pages.maker(topic)
+    if maker is None:
+        return (
+            f'{topic!r} is neither a command nor the id of an error of ovca; it may be one of a plugin, which brings '
+            f'no page for it or is not installed here: see `ovca plugin-list`'
+        )
+    close = difflib.get_close_matches(topic, theirs, 3, 0.6)
+    hint = f'did you mean {" or ".join(close)}?' if close else 'ask its maker'
+    return f'{topic!r} may be an error of package {maker.package} {maker.version}, which has no such page; {hint}'

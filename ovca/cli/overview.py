@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import textwrap
 from pathlib import Path
 from typing import IO
@@ -65,17 +64,10 @@ def _promise(path: Path, name: str) -> str | None:
 
 
 def _source(module: str) -> Path | None:
-    """The file of a module, found as an import would find it, without importing the packages above it."""
+    """The file of a module, which is not imported, nor are the packages above it."""
     first, *rest = module.split('.')
     if first == 'ovca':
         path = Path(ovca.__file__).parent.joinpath(*rest).with_suffix('.py')
         return path if path.is_file() else None
-    where: list[str] | None = None
-    spec = None
-    for number in range(len(rest) + 1):
-        name = '.'.join([first, *rest[:number]])
-        spec = next((s for f in sys.meta_path if (s := f.find_spec(name, where)) is not None), None)
-        if spec is None:
-            return None
-        where = list(spec.submodule_search_locations or ())
+    spec = plugins.find(module)
     return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None

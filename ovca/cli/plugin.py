@@ -38,6 +38,7 @@ class PluginList(base.Lister):
 
 def _loader(group: str) -> Callable[[plugins.Extension], Any]:
     """What loads the extensions of a group when they are used."""
+    from ovca import pages
     from ovca.conf import groups
 
-    return groups.options if group == groups.GROUP else plugins.load_as_used
+    return {groups.GROUP: groups.options, pages.GROUP: pages.folder}.get(group, plugins.load_as_used)

@@ -63,6 +63,8 @@ class HealthCheck(ABC):
     .. code-block:: python
 
         class Exports(HealthCheck):
+            api = 1
+
             def check(self) -> str | None:
                 if self.context.acting() and not Path('/run/nfsd.pid').exists():
                     return 'the NFS server does not run; see `systemctl status nfs-server`'

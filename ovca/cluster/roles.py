@@ -53,6 +53,8 @@ class Role(ABC):
     .. code-block:: python
 
         class Nfs(Role):
+            api = 1
+
             def start(self) -> None:
                 self._systemctl('start')
 

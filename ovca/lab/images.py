@@ -26,7 +26,7 @@ class Plugin:
 
     name: str
     modules: Mapping[str, str]
-    """Source by file name, ``hello.py``."""
+    """Source by file name, ``hello.py``; pages on errors, ``hello/pages/hello-lost.rst``, as well."""
     entry_points: Mapping[str, Mapping[str, str]]
     version: str = '1.0'
     configuration: str = ''
@@ -143,7 +143,8 @@ def _plugin(tree: Path, plugin: Plugin) -> None:
         path = tree / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(source)
-        _compile(tree, path)
+        if path.suffix == '.py':
+            _compile(tree, path)
     lines = []
     for group, entries in plugin.entry_points.items():
         lines += [f'[{group}]', *(f'{name} = {value}' for name, value in entries.items())]

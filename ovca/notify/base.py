@@ -69,6 +69,8 @@ class Notifier(ABC):
     .. code-block:: python
 
         class Chat(Notifier):
+            api = 1
+
             def _send(self, message: Message) -> None:
                 answer = requests.post(self.conf.chat.url, json=message.as_dict(), timeout=self.conf.notify.timeout)
                 answer.raise_for_status()

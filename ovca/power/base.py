@@ -133,6 +133,7 @@ class PowerDriver(ABC):
     .. code-block:: python
 
         class Pdu(PowerDriver):
+            api = 1
             capabilities = frozenset()
 
             def _state(self) -> PowerState:

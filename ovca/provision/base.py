@@ -45,6 +45,8 @@ class ProvisionDriver(ABC):
     .. code-block:: python
 
         class Pxelinux(ProvisionDriver):
+            api = 1
+
             def install_script(self, order: Order) -> str:
                 facts = ' '.join(f'ovca.{name}={value}' for name, value in words(order).items())
                 base = f'{order.boot_url}/image/{order.version}/boot'

@@ -96,6 +96,7 @@ class Check(ABC):
     .. code-block:: python
 
         class Racks(Check):
+            api = 1
             id = 'racks'
 
             def check(self) -> CheckResult:

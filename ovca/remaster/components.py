@@ -56,6 +56,8 @@ class Component(ABC):
     .. code-block:: python
 
         class Switch(Component):
+            api = 1
+
             def applied(self) -> str | None:
                 return ssh('show version').strip() or None
 

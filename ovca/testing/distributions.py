@@ -36,8 +36,9 @@ def write_distribution(
 def packed(name: str) -> Plugin:
     """Return an installed distribution as what an image of the process lab takes in.
 
-    It holds the Python modules of the top-level packages that the entry points name, wherever they are installed; an
-    editable installation will do. The distribution's own requirements are not taken along.
+    It holds the Python modules of the top-level packages that the entry points name, and their pages on errors,
+    wherever they are installed; an editable installation will do. The distribution's own requirements are not taken
+    along.
 
     :raises LookupError: it is not installed, or brings no entry points.
     """
@@ -66,5 +67,5 @@ def _modules(top: str) -> Iterator[tuple[str, Path]]:
     if origin.name != '__init__.py':
         yield origin.name, origin
         return
-    for path in sorted(origin.parent.rglob('*.py')):
+    for path in sorted([*origin.parent.rglob('*.py'), *origin.parent.rglob('pages/*.rst')]):
         yield str(path.relative_to(origin.parent.parent)), path

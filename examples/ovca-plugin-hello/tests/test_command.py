@@ -38,7 +38,13 @@ def test_an_unknown_language_is_answered_with_those_that_there_are(ovca_config: 
     result = run(['hello-list', '--language', 'x'], config_file=ovca_config)
 
     assert (result.code, result.out) == (2, '')
-    assert "nobody here speaks 'x'; --language takes de, en, fr" in result.err
+    assert "nobody here speaks 'x'; --language takes de, en, fr [hello-language]" in result.err
+
+
+def test_the_page_of_the_error_is_found_by_its_id() -> None:
+    result = run(['help', 'hello-language'])
+
+    assert (result.code, result.out.splitlines()[0]) == (0, 'Nobody here speaks this language')
 
 
 def test_a_wrong_value_in_the_file_is_told_before_anything_runs(ovca_config: Config) -> None:

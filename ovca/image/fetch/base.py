@@ -101,6 +101,8 @@ class Fetcher(ABC):
     .. code-block:: python
 
         class Tape(Fetcher):
+            api = 1
+
             def _open(self, offset: int, validator: str | None) -> Opened:
                 tape = find(self.uri)
                 if tape is None:

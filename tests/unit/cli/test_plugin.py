@@ -37,6 +37,7 @@ def test_it_checks_what_the_loader_checks(install: Install) -> None:
         'ovca.check': {'bare': 'drivermod:Bare', 'fine': 'drivermod:Fine'},
         'ovca.conf': {'odd': 'drivermod:Fine', 'worse': 'drivermod:nothing'},
         'ovca.power': {'redfish': 'drivermod:Fine'},
+        'ovca.pages': {'vendor': 'drivermod'},
     }
     install('vendor', entries, drivermod=DRIVERS)
 
@@ -51,6 +52,7 @@ def test_it_checks_what_the_loader_checks(install: Install) -> None:
         'mend or remove the package',
         'worse': "AttributeError: module 'drivermod' has no attribute 'nothing'; mend or remove the package",
         'redfish': 'is ignored; the name belongs to ovca',
+        'vendor': 'there is no folder `pages` in a package drivermod; mend or remove the package',
     }
     assert {row['status'] for row in result.json if not row['problem']} == {'usable'}
     assert (result.code, result.err) == (0, 'imported\n')

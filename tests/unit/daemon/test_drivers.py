@@ -85,8 +85,8 @@ def test_a_driver_that_does_not_write_all_of_its_interface_stops_ovcad(start: St
 def test_every_group_of_drivers_is_loaded_at_the_start(config_file: Path) -> None:
     groups = [group for group, _, _ in drivers.named(conf.load(str(config_file)))]
 
-    # Commands are not ovcad's, options are loaded with the file, and a source's driver is chosen by an operator's URI.
-    assert sorted(groups) == sorted(set(plugins.GROUPS) - {'ovca.cli', 'ovca.conf', 'ovca.fetch'})
+    # A source's driver is chosen by an operator's URI.
+    assert sorted(groups) == sorted(set(plugins.BASES) - {'ovca.fetch'})
     assert sorted(groups) == sorted(NAMED)
 
 

@@ -35,7 +35,7 @@ APP = OvcaApp(stdin=io.StringIO(), stdout=io.StringIO(), stderr=io.StringIO())
 APP.options = APP.parser.parse_args([])
 COMMANDS = {name for name, found in plugins.chosen('ovca.cli').items() if found.core} | {'help'}
 IN_THE_SHELL = {'exit', 'quit', '?'}
-OF_THE_EXAMPLE = {'hello-list'}  # it is not installed here; its own tests run its command lines
+OF_THE_EXAMPLE = {'hello-list', 'hello-language'}  # it is not installed here; its own tests run its command lines
 GLOBAL = options.parser()._option_string_actions
 
 

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import importlib
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -75,11 +76,18 @@ def test_a_driver_that_is_none_of_its_group_is_refused(install: Install, source:
 
 
 def test_each_group_of_drivers_has_a_base_that_tells_its_api() -> None:
-    for group in set(plugins.GROUPS) - {'ovca.cli', 'ovca.conf'}:
-        module, _, name = plugins.BASES[group].partition(':')
-        room = importlib.import_module(module)
+    drivers = set(plugins.GROUPS) - {'ovca.cli', 'ovca.conf', 'ovca.pages'}
 
-        assert (room.GROUP if hasattr(room, 'GROUP') else group, getattr(room, name).api) == (group, 1)
+    assert {group: plugins.base(group).api for group in plugins.BASES} == dict.fromkeys(drivers, 1)
+
+
+def test_the_documentation_lists_each_group_with_its_api() -> None:
+    page = (Path(__file__).parents[3] / 'doc/source/plugins/groups.rst').read_text()
+
+    rows = re.findall(r'^   \* - ``(ovca\.\w+)``\n(?:     - .*\n){2}     -(?: (\d+))?$', page, re.MULTILINE)
+
+    apis = {group: str(plugins.base(group).api) if group in plugins.BASES else '' for group in plugins.GROUPS}
+    assert dict(rows) == apis
 
 
 def test_what_a_package_prints_at_its_import_does_not_get_among_the_data(

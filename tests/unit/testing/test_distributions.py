@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -26,6 +27,19 @@ def test_a_package_with_folders_is_packed_with_all_of_its_modules() -> None:
     modules = packed('alembic').modules  # a package that ovca needs, with folders below its own
 
     assert {'alembic/__init__.py', 'alembic/config.py', 'alembic/ddl/sqlite.py'} <= set(modules)
+
+
+def test_the_pages_of_a_package_are_packed_too(ovca_install: Install, tmp_path: Path) -> None:
+    ovca_install('vendor', {'ovca.pages': {'vendor': 'vendorpages'}})
+    folder = tmp_path / 'site/vendorpages/pages'
+    folder.mkdir(parents=True)
+    (folder.parent / '__init__.py').write_text('')
+    (folder / 'vendor-lost.rst').write_text('Lost\n====\n')
+
+    assert dict(packed('vendor').modules) == {
+        'vendorpages/__init__.py': '',
+        'vendorpages/pages/vendor-lost.rst': 'Lost\n====\n',
+    }
 
 
 def test_what_is_not_installed_is_named() -> None:

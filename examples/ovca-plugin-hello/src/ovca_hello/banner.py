@@ -25,6 +25,8 @@ def path_of(conf: cfg.ConfigOpts) -> Path:
 class Banner(Role):
     """Greets on the acting master. The file is the service: it outlives ovcad, so every process can see it."""
 
+    api = 1
+
     def start(self) -> None:
         path = path_of(self.conf)
         text = greeting(self.conf.cluster.node_name, self.conf.hello.language)
@@ -46,6 +48,8 @@ class Banner(Role):
 
 class BannerFolder(HealthCheck):
     """The banner could be written here, should this node become the master."""
+
+    api = 1
 
     def check(self) -> str | None:
         folder = path_of(self.context.conf).parent

@@ -8,6 +8,7 @@ from ovca.remaster.checks import Check, CheckResult
 class Outlets(Check):
     """Each node has an outlet of its own; else powering one off to take over would power off both."""
 
+    api = 1
     id = 'hello-outlets'
 
     def check(self) -> CheckResult:

@@ -25,6 +25,6 @@ class HelloList(base.Lister):
         language = parsed_args.language or self.conf.hello.language
         if language not in GREETINGS:
             known = ', '.join(sorted(GREETINGS))
-            raise UsageError(f'nobody here speaks {language!r}; --language takes {known}')
+            raise UsageError(f'nobody here speaks {language!r}; --language takes {known}', id='hello-language')
         rows = [(node.name, node.role, greeting(node.name, language)) for node in self.service.nodes()]
         return ('name', 'role', 'greeting'), rows

@@ -16,6 +16,8 @@ from ovca.power.base import PowerDriver, PowerState
 class StripPower(PowerDriver):
     """One outlet. A strip cannot choose what a machine boots from, so no capability is declared."""
 
+    api = 1
+
     def _state(self) -> PowerState:
         return PowerState.ON if self._ask('GET').get('on') else PowerState.OFF
 
