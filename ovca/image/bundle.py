@@ -72,7 +72,8 @@ class Bundle:
     """A zip that arrives in pieces."""
 
     def __init__(self, chunks: Iterator[bytes], source: str, limits: Limits | None = None) -> None:
-        self._chunks, self.source, self.limits = chunks, source, limits or Limits()
+        self._chunks = (chunk for chunk in chunks if chunk)
+        self.source, self.limits = source, limits or Limits()
         self._buffer = memoryview(b'')
         self._position = 0
         self._seen: list[_Read] = []
@@ -105,6 +106,8 @@ class Bundle:
         self._readable(name, flags, method)
         if FULL32 in (compressed, size):
             size, compressed, _ = self._zip64(extra, name, size, compressed)
+        if flags & BEHIND and method == 0 and not 0 < size == compressed:
+            raise BundleError(self.source, f'{name} is stored without its size in front', id='not-a-bundle')
         if flags & BEHIND:
             told = (crc, compressed, size)
             self._member = Member(name, None, None, method, None, flags, offset, told)
@@ -156,8 +159,6 @@ class Bundle:
             )
         if flags & ~KNOWN:
             raise BundleError(self.source, f'{name} uses features of zip that no bundle needs', id='not-a-bundle')
-        if flags & BEHIND and method == 0:
-            raise BundleError(self.source, f'{name} is stored without its size in front', id='not-a-bundle')
 
     def _ratio(self, name: str, size: int, received: int) -> None:
         if size > SMALL and size > self.limits.max_ratio * received:
@@ -169,7 +170,7 @@ class Bundle:
             )
 
     def _stored(self, member: Member) -> Iterator[memoryview]:
-        left = member.compressed or 0
+        left = member.told[1] if member.compressed is None else member.compressed  # bsdtar tells it twice
         while left:
             data = self._some(min(left, OUT))
             left -= len(data)

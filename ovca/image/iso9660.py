@@ -40,6 +40,7 @@ __all__ = ['SECTOR', 'Entry', 'Iso', 'IsoError']
 CHUNK = 256 * 1024
 JOLIET = (b'%/@', b'%/C', b'%/E')
 VERSION = re.compile(r';\d{0,5}$')
+HOLE = 2**32 // SECTOR - 1
 MOVED = ('rr_moved', '.rr_moved')
 """Where writers put folders that are nested deeper than ECMA-119 allows; Rock Ridge says where they belong."""
 
@@ -164,7 +165,7 @@ class Iso:
                 else:
                     ground.file(entry)
                 yield entry
-        ground.check()
+        ground.check(self._length // SECTOR)
 
     def read(self, entry: Entry) -> Iterator[bytes]:
         """The content of a file, in pieces of at most 256 KiB."""
@@ -339,8 +340,8 @@ class _Ground:
     def _add(self, first: int, length: int) -> None:
         self._extents.append(first << 32 | -(-length // SECTOR))
 
-    def check(self) -> None:
-        """:raises IsoError: something lies across something else, or belongs nowhere."""
+    def check(self, sectors: int) -> None:
+        """:raises IsoError: something lies across something else, or belongs nowhere, or is cut off."""
         if self.moved != self.reached:
             raise IsoError('a relocated folder belongs nowhere, or a folder stands in two places', UNSAFE)
         before = end = 0
@@ -349,7 +350,19 @@ class _Ground:
             if length and first < end and (extent != before or first in self._folders):
                 raise IsoError(f'two files overlap, or a file and a folder (sector {first})', UNSAFE)
             if length:
-                before, end = extent, first + length
+                self._gap(end, first)
+                before, end = extent, max(end, first + length)
+        self._gap(end, sectors)
+
+    @staticmethod
+    def _gap(end: int, first: int) -> None:
+        # genisoimage -allow-limited-size: the UDF side has the right size, the ISO side what is left modulo 2^32.
+        if first - end >= HOLE:
+            raise IsoError(
+                f'there are more than 4 GiB after sector {end} that belong to no file; a file is perhaps larger than '
+                'an image of its kind can tell: build it with xorriso -as mkisofs -iso-level 3',
+                UNSUPPORTED,
+            )
 
 
 def _text(data: bytes, where: str, encoding: str = 'utf-8') -> str:

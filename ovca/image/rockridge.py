@@ -25,13 +25,14 @@ class Facts:
     """In ``..`` of such a folder: the extent of the one that it belongs to (PL)."""
     moved: bool = False
     """This folder is only written here, and belongs elsewhere (RE)."""
+    _rooted: bool = field(default=False, repr=False)
     _joined: bool = field(default=False, repr=False)
 
     @property
     def link(self) -> bytes | None:
         if self.links is None:
             return None
-        return b'/' if self.links == [b''] else b'/'.join(self.links)
+        return b'/' if self._rooted and len(self.links) == 1 else b'/'.join(self.links)
 
 
 def skipped(record: Record) -> int | None:
@@ -106,6 +107,7 @@ def _link(data: bytes, found: Facts, where: str) -> None:
         if flags & ~0x0F:
             raise IsoError(f'{where}: a link points to the root of another volume', UNSUPPORTED)
         text = {2: b'.', 4: b'..', 8: b''}.get(flags & 0x0E, data[position + 2 : position + 2 + length])
+        found._rooted = found._rooted or (not links and bool(flags & 8))
         if found._joined and links:
             links[-1] += text
         else:

@@ -43,7 +43,7 @@ class Findings:
 def _problem(path: Path, listed: ListedFile, reader: Reader) -> Problem | None:
     try:
         if listed.link is not None:
-            same = path.is_symlink() and str(path.readlink()) == listed.link
+            same = path.is_symlink() and os.readlink(path) == listed.link  # noqa: PTH115 pathlib would change a/./b
             return None if same else Problem.DIFFERS if os.path.lexists(path) else Problem.MISSING
         facts = path.lstat()
         same = stat.S_ISREG(facts.st_mode) and facts.st_size == listed.size and facts.st_mode & 0o777 == listed.mode
