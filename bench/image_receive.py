@@ -12,7 +12,6 @@ import json
 import logging
 import sys
 import time
-import types
 from pathlib import Path
 from typing import Any
 
@@ -54,16 +53,10 @@ def main() -> None:
 
 
 def configured(folder: Path, keys: Path, ca: str) -> Any:
-    """The options that a download reads."""
-    update = types.SimpleNamespace(
-        http_proxy=None, https_proxy=None, ftp_proxy=None, no_proxy=[], ca_file=ca or None,
-        connect_timeout=10.0, read_timeout=60.0, limit_rate=0,
-    )  # fmt: skip
-    image = types.SimpleNamespace(
-        shared_storage=str(folder), key_folder=str(keys), require_signature=True, max_size=2**34, space_reserve=0,
-        keep=3,
-    )  # fmt: skip
-    return types.SimpleNamespace(update=update, image=image)
+    """The configuration: a download reads nothing else of it."""
+    from ovca.conf import load
+
+    return load('/dev/null', [f'image.shared_storage={folder}', f'image.key_folder={keys}', f'update.ca_file={ca}'])
 
 
 def overlapped(uri: str, conf: Any) -> None:

@@ -58,7 +58,7 @@ class Compressible:
 
     def __init__(self) -> None:
         chance = random.Random(4)
-        words = [chance.randbytes(chance.randint(2, 9)) for _ in range(6000)]
+        words = [chance.randbytes(chance.randint(2, 9)) for _ in range(3000)]
         weights = [1 / (rank + 8) for rank in range(len(words))]
         self._pool, self._chance = bytearray(), chance
         while len(self._pool) < POOL:
@@ -93,7 +93,7 @@ def bundle(folder: Path, kind: str, size: int) -> Path:
         with tempfile.TemporaryDirectory(dir=folder) as place:
             tree = Path(place, 'tree')
             fill(tree, KINDS[kind](), size)
-            build(path, version='1.1.0', mgmt=tree, secret_key=folder / 'keys/bench.key', level=1)
+            build(path, version='1.1.0', mgmt=tree, secret_key=folder / 'keys/bench.key')
     return path
 
 

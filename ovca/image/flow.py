@@ -14,6 +14,7 @@ from ovca.image.fetch.base import Fetcher
 
 AHEAD = 4 * 1024 * 1024
 """Bytes that may wait between two stages."""
+KEPT_FREE = 16 * 1024 * 1024
 WAIT = 0.2
 LEAVE = 10.0
 """Seconds that a thread gets to end; one that hangs in the network ends with its timeout."""
@@ -47,6 +48,9 @@ class Flow:
     """The threads of one download."""
 
     def __init__(self) -> None:
+        # glibc learns from the largest block that was ever given back how much memory it keeps for the next ones. Else
+        # it asks the kernel for each piece anew, which costs a tenth of the processor time of a download.
+        bytearray(KEPT_FREE)
         self.stopped = threading.Event()
         self.times: dict[str, Times] = {}
         self._pipes: list[Pipe[object]] = []
