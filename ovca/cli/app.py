@@ -176,7 +176,7 @@ class OvcaApp(App):
         parser.allow_abbrev = False
 
         def error(message: str) -> NoReturn:
-            raise UsageError(f'{name}: {message}; see `{self.NAME} help {name}`', id='bad-option')
+            raise UsageError(f'{name}: {options.plainly(message)}; see `{self.NAME} help {name}`', id='bad-option')
 
         parser.error = error  # the parser is cliff's
         base.unpaged(parser)

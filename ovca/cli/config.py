@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from ovca.cli import base
@@ -12,6 +14,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from ovca.conf.configuration import Configuration
+    from ovca.plugins import Extension
 
 
 class ConfigShow(base.Lister):
@@ -86,7 +89,7 @@ class ConfigCheck(Verdict, base.Lister):
             *[f for source in chosen.sources for f in inspection.twice(source)],
             *inspection.nodes(path, values),
             *paths.readable(chosen.sources, chosen.options),
-            *paths.look(values),
+            *paths.look(values, chosen.options),
             *probes.extensions(values),
         ]
         if parsed_args.offline:
@@ -106,7 +109,7 @@ class ConfigCheck(Verdict, base.Lister):
 class ConfigSample(base.Command):
     """Print a configuration with every option explained, those of the installed plugins too.
 
-    Each option stands in it as a comment, with its default.
+    Each option stands in it as a comment, with its default; ``<None>`` is shown where there is none.
 
     Example: ovca config-sample > ovca.conf.sample
     """
@@ -126,4 +129,17 @@ class ConfigSample(base.Command):
             default_config_dirs=[],
             use_env=False,
         )
-        generator.generate(settings, output_file=self.app.stdout)
+        text = io.StringIO()
+        generator.generate(settings, output_file=text)
+        self.app.stdout.write(_with_packages(text.getvalue(), groups.installed()))
+
+
+def _with_packages(text: str, installed: Mapping[str, Extension]) -> str:
+    """Name above each plugin's options the package that brings them; the generator knows only that it is a plugin."""
+    lines, group = [], ''
+    for line in text.split('\n'):
+        if line.startswith('[') and line.endswith(']'):
+            group = line[1:-1]
+        known = line == '# From ovca.plugins' and group in installed
+        lines.append(f'# From {installed[group].package}' if known else line)
+    return '\n'.join(lines)

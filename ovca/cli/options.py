@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from typing import Any, NoReturn
 
 import ovca
@@ -15,6 +16,8 @@ OTHERS = ('-v', '--verbose', '-q', '--quiet', '--log-file')
 """The global options of any other cliff application that takes our commands in."""
 RESERVED = OURS + OTHERS
 """What no command may own: in front of it, or in another application, the word has another meaning."""
+
+_NUMBER = re.compile(r'(?<=: )invalid (int|float) value: (.*)')
 
 
 class GlobalParser(argparse.ArgumentParser):
@@ -59,6 +62,11 @@ def parser() -> GlobalParser:
     return result
 
 
+def plainly(message: str) -> str:
+    """What argparse says, without Python's words for a number that is none."""
+    return _NUMBER.sub(lambda found: f'{found[2]} is no {"whole " if found[1] == "int" else ""}number', message)
+
+
 def wrong_option(parser: argparse.ArgumentParser, word: str) -> str:
     """One sentence on a word that the parser does not know, with the nearest that it knows."""
     import difflib
@@ -68,7 +76,9 @@ def wrong_option(parser: argparse.ArgumentParser, word: str) -> str:
     given = word.partition('=')[0]
     known = [option for option in parser._option_string_actions if option.startswith('--')]
     close = [option for option in known if option.startswith(given) and len(given) > 2]
-    close = close[:3] or difflib.get_close_matches(given, known, 2, 0.6)
+    # Without the dashes: all options have them, and short ones would be alike for that alone.
+    names = [option.removeprefix('--') for option in known]
+    close = close[:3] or [f'--{name}' for name in difflib.get_close_matches(given.lstrip('-'), names, 2, 0.6)]
     return f'there is no option {given}; ' + (
         f'did you mean {" or ".join(close)}?' if close else f'see `{parser.prog} --help`'
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import difflib
 import enum
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,11 @@ from oslo_config import cfg, types
 from ovca.conf.files import Source
 from ovca.conf.masking import masked
 from ovca.conf.together import RULES, Rule
+
+_PYTHON = re.compile(
+    r'((?P<whole>invalid literal for int\(\) with base 10)|could not convert string to float): (?P<value>.*)'
+)
+"""What Python says of a text that is no number."""
 
 
 class Result(enum.Enum):
@@ -156,9 +162,13 @@ def reason(option: cfg.Opt, exc: Exception) -> str:
     if option.secret:
         text = 'its value cannot be used'
     else:
-        text = str(exc).partition(' is not valid: ')[2] or str(exc)
+        text = _PYTHON.sub(_in_words, str(exc).partition(' is not valid: ')[2] or str(exc))
     hint = '; a dollar sign refers to another option, write $$ for the sign itself' if dollar else ''
     return f'{masked(text)}{hint}'
+
+
+def _in_words(found: re.Match[str]) -> str:
+    return f'{found["value"]} is no {"whole " if found["whole"] else ""}number'
 
 
 def conflicts(where: str, values: Mapping[str, Any], rules: Sequence[Rule] = RULES) -> list[Finding]:

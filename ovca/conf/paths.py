@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ovca.conf import secrets
+from ovca.conf import groups, secrets
 from ovca.conf.files import Source
 from ovca.conf.inspection import Finding, Result, passwords
 from ovca.exceptions import ConfigError
@@ -28,9 +28,9 @@ NETWORK = Path('/sys/class/net')
 Values = Mapping[str, Any]
 
 
-def look(values: Values) -> list[Finding]:
-    """All findings about this machine."""
-    return [*_folders(values), *_secrets(values), *_others(values)]
+def look(values: Values, known: Mapping[str, groups.Options]) -> list[Finding]:
+    """All findings about this machine; ``known`` are the options by group, plugins' too."""
+    return [*_folders(values), *_secrets(values, known), *_others(values)]
 
 
 def readable(sources: Sequence[Source], known: Mapping[str, Any]) -> list[Finding]:
@@ -117,12 +117,12 @@ def _keys(path: str, *, needed: bool) -> Finding:
     return found if needed else _warning(where, found.detail, found.remedy)
 
 
-def _secrets(values: Values) -> Iterator[Finding]:
+def _secrets(values: Values, known: Mapping[str, groups.Options]) -> Iterator[Finding]:
     kept = values.get('provision.site_files')
     root = Path(values.get('provision.root', '/'))
     for name, path in values.items():
         group, _, option = name.partition('.')
-        if not option.endswith('_file') or not path:
+        if not path or not _names_a_secret(group, option, known[group]):
             continue
         where = f'[{group}] {option}'
         yield _ca(where, path) if name == 'update.ca_file' else _secret(where, path)
@@ -132,6 +132,18 @@ def _secrets(values: Values) -> Iterator[Finding]:
                 f'{path} is not among [provision] site_files, so the next update of this node loses it',
                 'add it there, or keep it in etc/ovca/secrets below the root',
             )
+
+
+def _names_a_secret(group: str, name: str, options: groups.Options) -> bool:
+    """Whether an option is the path of a secret's file (or, in the core, of certificates).
+
+    A plugin may have other files, so it says so: by ``secret=True``, or by a secret option of the name before
+    ``_file``.
+    """
+    if not name.endswith('_file'):
+        return False
+    secret = {option.dest for option in options if option.secret}
+    return group in groups.core() or bool(secret & {name, name.removesuffix('_file')})
 
 
 def _secret(where: str, path: str) -> Finding:

@@ -7,6 +7,7 @@ from typing import Any
 
 from oslo_config import cfg
 
+from ovca import plugins
 from ovca.conf import files, groups, inspection
 from ovca.conf.configuration import DEFAULT, OVERRIDE, Configuration
 from ovca.conf.inspection import Finding
@@ -42,7 +43,7 @@ def examine(path: str, overrides: Sequence[str] = ()) -> tuple[Configuration, li
     return conf, [*findings, *wrong, *inspection.conflicts(path, values)]
 
 
-def _of(path: str, exc: ConfigError | PluginError) -> Finding:
+def _of(path: str, exc: ConfigError) -> Finding:
     return Finding(path, str(exc).removeprefix(f'{path}: ').removeprefix(f'{path} '), id=exc.id)
 
 
@@ -54,9 +55,18 @@ def _adopt(conf: Configuration, sources: Sequence[files.Source], findings: list[
         try:
             conf.adopt(group)
         except PluginError as exc:
-            findings.append(Finding(path, f'[{group}] belongs to a plugin: {exc}', id=exc.id))
+            findings.append(_not_loaded(path, group, exc, f'take [{group}] out of the file'))
             broken.append(group)
     return broken
+
+
+def _not_loaded(where: str, group: str, exc: PluginError, instead: str) -> Finding:
+    """The options of a plugin cannot be had; ``instead`` is what to do until its package is mended."""
+    extension = groups.installed()[group]
+    cause, _, remedy = plugins.cause(extension, exc).rpartition('; ')
+    package = f'{extension.package} {extension.version}'
+    detail = f'[{group}] belongs to package {package}, whose options cannot be loaded: {cause}'
+    return Finding(where, detail, f'{remedy}, or {instead}', id=exc.id)
 
 
 def _override(conf: Configuration, overrides: Sequence[str]) -> list[Finding]:
@@ -74,7 +84,7 @@ def _override(conf: Configuration, overrides: Sequence[str]) -> list[Finding]:
                 findings.append(inspection.no_group(where, group, [*conf.options, *groups.installed()]))
                 continue
         except PluginError as exc:
-            findings.append(Finding(where, str(exc), id=exc.id))
+            findings.append(_not_loaded(where, group, exc, f'leave {where} away'))
             continue
         known = {opt.dest: opt for opt in conf.options[group]}
         if option not in known:

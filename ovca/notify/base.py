@@ -51,9 +51,10 @@ class Notifier(ABC):
     driver. The entry point's name is what an operator writes into ``[notify] drivers``.
 
     *When it is called.* ovcad builds the driver once, at its start, on both nodes, and only if the configuration names
-    it; what is wrong with its options is told there, by a ``ConfigError`` from ``__init__``, which stops ovcad. Nothing
-    is connected or sent then. :meth:`send` is called on the node that acts as master, for each event of kind ``alarm``
-    in the journal and for each update that ended, in their order; and by ``ovca notify-test``.
+    it; what is wrong with its options is told there, by a ``ConfigError`` from ``__init__``, which stops ovcad; name
+    the option, for the text is shown as it is. Nothing is connected or sent then. :meth:`send` is called on the node
+    that acts as master, for each event of kind ``alarm`` in the journal and for each update that ended, in their order;
+    and by ``ovca notify-test``.
 
     *From which thread.* From one at a time, which carries nothing but messages: a slow driver delays neither an update
     nor a take-over, but it does delay the other drivers' messages. Give up by yourself after ``[notify] timeout``
@@ -61,7 +62,8 @@ class Notifier(ABC):
 
     *What errors mean.* After an error the same message is sent again, a few times, with growing pauses; then it is
     given up. So raise when it is not known that the message was taken. Any exception will do, best an ``OSError`` or a
-    :class:`NotifyError` whose text says what to mend; each text is logged once. Never put a password into it.
+    :class:`NotifyError` whose text says what to mend; the base puts the driver's name before it, and each text is
+    logged once. Never put a password into it.
 
     *What must be idempotent.* A message comes at least once: it is sent again after an error, a restart or a fail-over.
     A repeated message is equal to the first one in every field, by which a receiver can know it.
@@ -70,6 +72,11 @@ class Notifier(ABC):
 
         class Chat(Notifier):
             api = 1
+
+            def __init__(self, conf: cfg.ConfigOpts) -> None:
+                super().__init__(conf)
+                if not conf.chat.url:
+                    raise ConfigError('the notifier chat needs an address; set [chat] url', id='chat-url')
 
             def _send(self, message: Message) -> None:
                 answer = requests.post(self.conf.chat.url, json=message.as_dict(), timeout=self.conf.notify.timeout)

@@ -88,8 +88,8 @@ class Check(ABC):
 
     *What the answer means.* A failed check refuses the update before anything was changed. A warning is shown, and the
     update goes on. Give the facts in ``detail`` and what to do in ``remedy``: half a sentence each, with names and
-    numbers. An ``OvcaError`` or ``OSError`` counts as failed, with its text; any other exception as well, with its
-    type.
+    numbers. An ``OvcaError`` or ``OSError`` counts as failed, with its text as the detail and "mend this, then run
+    ``ovca check`` again" as the remedy, so the text says what to mend; any other exception as well, with its type.
 
     *What must be idempotent.* All of it: a check looks and changes nothing, however often it is called.
 

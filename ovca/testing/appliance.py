@@ -40,12 +40,19 @@ class Config:
         return str(self.path)
 
     def set(self, group: str, **options: Any) -> None:
-        """Write options of a group, of ovca's or of a plugin's; lists and mappings as the file wants them."""
+        """Write options of a group, of ovca's or of a plugin's.
+
+        A value may be a text, a number, a truth value, a path, or a list or mapping of these; it is written as the file
+        wants it.
+        """
         self._options.setdefault(group, {}).update(options)
         self._write()
 
     def load(self) -> cfg.ConfigOpts:
-        """Read the file, as the command line and the service do. :raises ConfigError: something in it is wrong."""
+        """Read the file, as the command line and the service do; the groups of installed plugins are in it as well.
+
+        :raises ConfigError: something in it is wrong.
+        """
         from ovca import conf
 
         return conf.load(str(self.path))

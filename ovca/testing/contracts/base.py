@@ -26,8 +26,12 @@ class Contract:
     """The name of the entry point."""
 
     def missing(self, method: str) -> NoReturn:
-        """Say that the author has to write a method."""
-        raise NotImplementedError(f'{type(self).__name__} has to define {method}; see the documentation of its base')
+        """Say that the author has to write a method, and where to read about it."""
+        contract = next(kind.__name__ for kind in type(self).__mro__ if kind.__module__.startswith(__package__))
+        raise NotImplementedError(
+            f'{type(self).__name__} has to define {method}; see {contract} on the page "Tests of a plugin" '
+            f'(plugins/testing) of the documentation'
+        )
 
     def loaded(self) -> Any:
         """What the entry point leads to."""

@@ -60,7 +60,11 @@ class CheckContract(DriverContract):
         assert answer.result is Result.PASSED, f'it answers {answer.result}: {answer.detail}'
 
     def test_it_fails_with_the_facts_and_a_remedy(self) -> None:
-        """A failure says what is wrong, and what to do about it; an error of the world has both in its sentence."""
+        """A failure says what is wrong, and what to do about it; an error of the world has both in its sentence.
+
+        An operator sees the error's whole sentence as the detail, and as the remedy "mend this, then run ``ovca check``
+        again".
+        """
         try:
             answer = self._answer(self.make_failing())
         except (OvcaError, OSError) as exc:

@@ -42,7 +42,18 @@ class CommandContract(Contract):
         self._filled = False
 
     def config_file(self) -> str | os.PathLike[str]:
-        """The configuration that the command is run with; by default ``self.config``, and its database is filled."""
+        """The configuration that the command is run with; by default ``self.config``, and its database is filled.
+
+        A command that needs an option or a file sets it here and leaves the rest to the base::
+
+            def config_file(self):
+                config = super().config_file()
+                self.config.set('rack', file=self.rack_file)
+                return config
+
+        What replaces this method without calling the base's has a database that is not there yet. ``self.config`` is
+        made anew for each test. The fixture ``ovca_config`` would write the same file, so use one of the two in a test.
+        """
         if not self._filled:
             open_database(self.config.load()).dispose()
             self._filled = True

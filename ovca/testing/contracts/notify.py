@@ -23,7 +23,28 @@ TRIED = Message('test', AT, 'mn1', 'this is a test "with quotes", umlauts (ä) a
 
 
 class NotifyContract(DriverContract):
-    """A notifier: :meth:`received` is what came out at its other end, :meth:`make_broken` one that reaches nobody."""
+    """A notifier: :meth:`received` is what came out at its other end, :meth:`make_broken` one that reaches nobody.
+
+    For a driver that appends each message to the file that its option names::
+
+        class TestRackLog(contracts.NotifyContract):
+            name = 'rack-log'
+
+            @pytest.fixture(autouse=True)
+            def _log(self, tmp_path):
+                self.log = tmp_path / 'rack.log'
+
+            def make_driver(self):
+                self.config.set('rack', log=self.log)
+                return super().make_driver()
+
+            def make_broken(self):
+                self.config.set('rack', log='/no/such/folder/rack.log')
+                return super().make_driver()
+
+            def received(self):
+                return self.log.read_text().splitlines() if self.log.exists() else []
+    """
 
     group = 'ovca.notify'
     base = Notifier

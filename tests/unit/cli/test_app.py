@@ -62,6 +62,21 @@ def test_commands_are_not_imported_before_they_run(install: Install) -> None:
     assert testing.run(['help', 'config-show']).err == ''
 
 
+MEASURE = """
+from ovca.cli import base
+
+
+class Measure(base.Command):
+    def get_parser(self, prog_name):
+        parser = super().get_parser(prog_name)
+        parser.add_argument('--height', type=int)
+        parser.add_argument('--scale', type=float)
+        return parser
+
+    def take_action(self, parsed_args): ...
+"""
+
+
 @pytest.mark.parametrize('source', ['import no_such_module', 'class Other: pass', 'raise RuntimeError("boom")'])
 def test_a_broken_plugin_is_named_and_all_else_works(install: Install, source: str) -> None:
     install('hello-plugin', HELLO_ENTRY, hellomod=source)
@@ -110,6 +125,7 @@ def test_an_unknown_command_is_answered_with_a_guess_and_never_run(word: str, sa
         (['--confg-file=x', 'plugin-list'], 'there is no option --confg-file; did you mean --config-file?'),
         (['plugin-list', '--form', 'json'], 'there is no option --form; did you mean --format?'),
         (['plugin-list', '--xyzzy'], 'there is no option --xyzzy; see `ovca plugin-list --help`'),
+        (['--quiet', 'plugin-list'], 'there is no option --quiet; see `ovca --help`'),
         (['plugin-list', 'more'], "'more' is one argument too many; see `ovca plugin-list --help`"),
         (['--config-file'], 'argument --config-file: expected one argument; see `ovca --help`'),
     ],
@@ -120,6 +136,24 @@ def test_a_wrong_option_is_one_sentence_with_the_right_one_and_nothing_is_abbrev
     result = testing.run(argv)
 
     assert (result.code, result.out, result.err) == (2, '', f'ovca: {said} [bad-option]\n')
+
+
+@pytest.mark.parametrize(
+    ('words', 'said'),
+    [
+        (['--height', 'x'], "argument --height: 'x' is no whole number"),
+        (['--scale', 'a value: b'], "argument --scale: 'a value: b' is no number"),
+        (['--scale', '1'], None),
+    ],
+)
+def test_a_number_that_is_none_is_refused_in_plain_words(install: Install, words: list[str], said: str | None) -> None:
+    install('measure-plugin', {'ovca.cli': {'measure': 'measuremod:Measure'}}, measuremod=MEASURE)
+
+    result = testing.run(['measure', *words])
+
+    assert (result.code, result.err) == (
+        (2, f'ovca: measure: {said}; see `ovca help measure` [bad-option]\n') if said else (0, '')
+    )
 
 
 def test_a_wrong_value_of_an_option_names_the_command_and_the_values() -> None:

@@ -54,6 +54,5 @@ def test_a_wrong_configuration_is_one_sentence(config_file: Path) -> None:
 
     assert result.code == 3
     assert result.err == (
-        f"ovca: {config_file}: [cluster] ttl: could not convert string to float: 'soon'; "
-        'write a number from 1 to 600 [config-value]\n'
+        f"ovca: {config_file}: [cluster] ttl: 'soon' is no number; write a number from 1 to 600 [config-value]\n"
     )

@@ -68,7 +68,7 @@ def test_all_mistakes_are_shown_at_once(check: Check, operated: Operated) -> Non
     for part in (
         'there is no group [clstr]',
         '[cluster] has no option tll',
-        '[cluster] port: invalid literal',
+        "[cluster] port: 'x' is no whole number",
         'renew_interval = 90, self_demote = 20 and ttl = 30 must rise',
         '/none/ca.pem holds no CA certificates',
         "ovca.health: there is no 'no-such-check'",
@@ -157,6 +157,18 @@ def test_plugins_are_loaded_and_their_groups_checked(check: Check, install: Inst
     assert shown['rack: ovca_plugin_rack'] == 'passed'
     assert any('broken of package ovca_plugin_rack' in d and r == 'failed' for d, r in shown.items())
     assert any('is ignored, as the name belongs to ovca' in d and r == 'warning' for d, r in shown.items())
+
+
+def test_a_group_that_cannot_be_loaded_has_cause_and_remedy_in_their_columns(check: Check, install: Install) -> None:
+    install('ovca_plugin_bad', {'ovca.conf': {'bad': 'badopts:OPTS'}}, badopts='raise RuntimeError("a; b")')
+
+    _, rows = check('[bad]\nx = 1\n')
+
+    (row,) = [row for row in rows if '[bad]' in row['detail']]
+    assert row['detail'] == (
+        '[bad] belongs to package ovca_plugin_bad 1.0, whose options cannot be loaded: RuntimeError: a; b'
+    )
+    assert row['remedy'] == 'mend or remove the package, or take [bad] out of the file'
 
 
 def test_set_is_checked_as_well(operated: Operated) -> None:

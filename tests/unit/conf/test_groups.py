@@ -108,8 +108,20 @@ def test_a_broken_plugin_matters_only_where_its_group_is_used(config_file: Path,
         loaded.bad  # noqa: B018
     assert shown.code == 0
     assert 'ovca.conf: bad of package ovca_plugin_bad 1.0 cannot be loaded: ModuleNotFoundError' in shown.err
-    assert f'{config_file}: [bad] belongs to a plugin: ' in refusal(config_file)
-    assert 'ovca_plugin_bad 1.0 cannot be loaded' in refusal(config_file)
+    assert refusal(config_file) == (
+        f'{config_file}: [bad] belongs to package ovca_plugin_bad 1.0, whose options cannot be loaded: '
+        f"ModuleNotFoundError: No module named 'nothing_of_this_name'; "
+        f'mend or remove the package, or take [bad] out of the file'
+    )
+
+
+def test_set_of_a_broken_plugins_option_names_the_package_once(config_file: Path, install: Install) -> None:
+    install('ovca_plugin_bad', {'ovca.conf': {'bad': 'badopts:OPTS'}}, badopts='OPTS = [1]')
+
+    assert refusal(config_file, 'bad.x=1') == (
+        '--set bad.x: [bad] belongs to package ovca_plugin_bad 1.0, whose options cannot be loaded: 1 is no option of '
+        'oslo.config; mend the package, or leave --set bad.x away'
+    )
 
 
 @pytest.mark.parametrize(
@@ -158,6 +170,7 @@ def test_the_sample_holds_the_plugins_options_and_is_valid(tmp_path: Path, confi
     path.write_text(result.out)
     conf.load(str(path))
     assert (result.code, result.err) == (0, '')
-    assert '\n[rack-unit]\n' in result.out
+    assert '\n[rack-unit]\n\n#\n# From ovca_plugin_rack\n#\n' in result.out
+    assert 'From ovca.plugins' not in result.out
     assert '# How many units the rack has. (integer value)' in result.out
     assert '\n#self_demote = 20.0\n' in result.out

@@ -74,7 +74,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ('[cluster]\ntll = 3\n', '[cluster] has no option tll; did you mean ttl?'),
         ('[cluster]\nTTL = 3\n', '[cluster] has no option TTL; did you mean ttl?'),
         ('[cluster]\nxyz = 3\n', '[cluster] has no option xyz; see `ovca config-show` for all of them'),
-        ('[cluster]\nttl = soon\n', "[cluster] ttl: could not convert string to float: 'soon'"),
+        ('[cluster]\nttl = soon\n', "[cluster] ttl: 'soon' is no number"),
         ('[cluster]\nport = 70000\n', '[cluster] port: Should be less than or equal to 65535'),
         ('[image]\nrequire_signature = maybe\n', "[image] require_signature: Unexpected boolean value 'maybe'"),
         ('[update]\nuri = http://a/$x\n', 'write $$ for the sign itself'),
@@ -103,7 +103,7 @@ def test_a_mistake_in_the_file_is_named_with_its_place(tmp_path: Path, text: str
         ('keep=3', 'write it as group.option=value'),
         ('imag.keep=3', 'there is no group [imag]; did you mean image?'),
         ('image.kep=3', '[image] has no option kep; did you mean keep?'),
-        ('image.keep=some', "invalid literal for int() with base 10: 'some'"),
+        ('image.keep=some', "'some' is no whole number; write a whole number from 2"),
         ('image.keep=0', 'Should be greater than or equal to 2'),
     ],
 )

@@ -4,17 +4,29 @@ import os
 from pathlib import Path
 
 import pytest
+from oslo_config import cfg
 
 from ovca.conf import paths
 from ovca.conf.files import parse
 from ovca.conf.groups import core
 from ovca.conf.inspection import Finding
 
+RACK = {
+    'rack': [
+        cfg.StrOpt('log_file'),
+        cfg.StrOpt('token', secret=True),
+        cfg.StrOpt('token_file'),
+        cfg.StrOpt('key_file', secret=True),
+        cfg.StrOpt('pin', secret=True),
+    ]
+}
+"""The options of a plugin."""
+
 
 def findings(**values: object) -> dict[str, list[tuple[str, str]]]:
     """Result and detail by place; in the keywords a double underscore stands for the dot."""
     found: dict[str, list[tuple[str, str]]] = {}
-    for finding in paths.look({name.replace('__', '.'): value for name, value in values.items()}):
+    for finding in paths.look({name.replace('__', '.'): value for name, value in values.items()}, {**core(), **RACK}):
         found.setdefault(finding.where, []).append((finding.result.value, finding.detail))
     return found
 
@@ -81,6 +93,17 @@ def test_the_files_of_secrets_are_tried(tmp_path: Path) -> None:
     assert found == {
         '[power] password_file': [('passed', f'{good}: mode 0600')],
         '[database] connection_file': [('failed', f'{open_one} can be read by others (mode 0644)')],
+    }
+
+
+def test_a_plugins_file_is_one_of_a_secret_only_if_it_says_so(tmp_path: Path) -> None:
+    path = secret(tmp_path / 'file', 0o644)
+
+    found = findings(rack__log_file=path, rack__token_file=path, rack__key_file=path, rack__pin=path)
+
+    assert found == {
+        f'[rack] {option}': [('failed', f'{path} can be read by others (mode 0644)')]
+        for option in ('token_file', 'key_file')
     }
 
 

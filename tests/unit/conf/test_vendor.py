@@ -63,7 +63,7 @@ def test_only_files_that_are_meant_are_read(config_file: Path, vendor: Path) -> 
     ('text', 'said'),
     [
         ('[cluster]\ntll = 3\n', '[cluster] has no option tll; did you mean ttl?'),
-        ('[cluster]\nttl = soon\n', "[cluster] ttl: could not convert string to float: 'soon'"),
+        ('[cluster]\nttl = soon\n', "[cluster] ttl: 'soon' is no number"),
         ('ttl\n', 'line 1'),
     ],
 )
