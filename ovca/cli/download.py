@@ -14,14 +14,17 @@ from ovca.exceptions import OvcaError
 class Download(base.Command):
     """Fetch an image, verify it, and publish it on the shared storage; nothing is installed.
 
-    The master's service does it; it goes on when the terminal goes away, and `ovca download-abort` ends it.
+    A URI that ends in .json is the index of a channel: of its images it takes the newest that may be installed over
+    what runs. The master's service does it; it goes on when the terminal goes away, and `ovca download-abort` ends it.
 
     Example: ovca download https://updates.example.com/ovca-1.1.0.iso.zip
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        uri = parser.add_argument('uri', metavar='<uri>', help='the bundle: an HTTP, HTTPS or file URI, or a path')
+        uri = parser.add_argument(
+            'uri', metavar='<uri>', nargs='?', help='the bundle, or the index of a channel (default: [update] uri)'
+        )
         base.completes(uri, base.files)
         parser.add_argument(
             '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
@@ -34,7 +37,7 @@ class Download(base.Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         number = self.service.submit(
             'download',
-            uri=watch.source(parsed_args.uri),
+            uri=watch.configured(self, parsed_args.uri),
             version=parsed_args.image_version,
             allow_downgrade=parsed_args.allow_downgrade,
         )

@@ -10,12 +10,23 @@ from ovca.cli.verdict import Verdict
 
 
 class ImageList(base.Lister):
-    """List the published images, the newest first.
+    """List the published images, the newest first; or those that the channel of the vendor offers.
 
-    Example: ovca image-list -f json
+    Example: ovca image-list --available
     """
 
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            '--available',
+            action='store_true',
+            help='list the images of the channel in [update] uri, with the path from what runs to each',
+        )
+        return parser
+
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
+        if parsed_args.available:
+            return self._available(parsed_args)
         names = ('version', 'size', 'digest', 'signed_by', 'published_at', 'runs_on', 'kept_because')
         shown = brief.columns(parsed_args, names, without=('kept_because',))
         whole = parsed_args.formatter != 'table'
@@ -26,6 +37,16 @@ class ImageList(base.Lister):
                 facts['digest'] = image.digest[:12]
             rows.append(list(facts.values()))
         return shown, rows
+
+    def _available(self, parsed_args: argparse.Namespace) -> base.Table:
+        from dataclasses import fields
+
+        from ovca.remaster.channels import OfferView
+
+        names = [field.name for field in fields(OfferView)]
+        hidden = ('iso_sha256', 'update_from', 'stepping_stones', 'notes')
+        shown = brief.columns(parsed_args, names, without=hidden)
+        return shown, [[getattr(view, name) for name in shown] for view in self.service.available()]
 
 
 class ImageShow(base.ShowOne):

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from ovca.cli import base, brief, values, watch
-from ovca.exceptions import Refused, UsageError
+from ovca.exceptions import Refused
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,15 +43,19 @@ class Activate(base.Command):
 class Update(base.Command):
     """Download an image and install it on both nodes: the whole way.
 
-    Without --yes it shows the checks and the plan after the download, and asks once. Exit status 0 only if both nodes
-    run the image in the end. The terminal may go away at any time; `ovca update-watch` picks it up.
+    Without a URI it is the one in [update] uri. One that ends in .json is the index of a channel: it takes the newest
+    image that may be installed over what runs. Without --yes it shows the checks and the plan after the download, and
+    asks once. Exit status 0 only if both nodes run the image in the end. The terminal may go away at any time;
+    `ovca update-watch` picks it up.
 
     Example: ovca update https://updates.example.com/ovca-1.1.0.iso.zip
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        uri = parser.add_argument('uri', metavar='<uri>', nargs='?', help='the bundle (default: [update] uri)')
+        uri = parser.add_argument(
+            'uri', metavar='<uri>', nargs='?', help='the bundle, or the index of a channel (default: [update] uri)'
+        )
         base.completes(uri, base.files)
         parser.add_argument(
             '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
@@ -61,16 +65,11 @@ class Update(base.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        from ovca.conf import secrets
-
-        uri = parsed_args.uri or secrets.configured(self.conf, 'update', 'uri')
-        version = parsed_args.image_version
-        if not uri:
-            raise UsageError('no URI was given, and [update] uri is not set; name the bundle to install', id='no-uri')
+        uri, version = watch.configured(self, parsed_args.uri), parsed_args.image_version
         if parsed_args.yes and not parsed_args.dry_run:
             downgrade = parsed_args.allow_downgrade
             watch.begin(
-                self, parsed_args, 'update', planned=False, uri=watch.source(uri), version=version,
+                self, parsed_args, 'update', planned=False, uri=uri, version=version,
                 allow_downgrade=downgrade,
             )  # fmt: skip
             return
@@ -79,6 +78,8 @@ class Update(base.Command):
             version = watch.download(
                 self, uri, version, downgrade=parsed_args.allow_downgrade, progress=parsed_args.progress
             )
+        if version is None:
+            return
         watch.tell(self, f'image {version} is here')
         activate(self, parsed_args, version)
 

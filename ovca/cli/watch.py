@@ -29,6 +29,16 @@ def tell(command: base.Command, text: str) -> None:
     command.app.stderr.flush()
 
 
+def configured(command: base.Command, uri: str | None) -> str:
+    """The URI that was given, or else that of the configuration. :raises UsageError: there is neither."""
+    from ovca.conf import secrets
+
+    found = secrets.configured(command.conf, 'update', 'uri') if uri is None else uri
+    if found is None:
+        raise UsageError('no URI was given, and [update] uri is not set; name the bundle to download', id='no-uri')
+    return source(found)
+
+
 def source(uri: str) -> str:
     """The URI for the master's service, whose working folder is another: a path without a scheme made absolute.
 
@@ -68,11 +78,20 @@ def wait(
 
 def download(
     command: base.Command, uri: str, version: str | None, *, downgrade: bool | None, progress: str = 'text'
-) -> str:
-    """Have an image downloaded, and wait for it; return its version."""
-    number = command.service.submit('download', uri=source(uri), version=version, allow_downgrade=downgrade)
+) -> str | None:
+    """Have an image downloaded, and wait for it; return its version, or None if the channel has nothing newer."""
+    number = command.service.submit('download', uri=uri, version=version, allow_downgrade=downgrade)
     result = wait(command, number, 'the download', progress=progress).result or {}
-    return str(result['version'])
+    tell_path(command, result)
+    return result.get('version')
+
+
+def tell_path(command: base.Command, result: dict[str, Any]) -> None:
+    """Say what a channel has led to."""
+    if result.get('up_to_date'):
+        say(command, f'{result["up_to_date"]} runs, and the channel has nothing newer; there is nothing to do')
+    elif len(path := result.get('path') or []) > 1:
+        tell(command, f'{path[0]} is the first step on the way to {path[-1]}: {", ".join(path)}')
 
 
 def follow(command: base.Command, update_id: int, *, progress: str = 'text') -> None:
@@ -155,6 +174,7 @@ def begin(command: base.Command, parsed_args: Any, kind: str, *, planned: bool, 
 def finish(command: base.Command, request_id: int, *, planned: bool, progress: str = 'text') -> None:
     """Wait for a request, and follow the update that comes out of it, if one does."""
     result = wait(command, request_id, 'what you asked for', progress=progress).result or {}
+    tell_path(command, result)
     if result.get('update_id') is not None:
         number = int(result['update_id'])
         if not planned:

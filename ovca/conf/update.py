@@ -11,8 +11,9 @@ OPTS: list[cfg.Opt] = [
         type=types.uri(path=True),
         mutable=True,
         help=(
-            'The source of `ovca update` when the command names none: an HTTP, HTTPS or file URI, or the absolute path '
-            'of a file.'
+            'The source of `ovca update` and `ovca download` when the command names none: an HTTP, HTTPS or file URI, '
+            'or the absolute path of a file. One that ends in .json is the signed index of a channel, of which they '
+            'take the newest image that may be installed over what runs; any other one is a bundle.'
         ),
     ),
     cfg.Opt(

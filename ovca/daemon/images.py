@@ -15,14 +15,16 @@ from ovca.db import events
 from ovca.db.engine import Database
 from ovca.db.models import Image, Request
 from ovca.exceptions import DatabaseError, ImageError, LeaseLost, Refused
-from ovca.image import route
+from ovca.image import channel, route
+from ovca.image.fetch import redacted
 from ovca.image.route import Terms
-from ovca.remaster import checks, retention
+from ovca.remaster import channels, checks, retention
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
     from ovca.image import Manifest, Progress, PublishedImage, Store
+    from ovca.image.channel import Offer
 
 
 class Cancelled(LeaseLost):
@@ -98,6 +100,14 @@ class Images:
 
         orders = Orders(self.database, id, lambda: self._epoch() == epoch)
         orders.heed()
+        uri, wanted, way, offer = str(args['uri']), args.get('version'), list[str](), None
+        if channel.is_index(uri):
+            offer, way = self._offered(epoch, uri, wanted)
+            if offer is None:
+                return {'up_to_date': self.version}
+            if (known := self._known(offer)) is not None:
+                return {**known, 'path': way}
+            uri, wanted = offer.uri, offer.version
         store = Store.from_conf(self.conf, owner=f'request {id} on {self.lease.node}')
         store.clean(self._versions)
         meter = Meter()
@@ -105,25 +115,40 @@ class Images:
 
         def accept(manifest: Manifest) -> None:
             seen.append(manifest)
+            if offer is not None:
+                offer.check(manifest, redacted(uri))
             self._accept(manifest, downgrade=bool(args.get('allow_downgrade')))
 
         try:
             published = receive(
-                args['uri'],
+                uri,
                 store=store,
                 conf=self.conf,
                 progress=lambda p: self._progress(epoch, id, p, meter),
                 cancelled=orders,
                 accept=accept,
                 commit=lambda image: self._publish(epoch, image),
-                version=args.get('version'),
+                version=wanted,
             )
         except AlreadyPublished as exc:
             return self._same(exc.version, seen[-1].iso.sha256)
         except Stopped:
             orders.heed()
             raise
-        return {'version': published.version, 'digest': published.digest}
+        return {'version': published.version, 'digest': published.digest, **({'path': way} if way else {})}
+
+    def _offered(self, epoch: int, uri: str, version: str | None) -> tuple[Offer | None, list[str]]:
+        """The image of a channel to fetch, and the way that it is a step on; the index is remembered."""
+        found = channels.read(uri, self.conf, self.database)
+        with self.lease.fenced(epoch) as session:
+            channels.remember(session, uri, found.serial)
+        return channels.choose(found, self.version, version)
+
+    def _known(self, offer: Offer) -> dict[str, Any] | None:
+        """The image that is offered, if it is here already."""
+        with self.database.read() as session:
+            row = session.get(Image, offer.version)
+        return self._same(offer.version, offer.iso_sha256) if row is not None else None
 
     def heed(self, id: int) -> None:
         """Go on with a request if nobody has aborted it. :raises DownloadAborted: somebody has."""

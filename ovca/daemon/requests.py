@@ -156,6 +156,8 @@ class Requests:
             case 'update':
                 got = self.images.download(epoch, id, args)
                 self.images.heed(id)
+                if 'up_to_date' in got:
+                    return got
                 return {**got, **self._activate(epoch, got['version'], who, downgrade=downgrade)}
             case 'abort':
                 return self._abort(epoch, args, who)

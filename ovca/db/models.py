@@ -207,6 +207,17 @@ class Event(Base):
     detail: Mapped[str] = mapped_column(Text, default='')
 
 
+class Channel(Base):
+    """The newest index that was seen of a channel; since revision 0002."""
+
+    __tablename__ = 'channel'
+
+    uri: Mapped[str] = mapped_column(Text, primary_key=True)
+    """Without user, password and query."""
+    serial: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[dt.datetime]
+
+
 class Request(Base):
     """What an operator asks of the acting master's service."""
 

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from ovca.cluster.nodes import mac_form
-from ovca.db.models import Update
+from ovca.conf import secrets
+from ovca.db.models import Image, Node, Update
 from ovca.exceptions import Refused, UsageError
+from ovca.image import channel
 from ovca.image.fetch import redacted
-from ovca.remaster import downloads, inventory, reading, retention
+from ovca.remaster import channels, downloads, inventory, reading, retention
 from ovca.remaster import plan as planning
 from ovca.remaster.asking import Asking, Notice, quiet
+from ovca.remaster.channels import OfferView
 from ovca.remaster.inventory import Facts
 from ovca.remaster.observe import Limits, newest_update
 from ovca.remaster.protocol import Landing, State, abort_landing
@@ -126,6 +129,23 @@ class Service(Asking):
             retention.check(session, versions)
         store = Store.from_conf(self.conf)
         return {folder: size for version in versions for folder, size in store.folders(version).items()}
+
+    def available(self) -> list[OfferView]:
+        """The images of the channel that ``[update] uri`` names, the newest first, with the way to each.
+
+        :raises UsageError: it names none. :raises ImageError: the index does not count.
+        """
+        uri = secrets.configured(self.conf, 'update', 'uri')
+        if not uri or not channel.is_index(uri):
+            raise UsageError(
+                '[update] uri names no channel; set it to the URI of an index, which ends in .json', id='no-channel'
+            )
+        found = channels.read(uri, self.conf, self.database)
+        with self.database.read() as session:
+            leader = reading.master(session, self.here)
+            row = session.get(Node, leader.holder or self.here)
+            here = set(session.scalars(select(Image.version)))
+        return channels.views(found, row.running_version if row else None, here)
 
     def downloads(self, limit: int = 20) -> list[DownloadView]:
         """The last downloads, the newest first."""

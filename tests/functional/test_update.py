@@ -159,8 +159,8 @@ MIGRATION = '''
 import sqlalchemy as sa
 from alembic import op
 
-revision = '0002'
-down_revision = '0001'
+revision = '{revision}'
+down_revision = '{before}'
 branch_labels = depends_on = None
 
 
@@ -172,8 +172,10 @@ def upgrade():
 def test_an_image_brings_a_migration_and_a_module_of_its_own(appliance: Appliance) -> None:
     from ovca.db import schema
 
+    mine = schema.head()
+    new = f'{int(mine) + 1:04}'
     files = {
-        'usr/lib/ovca/ovca/db/migrations/versions/0002_of_1_1_0.py': MIGRATION,
+        f'usr/lib/ovca/ovca/db/migrations/versions/{new}_of_1_1_0.py': MIGRATION.format(revision=new, before=mine),
         'usr/lib/ovca/ovca/only_in_1_1_0.py': 'WORD = "new"\n',
     }
     before = schema.current(appliance.database)
@@ -181,8 +183,8 @@ def test_an_image_brings_a_migration_and_a_module_of_its_own(appliance: Applianc
     appliance.request('update', uri=appliance.serve('1.1.0', files=files))
 
     assert appliance.ended().state == 'DONE', appliance.story()
-    appliance.until('the schema is migrated', lambda: schema.current(appliance.database) == '0002')
-    assert before == '0001'
+    appliance.until('the schema is migrated', lambda: schema.current(appliance.database) == new)
+    assert before == mine
     for node in ('mn1', 'mn2'):
         assert (appliance.lab.node(node).root / 'usr/lib/ovca/ovca/only_in_1_1_0.py').exists()
 

@@ -19,7 +19,7 @@ from tests.published import publish
 NAMES = [extension.name for extension in plugins.extensions('ovca.cli') if extension.core]
 TABLES = [name for name in NAMES if issubclass(plugins.load_one('ovca.cli', name), lister.Lister | show.ShowOne)]
 ARGUMENTS: dict[str, Sequence[str]] = {'image-show': ('1.1.0',)}
-CHANGING = ('image-build', 'image-keygen', 'image-sign', 'image-verify')
+CHANGING = ('channel-build', 'image-build', 'image-keygen', 'image-sign', 'image-verify')
 """They need files of their own; their data is read by the tests of classes like :class:`TestImageBuild`."""
 
 
@@ -73,6 +73,18 @@ class TestImageKeygen(contracts.TableContract):
     def make_arguments(self) -> Sequence[str]:
         self.made += 1
         return (f'vendor{self.made}', '--folder', str(self.folder), '--no-password')
+
+
+class TestChannelBuild(contracts.TableContract):
+    name = 'channel-build'
+
+    @pytest.fixture(autouse=True)
+    def _bundles(self, tmp_path: Path) -> None:
+        (tmp_path / 'tree').mkdir()
+        (tmp_path / 'tree/file').write_text('x')
+        secret, _ = keygen(tmp_path / 'new', 'vendor')
+        build(tmp_path / 'www/x.zip', version='1.1.0', mgmt=tmp_path / 'tree', secret_key=secret)
+        self.arguments = (str(tmp_path / 'www'), '--secret-key', str(secret), '--expires', '2030-01-01')
 
 
 class TestImageSign(contracts.TableContract):
