@@ -30,17 +30,13 @@ class Download(base.Command):
             '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
         )
         watch.downgrades(parser)
+        parser.add_argument('--limit-rate', metavar='<rate>', help=watch.LIMIT_RATE)
         watch.progress(parser)
         parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        number = self.service.submit(
-            'download',
-            uri=watch.configured(self, parsed_args.uri),
-            version=parsed_args.image_version,
-            allow_downgrade=parsed_args.allow_downgrade,
-        )
+        number = self.service.submit('download', **watch.wanted(self, parsed_args))
         if parsed_args.no_wait:
             watch.say(self, f'request {number} is with the master; {watch.PICKED_UP}')
         else:

@@ -61,23 +61,18 @@ class Update(base.Command):
             '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
         )
         watch.downgrades(parser)
+        parser.add_argument('--limit-rate', metavar='<rate>', help=watch.LIMIT_RATE)
         _arguments(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        uri, version = watch.configured(self, parsed_args.uri), parsed_args.image_version
+        wanted, version = watch.wanted(self, parsed_args), parsed_args.image_version
         if parsed_args.yes and not parsed_args.dry_run:
-            downgrade = parsed_args.allow_downgrade
-            watch.begin(
-                self, parsed_args, 'update', planned=False, uri=uri, version=version,
-                allow_downgrade=downgrade,
-            )  # fmt: skip
+            watch.begin(self, parsed_args, 'update', planned=False, **wanted)
             return
         self.service.must_lead()
         if version is None or version not in {i.version for i in self.service.images()}:
-            version = watch.download(
-                self, uri, version, downgrade=parsed_args.allow_downgrade, progress=parsed_args.progress
-            )
+            version = watch.download(self, wanted, progress=parsed_args.progress)
         if version is None:
             return
         watch.tell(self, f'image {version} is here')

@@ -15,6 +15,8 @@ LARGEST = 2**63 - 1
 """The largest number that the database holds."""
 MOST_ROWS = 1_000_000
 """What a list may be limited to."""
+FASTEST = 2**40
+"""The largest limit for a rate, as ``[update] limit_rate`` has it."""
 SPAN = re.compile(r'(?:\d{1,9}[smhdw])+', re.ASCII)
 UNITS = {'s': 'seconds', 'm': 'minutes', 'h': 'hours', 'd': 'days', 'w': 'weeks'}
 
@@ -25,6 +27,23 @@ def number(what: str, text: str, *, most: int = LARGEST) -> int:
     if not 1 <= value <= most:
         limits = 'above 0' if most == LARGEST else f'from 1 to {most}'
         raise UsageError(f'{what} is a whole number {limits}, not {text!r}', id='bad-number')
+    return value
+
+
+def rate(text: str | None) -> int | None:
+    """Bytes a second, if they were given: a number, with k, M or G for 1024, 1024² or 1024³ behind it.
+
+    :raises UsageError: it is no such number.
+    """
+    if text is None:
+        return None
+    match = re.fullmatch(r'(\d{1,12}(?:\.\d{1,3})?)([kKmMgG]?)', text, re.ASCII)
+    value = int(float(match[1]) * 1024 ** ' kmg'.index(match[2].lower() or ' ')) if match else -1
+    if not match or not 0 <= value <= FASTEST or (value == 0 and float(match[1])):
+        raise UsageError(
+            f'--limit-rate is a number of bytes a second, as 500k, 20M or 1.5G, not {text!r}; 0 means no limit',
+            id='bad-rate',
+        )
     return value
 
 

@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from ovca.cli import base, lines, live
+from ovca.cli import base, lines, live, values
 from ovca.exceptions import Interrupted, Refused, UpdateFailed, UsageError
 
 if TYPE_CHECKING:
     from ovca.remaster.plan import Plan
     from ovca.remaster.reading import NodeView, RequestView
 
+LIMIT_RATE = (
+    'the most bytes a second that the download may use, as 500k, 20M or 1.5G (units of 1024); 0: no limit (default: '
+    '[update] limit_rate)'
+)
 PICKED_UP = '`ovca update-watch` picks it up'
 
 
@@ -76,11 +80,22 @@ def wait(
         raise Interrupted(f'interrupted; {what} goes on, {later}') from None
 
 
-def download(
-    command: base.Command, uri: str, version: str | None, *, downgrade: bool | None, progress: str = 'text'
-) -> str | None:
+def wanted(command: base.Command, parsed_args: argparse.Namespace) -> dict[str, Any]:
+    """What the master is asked to download, as a request holds it.
+
+    :raises UsageError: there is no URI, or the limit for the rate is none.
+    """
+    return {
+        'uri': configured(command, parsed_args.uri),
+        'version': parsed_args.image_version,
+        'allow_downgrade': parsed_args.allow_downgrade,
+        'limit_rate': values.rate(parsed_args.limit_rate),
+    }
+
+
+def download(command: base.Command, wanted: dict[str, Any], *, progress: str = 'text') -> str | None:
     """Have an image downloaded, and wait for it; return its version, or None if the channel has nothing newer."""
-    number = command.service.submit('download', uri=uri, version=version, allow_downgrade=downgrade)
+    number = command.service.submit('download', **wanted)
     result = wait(command, number, 'the download', progress=progress).result or {}
     tell_path(command, result)
     return result.get('version')

@@ -125,7 +125,7 @@ def _secrets(values: Values, known: Mapping[str, groups.Options]) -> Iterator[Fi
         if not path or not _names_a_secret(group, option, known[group]):
             continue
         where = f'[{group}] {option}'
-        yield _ca(where, path) if name == 'update.ca_file' else _secret(where, path)
+        yield _CHECKS.get(name, _secret)(where, path)
         if kept is not None and not _is_kept(Path(path), root, kept):
             yield _warning(
                 where,
@@ -146,9 +146,9 @@ def _names_a_secret(group: str, name: str, options: groups.Options) -> bool:
     return group in groups.core() or bool(secret & {name, name.removesuffix('_file')})
 
 
-def _secret(where: str, path: str) -> Finding:
+def _secret(where: str, path: str, read: Callable[[str, str], object] = secrets.read) -> Finding:
     try:
-        secrets.read(path, where)
+        read(path, where)
     except ConfigError as exc:
         detail, _, remedy = str(exc).removeprefix(f'{where} ').partition('; ')
         return Finding(where, detail, remedy, id=exc.id)
@@ -169,6 +169,14 @@ def _ca(where: str, path: str) -> Finding:
     except OSError as exc:  # ssl's own errors among them
         return Finding(where, f'{path} holds no CA certificates that can be read: {exc.strerror or exc}', 'write PEM')
     return _passed(where, path)
+
+
+def _credentials(where: str, path: str) -> Finding:
+    return _secret(where, path, secrets.content)
+
+
+_CHECKS = {'update.ca_file': _ca, 'update.credentials_file': _credentials}
+"""What files hold that are no secret of one line."""
 
 
 def _others(values: Values) -> Iterator[Finding]:

@@ -24,6 +24,16 @@ def read(path: str, name: str) -> str:
 
     :raises ConfigError: it cannot be read, is open to others, or holds no single line.
     """
+    return _line(content(path, name), path, name)
+
+
+def content(path: str, name: str) -> bytes:
+    """Return what is in a secret's file, which only its owner may read and write.
+
+    No more than a little above :data:`LARGEST` is read.
+
+    :raises ConfigError: it cannot be read, or is open to others.
+    """
     try:
         stream = open(path, 'rb', opener=_open)  # noqa: SIM115
     except OSError as exc:
@@ -34,8 +44,7 @@ def read(path: str, name: str) -> str:
             raise ConfigError(f'{name} {path} cannot be read: it is no file; name one', id='secret-file')
         if problem := openness(path, state.st_mode):
             raise ConfigError(f'{name} {problem}', id='secret-file-open')
-        data = stream.read(LARGEST + 1)
-    return _line(data, path, name)
+        return stream.read(LARGEST + 1)
 
 
 def _open(path: str, flags: int) -> int:

@@ -78,6 +78,17 @@ def uri(*schemes: str, path: bool = False) -> Checked:
     return Checked('URI', check)
 
 
+def one_of(*words: str) -> Checked:
+    """One of these words."""
+
+    def check(text: str) -> str:
+        if text.lower() not in words:
+            raise ValueError(f'it must be {", ".join(words[:-1])} or {words[-1]}')
+        return text.lower()
+
+    return Checked(' or '.join(words), check, needed=True)
+
+
 def _database(text: str) -> str:
     if not _DATABASE.fullmatch(text):
         raise ValueError('it must be sqlite:////path/ovca.sqlite or postgresql://user:password@host/name')

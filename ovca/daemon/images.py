@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -14,7 +15,7 @@ from ovca.daemon.meter import Meter
 from ovca.db import events
 from ovca.db.engine import Database
 from ovca.db.models import Image, Request
-from ovca.exceptions import DatabaseError, ImageError, LeaseLost, Refused
+from ovca.exceptions import DatabaseError, ImageError, LeaseLost, OvcaError, Refused
 from ovca.image import channel, route
 from ovca.image.fetch import redacted
 from ovca.image.route import Terms
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
     from ovca.image import Manifest, Progress, PublishedImage, Store
     from ovca.image.channel import Offer
+
+LOG = logging.getLogger(__name__)
 
 
 class Cancelled(LeaseLost):
@@ -129,6 +132,8 @@ class Images:
                 accept=accept,
                 commit=lambda image: self._publish(epoch, image),
                 version=wanted,
+                limit_rate=args.get('limit_rate'),
+                notice=lambda text: self._notice(epoch, text),
             )
         except AlreadyPublished as exc:
             return self._same(exc.version, seen[-1].iso.sha256)
@@ -256,6 +261,14 @@ class Images:
                 store.remove(version)
             except OSError as exc:
                 raise StorageFailed(store.root, exc) from exc
+
+    def _notice(self, epoch: int, text: str) -> None:
+        LOG.warning('%s', text)
+        try:
+            with self.lease.fenced(epoch) as session:
+                events.append(session, kind='image', detail=text, actor=self.lease.node, epoch=epoch)
+        except OvcaError as exc:  # the download itself will find out
+            LOG.warning('this is not in the journal: %s', exc)
 
     def _progress(self, epoch: int, id: int, progress: Progress, meter: Meter) -> None:
         if self._epoch() != epoch:

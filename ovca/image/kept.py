@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import BinaryIO
 
 from ovca.image.output import PIECE, WRITTEN_BACK, write_back
 
 AHEAD = 4 * 1024 * 1024
 SYNCED = 256 * 1024 * 1024
-"""A power loss costs at most so many bytes of what was received."""
+"""A power loss costs at most so many bytes of what was received, and the next ones."""
+SYNCED_AFTER = 15.0
+"""Seconds; on a slow line, what a power loss costs is counted in time."""
 
 
 class Kept:
     """Writes to an open file from its present place on, in order.
 
     What was handed over is written when the block ends, however it ends. Nothing else writes to the file meanwhile.
+    ``synced`` is told, from the other thread, up to which place a power loss cannot take anything any more.
     """
 
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
+    def __init__(self, stream: BinaryIO, *, synced: Callable[[int], None] = lambda place: None) -> None:
+        self._stream, self._synced = stream, synced
         self._waiting: deque[bytes] = deque()
         self._size = self._place = 0
         self._ended = False
@@ -67,6 +72,7 @@ class Kept:
     def _run(self) -> None:
         descriptor = self._stream.fileno()
         place = synced = begun = self._place
+        synced_at = time.monotonic()
         try:
             while True:
                 with self._changed:
@@ -81,9 +87,10 @@ class Kept:
                     place, view = place + written, view[written:]
                 if place - begun >= WRITTEN_BACK:
                     begun = write_back(descriptor, begun, place)
-                if place - synced >= SYNCED:
-                    os.fdatasync(descriptor)
-                    synced = place
+                if place - synced >= SYNCED or time.monotonic() - synced_at >= SYNCED_AFTER:
+                    sync(descriptor, synced)
+                    synced, synced_at = place, time.monotonic()
+                    self._synced(place)
                 with self._changed:
                     self._waiting.popleft()
                     self._size -= len(data)
@@ -92,3 +99,16 @@ class Kept:
             with self._changed:
                 self._error = exc
                 self._changed.notify_all()
+
+
+def sync(descriptor: int, before: int) -> None:
+    """Make what was written survive a power loss; all up to ``before`` does already.
+
+    :raises OSError: the disk did not take it. Then the file ends at ``before``: the kernel forgets what it could not
+        write, and nobody can say what of it is there.
+    """
+    try:
+        os.fdatasync(descriptor)
+    except OSError:
+        os.ftruncate(descriptor, before)
+        raise

@@ -24,7 +24,7 @@ from ovca.image import signature
 from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused, StorageFailed
 from ovca.image.fetch import fetcher
-from ovca.image.fetch.base import SourceChanged
+from ovca.image.fetch.base import Fetcher, SourceChanged
 from ovca.image.flow import Flow, Pipe, Receiver
 from ovca.image.iso9660 import Entry, Iso, IsoError
 from ovca.image.limits import Limits
@@ -89,21 +89,28 @@ def receive(
     accept: Callable[[Manifest], None],
     commit: Callable[[PublishedImage], None],
     version: str | None = None,
+    limit_rate: int | None = None,
+    notice: Callable[[str], None] | None = None,
 ) -> PublishedImage:
     """Fetch, judge, unpack and publish a bundle.
 
     ``accept`` may refuse the manifest early. ``commit`` records the image, once it is in place; if it raises, or this
     process dies before, there is no image. A part that was received is kept, and the same URI resumes it.
+    ``limit_rate`` counts instead of ``[update] limit_rate``. ``notice`` is told, from another thread, what the operator
+    should know of the source.
 
     :raises FetchError: the source cannot be read. :raises ImageError: the bundle is refused.
     """
     with store.lock():
         for attempt in (1, 2):
             try:
-                return _Reception(uri, store, conf, progress, cancelled, accept, commit, version).run()
+                source = fetcher(uri, conf, limit_rate=limit_rate)
+                source.notice = notice or source.notice
+                return _Reception(source, store, conf, progress, cancelled, accept, commit, version).run()
             except SourceChanged:
                 if attempt == 2:
                     raise
+                source.notice(f'{source.shown} has changed since a part of it was received; it is fetched anew')
             except _Mixed as exc:
                 # What an earlier run left does not fit to what came now, or was lost in a crash: from the start.
                 if attempt == 2:
@@ -121,7 +128,7 @@ class _Mixed(Exception):
 class _Reception:
     def __init__(
         self,
-        uri: str,
+        source: Fetcher,
         store: Store,
         conf: cfg.ConfigOpts,
         progress: Callable[[Progress], None],
@@ -133,7 +140,7 @@ class _Reception:
         self.store, self.conf, self.version = store, conf, version
         self.limits = Limits.from_conf(conf)
         self.progress, self.cancelled, self.accept, self.commit = progress, cancelled, accept, commit
-        self.fetcher = fetcher(uri, conf)
+        self.fetcher = source
         self.source = self.fetcher.shown
         self.work = store.staging / WORK
         self.part = store.staging / f'{self.fetcher.uri_digest[:16]}.part'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
@@ -22,8 +23,10 @@ def redacted(uri: str) -> str:
     return urlunsplit((parts.scheme, host, parts.path, '', ''))
 
 
-def fetcher(uri: str, conf: cfg.ConfigOpts) -> Fetcher:
+def fetcher(uri: str, conf: cfg.ConfigOpts, *, limit_rate: int | None = None) -> Fetcher:
     """Return the driver for the URI's scheme; a path without a scheme is a local file.
+
+    ``limit_rate`` counts instead of ``[update] limit_rate``.
 
     :raises SourceError: there is no driver for it.
     """
@@ -33,5 +36,8 @@ def fetcher(uri: str, conf: cfg.ConfigOpts) -> Fetcher:
         raise SourceError(
             redacted(uri), f'sources of the kind {scheme} cannot be read; known are {known}', id='bad-uri'
         )
-    driver: Fetcher = plugins.build(GROUP, scheme, uri, FetchOptions.from_conf(conf), api=Fetcher.api)
+    options = FetchOptions.from_conf(conf)
+    if limit_rate is not None:
+        options = dataclasses.replace(options, limit_rate=limit_rate)
+    driver: Fetcher = plugins.build(GROUP, scheme, uri, options, api=Fetcher.api)
     return driver

@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-import json
+import logging
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ovca.conf import secrets
-from ovca.files import write_json
-from ovca.image.errors import SourceError, StorageFailed
-from ovca.image.kept import Kept
+from ovca.image.errors import SourceError
+from ovca.image.fetch.credentials import bare
+from ovca.image.fetch.held import Part
+from ovca.image.fetch.rates import Pace
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
 __all__ = ['CHUNK', 'FetchOptions', 'Fetcher', 'Opened', 'SourceChanged', 'SourceError']
 
+LOG = logging.getLogger(__name__)
 CHUNK = 1024 * 1024
+LONGEST_PAUSE = 30.0
+NAP = 0.25
+"""Seconds after which a sleeper looks whether it is to stop."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,14 @@ class FetchOptions:
     limit_rate: int = 0
     attempts: int = 5
     pause: float = 1.0
+    low_speed_limit: int = 0
+    low_speed_time: float = 60.0
+    connections: int = 1
+    client_certificate: str | None = None
+    client_key: str | None = None
+    credentials_file: str | None = None
+    ftp_passive: bool = True
+    ftp_tls: str = 'off'
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> FetchOptions:
@@ -49,6 +62,15 @@ class FetchOptions:
             group.connect_timeout,
             group.read_timeout,
             group.limit_rate,
+            group.attempts,
+            low_speed_limit=group.low_speed_limit,
+            low_speed_time=group.low_speed_time,
+            connections=group.connections,
+            client_certificate=group.client_certificate or None,
+            client_key=group.client_key or None,
+            credentials_file=group.credentials_file or None,
+            ftp_passive=group.ftp_passive,
+            ftp_tls=group.ftp_tls,
         )
 
 
@@ -91,12 +113,13 @@ class Fetcher(ABC):
     kilobytes. The iterator is dropped when the download is cancelled; close what is open in its ``finally``.
 
     *What errors mean.* ``OSError``, from :meth:`_open` or from the iterator: the connection broke; after
-    ``options.pause`` seconds it is tried again, ``options.attempts`` times without any progress. :exc:`SourceError`: it
-    is hopeless (not found, forbidden), and the download ends with its text, which is ``<shown>: <what>``; take
-    :attr:`shown` for the first half, as a URI may hold a password.
+    ``options.pause`` seconds, and then twice as many each time, it is tried again, ``options.attempts`` times without
+    any progress. :exc:`SourceError`: it is hopeless (not found, forbidden), and the download ends with its text, which
+    is ``<shown>: <what>``; take :attr:`shown` for the first half, as a URI may hold a password.
 
     *What must be idempotent.* :meth:`_open`: the source is only read, however often it is opened. A ``validator`` must
-    change whenever the content does; without one nothing is resumed.
+    change whenever the content does; without one nothing is resumed. When it opens at 0 although bytes are there, and
+    neither ``validator`` nor ``size`` says that the source is another, what comes is compared with them.
 
     .. code-block:: python
 
@@ -117,6 +140,10 @@ class Fetcher(ABC):
         self.uri, self.options = uri, options
         self.size: int | None = None
         """The length of the whole, once it is known."""
+        self.notice: Callable[[str], None] = LOG.warning
+        """Tells the operator what he should know, but needs not act upon."""
+        self.pace = Pace(options.limit_rate)
+        """Holds the rate limit."""
 
     @abstractmethod
     def _open(self, offset: int, validator: str | None) -> Opened:
@@ -128,44 +155,81 @@ class Fetcher(ABC):
         :raises SourceChanged: the source changed after some of it was given; begin again.
         :raises SourceError: it cannot be read.
         """
-        note = part.with_name(part.name + '.json')
-        validator, held = self._held(part, note)
-        with part.open('r+b' if held else 'w+b') as store, Kept(store) as kept:
-            given = 0
-            while data := store.read(min(CHUNK, held - given)):
-                given += len(data)
-                yield data
-            failures = 0
-            while True:
-                try:
-                    opened = self._open(given, validator)
-                    if opened.offset != given:
-                        self._forget(part, note)
-                        raise SourceChanged(self.shown, 'it has changed since a part of it was received; begin again')
-                    self.size, validator = opened.size, opened.validator
-                    with _writing(part):
-                        write_json(note, {'uri': self.uri_digest, 'validator': validator})
-                    for data in self._limited(opened.chunks):
-                        with _writing(part):
-                            kept.write(data)
-                        given += len(data)
-                        failures = 0
-                        yield data
-                        if stopped():
-                            return
-                    if self.size is None or given == self.size:
-                        with _writing(part):
-                            kept.flush()
+        kept = Part(part, self.uri_digest)
+        try:
+            yield from kept.replay()
+            yield from self._rest(kept, stopped)
+        except SourceChanged:
+            kept.forget()
+            raise
+        finally:
+            kept.close()
+
+    def _rest(self, kept: Part, stopped: Callable[[], bool]) -> Iterator[bytes]:
+        """What is not there yet, tried again and again as long as something comes."""
+        failures = 0
+        while True:
+            try:
+                self.size = kept.size
+                opened = self._open(kept.held, kept.validator)
+                for data in self._new(opened, kept, stopped):
+                    kept.append(data)
+                    failures = 0
+                    yield data
+                    if stopped():
                         return
-                    raise OSError(f'it ended after {given} of {self.size} bytes')
-                except OSError as exc:
-                    failures += 1
-                    if failures >= self.options.attempts or stopped():
-                        id = 'proxy-refused' if isinstance(exc, ProxyFailed) else 'source-unreachable'
-                        raise SourceError(self.shown, f'{exc}; tried {failures} times', id=id) from exc
-                    with _writing(part):
-                        kept.flush()
-                    time.sleep(self.options.pause)
+                if stopped():
+                    return
+                if opened.size is None or kept.held == opened.size:
+                    kept.flush()
+                    kept.complete = True
+                    return
+                raise OSError(f'it ended after {kept.held} of {opened.size} bytes')
+            except OSError as exc:
+                failures += 1
+                if failures >= self.options.attempts or stopped():
+                    id = 'proxy-refused' if isinstance(exc, ProxyFailed) else 'source-unreachable'
+                    raise SourceError(self.shown, f'{exc}; tried {failures} times', id=id) from exc
+                LOG.info('%s: %s; trying again', self.shown, exc)
+                # A server that restarts needs some time, so each wait is twice the one before.
+                self._sleep(min(LONGEST_PAUSE, self.options.pause * 2 ** (failures - 1)), stopped)
+
+    def _new(self, opened: Opened, kept: Part, stopped: Callable[[], bool]) -> Iterator[bytes]:
+        """The bytes of what was opened that are not there yet. :raises SourceChanged: it is another source."""
+        others = kept.held and (
+            _differ(kept.size, opened.size) or _differ(kept.validator, opened.validator) or opened.offset > kept.held
+        )
+        if others or opened.offset not in (0, kept.held):
+            raise SourceChanged(self.shown, 'it has changed since a part of it was received; begin again')
+        self.size = opened.size
+        if opened.offset == kept.held:
+            kept.remember(opened.validator, opened.size)
+            yield from self._limited(opened.chunks, stopped)
+        else:
+            self.notice(
+                f'{self.shown} cannot be taken up in its middle; it is read from its beginning, and the '
+                f'{kept.held} bytes that are here are compared'
+            )
+            yield from self._compared(opened, kept, stopped)
+
+    def _compared(self, opened: Opened, kept: Part, stopped: Callable[[], bool]) -> Iterator[bytes]:
+        at, same = 0, kept.validator == opened.validator
+        if not same:
+            kept.remember(None, opened.size)  # nothing vouches for what is here before it is compared
+        for data in self._limited(opened.chunks, stopped):
+            if stopped():
+                return
+            here = min(len(data), max(0, kept.held - at))
+            if here and not kept.matches(data[:here], at):
+                raise SourceChanged(self.shown, 'it has changed since a part of it was received; begin again')
+            at += len(data)
+            if here < len(data):
+                if not same:
+                    kept.remember(opened.validator, opened.size)
+                    same = True
+                yield data[here:]
+        if at < kept.held and opened.size is None:
+            raise SourceChanged(self.shown, 'it became shorter since a part of it was received; begin again')
 
     @property
     def shown(self) -> str:
@@ -176,39 +240,25 @@ class Fetcher(ABC):
 
     @property
     def uri_digest(self) -> str:
-        """What names the source in the resume note, without its secrets."""
+        """What names the source in the resume note, without user and password."""
         import hashlib
 
-        return hashlib.sha256(self.uri.encode()).hexdigest()
+        return hashlib.sha256(bare(self.uri).encode()).hexdigest()
 
-    def _held(self, part: Path, note: Path) -> tuple[str | None, int]:
-        try:
-            known = json.loads(note.read_bytes())
-            held = part.stat().st_size
-        except (OSError, ValueError):
-            return None, 0
-        if known.get('uri') != self.uri_digest or not known.get('validator'):
-            return None, 0
-        return str(known['validator']), held
-
-    @staticmethod
-    def _forget(part: Path, note: Path) -> None:
-        note.unlink(missing_ok=True)
-        part.unlink(missing_ok=True)
-
-    def _limited(self, chunks: Iterator[bytes]) -> Iterator[bytes]:
-        rate, start, sent = self.options.limit_rate, time.monotonic(), 0
+    def _limited(self, chunks: Iterator[bytes], stopped: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
         for data in chunks:
             yield data
-            if rate:
-                sent += len(data)
-                time.sleep(max(0.0, sent / rate - (time.monotonic() - start)))
+            self._sleep(self.pace.spend(len(data)), stopped)
+
+    @staticmethod
+    def _sleep(seconds: float, stopped: Callable[[], bool]) -> None:
+        """Sleep, but not past the moment when it is stopped."""
+        count = math.ceil(seconds / NAP)
+        for _ in range(count):
+            if stopped():
+                return
+            time.sleep(seconds / count)
 
 
-@contextmanager
-def _writing(part: Path) -> Iterator[None]:
-    """Tell an error of our disk from one of the source's, which is worth another try."""
-    try:
-        yield
-    except OSError as exc:
-        raise StorageFailed(part.parent, exc) from exc
+def _differ(before: object, now: object) -> bool:
+    return before is not None and now is not None and before != now

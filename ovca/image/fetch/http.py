@@ -1,123 +1,281 @@
-"""HTTP and HTTPS sources, with requests; resumed by Range and If-Range (RFC 9110, section 14)."""
+"""HTTP and HTTPS sources, with requests; resumed by Range and If-Range (RFC 9110, sections 13 and 14)."""
 
 from __future__ import annotations
 
+import email.utils
+import logging
 import re
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
 import requests
 import urllib3
+from requests.auth import HTTPBasicAuth
 
 from ovca.image.errors import SourceError
-from ovca.image.fetch.base import Fetcher, FetchOptions, Opened, ProxyFailed
+from ovca.image.fetch import credentials
+from ovca.image.fetch.base import Fetcher, FetchOptions, Opened
+from ovca.image.fetch.connections import Connections
+from ovca.image.fetch.proxies import chosen
+from ovca.image.fetch.rates import LowSpeed
+from ovca.image.fetch.session import explain, new_session
 
 FIRST_READ = 16 * 1024
 READ = 256 * 1024
+PATIENCE = 0.5
+"""Seconds after which a piece is given although it is small."""
 REDIRECTS = 5
-RANGE = re.compile(r'bytes (\d+)-')
+RANGE = re.compile(r'bytes (\d+)-(\d+)/(\d+|\*)')
+BUSY = (408, 425, 429, 500, 502, 503, 504)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An answer with the URI that gave it, after all redirects."""
+
+    response: requests.Response
+    uri: str
+
+    @property
+    def size(self) -> int | None:
+        """The length of the whole source."""
+        if self.response.status_code == 206 and (match := self.range):
+            return int(match[3]) if match[3].isdigit() else None
+        length = self.response.headers.get('Content-Length', '')
+        return int(length) if length.isdigit() and self.response.status_code == 200 else None
+
+    @property
+    def range(self) -> re.Match[str] | None:
+        return RANGE.fullmatch(self.response.headers.get('Content-Range', '').strip())
+
+    @property
+    def etag(self) -> str | None:
+        """The ETag, if it is a strong one: then the same ETag means the same bytes."""
+        etag = str(self.response.headers.get('ETag', ''))
+        return etag if etag.startswith('"') else None
+
+    @property
+    def validator(self) -> str | None:
+        """What changes whenever the content does."""
+        return self.etag or self._modified()
+
+    def _modified(self) -> str | None:
+        """Last-Modified, unless it is of the very second of the answer: within that, another change would not show."""
+        modified, date = (str(self.response.headers.get(name, '')) for name in ('Last-Modified', 'Date'))
+        try:
+            changed = email.utils.parsedate_to_datetime(modified)
+            fresh = bool(date) and (email.utils.parsedate_to_datetime(date) - changed).total_seconds() < 1
+        except (TypeError, ValueError):
+            return None
+        return None if fresh else modified
 
 
 class HttpFetcher(Fetcher):
-    """Reads by GET; follows a few redirects, never from HTTPS to HTTP."""
+    """Reads by GET; follows a few redirects, never from HTTPS to HTTP.
+
+    When one connection is the limit it tries more of them, and keeps them if that helps.
+    """
 
     def __init__(self, uri: str, options: FetchOptions) -> None:
         super().__init__(uri, options)
-        self._session = requests.Session()
-        self._session.trust_env = False  # the configuration says which proxies are used, not the environment
+        self._session: requests.Session | None = None
+        self._whole = False
+        """The server answered to a range with another one, so none is asked for any more."""
+        self._alone = False
+        """More than one connection were tried, and broke."""
+        logging.getLogger('urllib3').setLevel(logging.WARNING)  # its details hold queries, and these may hold secrets
+
+    def stream(self, part: Path, stopped: Callable[[], bool]) -> Iterator[bytes]:
+        """As the base does it; at the end the connections are closed."""
+        try:
+            yield from super().stream(part, stopped)
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Close what is open."""
+        if self._session is not None:
+            self._session.close()
+            self._session = None
 
     def _open(self, offset: int, validator: str | None) -> Opened:
-        headers = {'Accept-Encoding': 'identity'}
-        if offset:
-            headers['Range'] = f'bytes={offset}-'
-            if validator:
-                headers['If-Range'] = validator
-        try:
-            response = self._get(self.uri, headers)
-        except (requests.exceptions.InvalidURL, requests.exceptions.InvalidSchema) as exc:
-            raise SourceError(self.shown, 'this is not a usable URI', id='bad-uri') from exc
-        except requests.exceptions.SSLError as exc:
-            raise SourceError(
-                self.shown, 'its certificate is not trusted; set [update] ca_file', id='certificate-untrusted'
-            ) from exc
-        except requests.exceptions.ProxyError as exc:
-            raise ProxyFailed('the proxy does not let us through; see the proxies in [update]') from exc
-        except requests.RequestException as exc:
-            raise OSError(f'no connection ({type(exc).__name__}); see the proxies in [update]') from exc
-        if response.status_code == 416 and offset:
-            response.close()
-            if response.headers.get('Content-Range', '').strip() == f'bytes */{offset}':
-                return Opened(offset, offset, validator, iter(()))  # there is nothing more to come
-            return Opened(0, None, None, iter(()))
+        headers = {}
+        if offset and validator and not self._whole:
+            headers = {'Range': f'bytes={offset}-', 'If-Range': validator}
+        if self._session is None:
+            self._session = new_session(self.options)
+        answer = self._get(self._session, self.uri, headers)
+        response = answer.response
+        if response.status_code == 416 and headers:
+            return self._beyond(answer, offset, validator)
         if response.status_code not in (200, 206):
-            response.close()
-            if response.status_code in (429, 502, 503, 504):
-                raise OSError(f'the server answers {response.status_code} {response.reason}')
-            id = 'proxy-refused' if response.status_code == 407 else 'source-refused'
-            raise SourceError(self.shown, f'the server answers {response.status_code} {response.reason}', id=id)
+            raise self._refusal(answer)
         if response.headers.get('Content-Encoding', 'identity').lower() != 'identity':
+            response.close()
             raise SourceError(
                 self.shown, 'the server changes the content on the way (Content-Encoding)', id='source-altered'
             )
-        length = response.headers.get('Content-Length')
-        start = 0
-        if response.status_code == 206:
-            match = RANGE.match(response.headers.get('Content-Range', ''))
-            start = int(match[1]) if match else 0
-        size = start + int(length) if length is not None and length.isdigit() else None
-        etag = response.headers.get('ETag', '')
-        found = etag if etag and not etag.startswith('W/') else response.headers.get('Last-Modified')
-        return Opened(start, size, found, self._chunks(response))
+        if response.status_code == 200:
+            return Opened(0, answer.size, answer.validator, self._pieces(answer, 0))
+        if answer.range is None or int(answer.range[1]) != offset or not headers:
+            response.close()
+            self._whole = True
+            self.notice(f'{self.shown} answers with another range than the one asked for; it is asked for as a whole')
+            return self._open(offset, validator)
+        found = answer.validator or validator
+        return Opened(offset, answer.size, found, self._pieces(answer, offset))
 
-    def _get(self, uri: str, headers: dict[str, str]) -> requests.Response:
-        for _ in range(REDIRECTS):
-            response = self._session.get(
-                uri,
-                headers=headers,
-                stream=True,
-                allow_redirects=False,
-                proxies=self._proxies(uri),
-                verify=self.options.ca_file or True,
-                timeout=(self.options.connect_timeout, self.options.read_timeout),
+    def _beyond(self, answer: Answer, offset: int, validator: str | None) -> Opened:
+        """There is nothing at ``offset``: all is there already, or the source is another."""
+        answer.response.close()
+        _, _, total = answer.response.headers.get('Content-Range', '').strip().rpartition('*/')
+        size = int(total) if total.isdigit() else self.size
+        if size == offset:
+            return Opened(offset, offset, validator, iter(()))
+        return Opened(0, size, None, iter(()))
+
+    def _refusal(self, answer: Answer) -> Exception:
+        response = answer.response
+        response.close()
+        said = f'the server answers {response.status_code} {response.reason}'
+        if response.status_code in BUSY:
+            return OSError(said)
+        if response.status_code == 401:
+            return SourceError(
+                self.shown, f'{said}; write the login into [update] credentials_file or the URI', id='source-login'
             )
+        if response.status_code == 407:
+            return SourceError(
+                self.shown, 'the proxy wants a login (407); write it into the URI of the proxy', id='proxy-refused'
+            )
+        return SourceError(self.shown, said, id='source-refused')
+
+    def _get(self, session: requests.Session, uri: str, headers: dict[str, str]) -> Answer:
+        login = credentials.login(uri, self.options.credentials_file)
+        for _ in range(REDIRECTS + 1):
+            response = self._send(session, credentials.bare(uri), headers, login)
             if not response.is_redirect:
-                return response
+                return Answer(response, uri)
             following = urljoin(uri, response.headers['Location'])
             response.close()
-            if urlsplit(uri).scheme == 'https' and urlsplit(following).scheme != 'https':
-                raise SourceError(
-                    self.shown, 'the server redirects from HTTPS to HTTP, which is not followed', id='redirect-refused'
-                )
+            self._may_follow(uri, following)
+            if not credentials.same_place(uri, following):
+                login = credentials.login(following, self.options.credentials_file)
             uri = following
         raise SourceError(self.shown, f'the server redirects more than {REDIRECTS} times', id='redirect-refused')
 
-    def _proxies(self, uri: str) -> dict[str, str]:
-        host = (urlsplit(uri).hostname or '').lower()
-        for name in self.options.no_proxy:
-            bare = name.lower().lstrip('.')
-            if bare == '*' or host == bare or host.endswith('.' + bare):
-                return {}
-        return self.options.proxies
+    def _may_follow(self, uri: str, following: str) -> None:
+        scheme = urlsplit(following).scheme
+        if urlsplit(uri).scheme == 'https' and scheme == 'http':
+            raise SourceError(
+                self.shown, 'the server redirects from HTTPS to HTTP, which is not followed', id='redirect-refused'
+            )
+        if scheme not in ('http', 'https'):
+            raise SourceError(
+                self.shown, f'the server redirects to {scheme}, which is not followed', id='redirect-refused'
+            )
 
-    @staticmethod
-    def _chunks(response: requests.Response) -> Iterator[bytes]:
+    def _send(
+        self, session: requests.Session, uri: str, headers: dict[str, str], login: credentials.Login | None
+    ) -> requests.Response:
+        proxy = chosen(uri, self.options.proxies, self.options.no_proxy)
+        try:
+            return session.get(
+                uri,
+                headers={'Accept-Encoding': 'identity', **headers},
+                auth=HTTPBasicAuth(login.user.encode(), login.password.encode()) if login else None,
+                stream=True,
+                allow_redirects=False,
+                proxies={urlsplit(uri).scheme: proxy} if proxy else {},
+                timeout=(self.options.connect_timeout, self.options.read_timeout),
+            )
+        except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as exc:
+            raise explain(exc, self.shown, proxied=proxy is not None) from exc
+
+    # Several connections.
+
+    def _pieces(self, answer: Answer, start: int) -> Iterator[bytes]:
+        first, size, etag = self._chunks(answer.response), answer.size, answer.etag
+        may = answer.response.status_code == 206 or answer.response.headers.get('Accept-Ranges', '') == 'bytes'
+        if (
+            self._alone
+            or not may
+            or size is None
+            or etag is None
+            or self.options.limit_rate
+            or self.options.connections < 2
+        ):
+            return first
+
+        def line() -> Line:
+            return Line(self, answer.uri, size, etag)
+
+        return self._several(Connections(first, start, size, line, self.options.connections))
+
+    def _several(self, lines: Connections) -> Iterator[bytes]:
+        try:
+            yield from lines.pieces()
+        except OSError:
+            self._alone = not lines.helped  # the server may not like more than one
+            raise
+
+    def _chunks(self, response: requests.Response) -> Iterator[bytes]:
         """Pieces, small ones first: a bundle is judged by its first kilobytes. Later large ones, which are faster.
 
         When the connection breaks, what came before is given before the error is raised.
         """
-        held, broken, size = bytearray(), None, FIRST_READ
+        held, broken, largest = bytearray(), None, self.pace.piece(READ)
+        size = min(FIRST_READ, largest)
+        watch = LowSpeed(self.options.low_speed_limit, self.options.low_speed_time)
+        begun = time.monotonic()
         with response:
             while True:
+                before = time.monotonic()
                 try:
                     data = response.raw.read1(size, decode_content=False)
+                    watch.saw(len(data), time.monotonic() - before)
                 except (urllib3.exceptions.HTTPError, OSError) as exc:
                     broken, data = exc, b''
                 held += data
-                if held and (not data or len(held) >= size):
+                late = time.monotonic() - begun > PATIENCE
+                if held and (not data or late or len(held) >= size):
                     yield bytes(held)
                     held.clear()
-                    size = min(2 * size, READ)
+                    size, begun = min(2 * size, largest), time.monotonic()
                 if not data:
                     break
+        if isinstance(broken, TimeoutError):
+            raise broken
         if broken is not None:
             raise OSError(f'the connection broke ({type(broken).__name__})') from broken
+
+
+class Line:
+    """One more connection to the same source; each thread has its own."""
+
+    def __init__(self, source: HttpFetcher, uri: str, size: int, etag: str) -> None:
+        self._source, self._uri, self._size, self._etag = source, uri, size, etag
+        self._session = new_session(source.options)
+
+    def read(self, start: int, stop: int) -> Iterator[bytes]:
+        """The bytes from ``start`` to before ``stop``. :raises OSError: they do not come."""
+        headers = {'Range': f'bytes={start}-{stop - 1}', 'If-Range': self._etag}
+        try:
+            answer = self._source._get(self._session, self._uri, headers)
+        except SourceError as exc:
+            raise OSError(str(exc)) from exc
+        wanted = f'bytes {start}-{stop - 1}/{self._size}'
+        response = answer.response
+        right = response.status_code == 206 and response.headers.get('Content-Range', '').strip() == wanted
+        if not right or answer.etag not in (None, self._etag) or 'Content-Encoding' in response.headers:
+            response.close()
+            raise OSError(f'the server gives no ranges ({response.status_code})')
+        with closing(self._source._chunks(response)) as pieces:  # type: ignore[type-var]
+            yield from pieces
+
+    def close(self) -> None:
+        self._session.close()

@@ -63,7 +63,8 @@ def conf(tmp_path: Path) -> Any:
     (tmp_path / 'shared').mkdir(exist_ok=True)
     update = types.SimpleNamespace(
         http_proxy=None, https_proxy=None, ftp_proxy=None, no_proxy=[], ca_file=None,
-        connect_timeout=5.0, read_timeout=5.0, limit_rate=0,
+        connect_timeout=5.0, read_timeout=5.0, limit_rate=0, low_speed_limit=0, low_speed_time=60.0, attempts=5,
+        connections=1, client_certificate=None, client_key=None, credentials_file=None, ftp_passive=True, ftp_tls='off',
     )  # fmt: skip
     image = types.SimpleNamespace(
         shared_storage=str(tmp_path / 'shared'), key_folder=str(tmp_path / 'keys'), require_signature=True,

@@ -1,0 +1,116 @@
+"""The session of requests that HTTP sources are read with, and what its errors mean."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from typing import Any
+
+import requests
+import urllib3
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection
+
+from ovca.image.errors import SourceError
+from ovca.image.fetch import tls
+from ovca.image.fetch.base import FetchOptions, ProxyFailed
+
+UNUSABLE = (
+    requests.exceptions.InvalidURL,
+    requests.exceptions.InvalidSchema,
+    requests.exceptions.MissingSchema,
+    urllib3.exceptions.LocationValueError,
+    UnicodeError,
+)
+TUNNEL = re.compile(r'Tunnel connection failed: (\d+)')
+
+
+def new_session(options: FetchOptions) -> requests.Session:
+    """A session that reads what the configuration says, and nothing of the environment.
+
+    :raises ConfigError: a file of a certificate cannot be used.
+    """
+    made = requests.Session()
+    made.trust_env = False
+    adapter = _Adapter(options)
+    for scheme in ('http://', 'https://', 'ftp://'):
+        made.mount(scheme, adapter)
+    return made
+
+
+class _Adapter(HTTPAdapter):
+    """Brings contexts of our own. What requests makes itself checks no certificate of a proxy for HTTP sources."""
+
+    def __init__(self, options: FetchOptions) -> None:
+        self._context = tls.context(options.ca_file, options.client_certificate, options.client_key)
+        self._for_proxy = tls.context(options.ca_file)
+        self._sockets = list(HTTPConnection.default_socket_options)
+        if options.limit_rate:
+            # What the kernel takes ahead of us would be above the limit.
+            window = max(16 * 1024, min(options.limit_rate // 2, 4 * 1024 * 1024))
+            self._sockets.append((socket.SOL_SOCKET, socket.SO_RCVBUF, window))
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, ssl_context=self._context, socket_options=self._sockets, **kwargs)
+
+    def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        return super().proxy_manager_for(
+            proxy,
+            ssl_context=self._context,
+            proxy_ssl_context=self._for_proxy,
+            socket_options=self._sockets,
+            **kwargs,
+        )
+
+    def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
+        return super().build_connection_pool_key_attributes(*args, **kwargs)[0], {}
+
+    def cert_verify(self, *args: Any, **kwargs: Any) -> None:
+        """The contexts do it."""
+
+
+def explain(exc: Exception, shown: str, *, proxied: bool) -> Exception:
+    """What an error of requests means for the download: an ``OSError`` is worth another try, a SourceError is not.
+
+    No text of the library is taken over: it may hold the URI.
+    """
+    if isinstance(exc, UNUSABLE):
+        return SourceError(shown, 'this is not a usable URI', id='bad-uri')
+    chain = list(_chain(exc))
+    by_proxy = any(isinstance(each, requests.exceptions.ProxyError | urllib3.exceptions.ProxyError) for each in chain)
+    if any(isinstance(each, ssl.SSLCertVerificationError) for each in chain):
+        whose = 'the certificate of the proxy' if by_proxy else 'its certificate'
+        return SourceError(shown, f'{whose} is not trusted; set [update] ca_file', id='certificate-untrusted')
+    found = next((match for each in chain if (match := TUNNEL.search(str(each)))), None)
+    if found:
+        status = int(found[1])
+        if status == 407:
+            return SourceError(
+                shown, 'the proxy wants a login (407); write it into the URI of the proxy', id='proxy-refused'
+            )
+        if status < 500:
+            return SourceError(
+                shown, f'the proxy does not let us through ({status}); ask who runs it', id='proxy-refused'
+            )
+        return ProxyFailed(f'the proxy answers {status}')
+    if by_proxy:
+        return ProxyFailed('the proxy does not let us through; see the proxies in [update]')
+    if proxied:
+        return OSError(f'no connection through the proxy ({type(exc).__name__}); see the proxies in [update]')
+    return OSError(f'no connection ({type(exc).__name__}); see the proxies in [update]')
+
+
+def _chain(exc: BaseException) -> list[BaseException]:
+    """An error and all that are behind it; the libraries pass them on as arguments, reasons and causes."""
+    found: list[BaseException] = []
+    waiting: list[object] = [exc]
+    while waiting:
+        each = waiting.pop()
+        if not isinstance(each, BaseException) or any(each is other for other in found):
+            continue
+        found.append(each)
+        waiting += [*each.args, getattr(each, 'reason', None), getattr(each, 'original_error', None)]
+        waiting += [each.__cause__, each.__context__]
+    return found
