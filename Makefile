@@ -1,7 +1,7 @@
 # make demo    an update of a whole appliance, on this machine, as a normal user
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
-# More: make example, make lint, make docs, make man, make matrix, make sample, make soak, make clean.
+# More: make example, make lint, make docs, make man, make matrix, make sample, make soak, make fuzz, make clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,7 +12,7 @@ TOX := $(BIN)/tox -qq run -e
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional example model matrix lint docs man sample soak bench-image clean
+.PHONY: help demo test functional example model matrix lint docs man sample soak fuzz bench-image clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 4
@@ -67,6 +67,11 @@ man: docs
 
 sample: $(VENV)/tox
 	@$(TOX) config-sample
+
+# Looks for inputs that break the readers of images, so long for each of them: make fuzz SECONDS=3600
+SECONDS ?= 600
+fuzz: $(VENV)/tox
+	@$(TOX) fuzz -- --seconds $(SECONDS) $(ARGS)
 
 # The tests again and again, in another order each time: make soak ROUNDS=20
 ROUNDS ?= 10

@@ -63,7 +63,9 @@ class Manifest:
             raw = loads(data)
             if raw['format'] != FORMAT or type(raw['format']) is not int:
                 raise BundleError(
-                    source, f'the manifest has format {raw["format"]!r}, this ovca reads {FORMAT}', id='bundle-too-new'
+                    source,
+                    f'the manifest has format {repr(raw["format"])[:40]}, this ovca reads {FORMAT}',
+                    id='bundle-too-new',
                 )
             harmless(raw)
             iso = typed(raw, 'iso', dict)
@@ -112,7 +114,7 @@ def parse_files(data: bytes, source: str, limits: Limits = WIDEST) -> dict[str, 
     try:
         raw = loads(data)
         if 'format' in raw and (raw['format'] != FORMAT or type(raw['format']) is not int):
-            raise ValueError(f'it has format {raw["format"]!r}, this ovca reads {FORMAT}')
+            raise ValueError(f'it has format {repr(raw["format"])[:40]}, this ovca reads {FORMAT}')
         rows = typed(raw, 'files', list)
         if len(rows) > limits.max_files:
             what = f'files.json lists more than {limits.max_files} files ([image] max_files)'
@@ -131,7 +133,7 @@ def parse_files(data: bytes, source: str, limits: Limits = WIDEST) -> dict[str, 
             folders.add(folder)
             folder = folder.rpartition('/')[0]
     if both := folders & listed.keys():
-        raise BundleError(source, f'files.json lists {min(both)!r} as a file and as a folder', id='bundle-unsafe')
+        raise BundleError(source, f'files.json lists {min(both)[:200]!r} as a file and as a folder', id='bundle-unsafe')
     return listed
 
 
@@ -169,7 +171,7 @@ def _row(row: dict[str, Any]) -> ListedFile:
 def _judge(file: ListedFile, source: str, limits: Limits) -> None:
     path = file.path
     if file.link is not None and (what := link_flaw(file.link)) is not None:
-        raise BundleError(source, f'files.json lists {path!r}, which {what}', id='bundle-unsafe')
+        raise BundleError(source, f'files.json lists {path[:200]!r}, which {what}', id='bundle-unsafe')
     if path.count('/') > limits.max_depth:
         what = f'lies deeper than {limits.max_depth} folders ([image] max_depth)'
         raise BundleError(source, f'files.json lists {path[:80]!r}, which {what}', id='image-limit')
@@ -178,7 +180,7 @@ def _judge(file: ListedFile, source: str, limits: Limits) -> None:
     for name in path.split('/'):
         if (what := flaw(name)) is not None:
             raise BundleError(
-                source, f'files.json lists {path!r}, which leaves its folder or {what}', id='bundle-unsafe'
+                source, f'files.json lists {path[:200]!r}, which leaves its folder or {what}', id='bundle-unsafe'
             )
         if len(name.encode()) > limits.max_name:
             what = f'is a name longer than {limits.max_name} bytes ([image] max_name)'

@@ -15,6 +15,7 @@ UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 """Brackets without end, and text that is not UTF-8, raise errors of their own."""
 LARGEST = 2**50
 MAX_NESTING = 16
+LONGEST = 300
 KINDS = {str: 'text', int: 'whole number', list: 'list', dict: 'object'}
 
 
@@ -92,9 +93,9 @@ def harmless(value: Any, depth: int = 0) -> None:
 
 
 def reason(exc: BaseException) -> str:
-    """What is wrong, as the end of a sentence."""
+    """What is wrong, as the end of a sentence of bounded length."""
     if isinstance(exc, KeyError):
         return f'{exc} is missing'
     if isinstance(exc, RecursionError):
         return 'it is nested without end'
-    return str(exc)
+    return str(exc)[:LONGEST]

@@ -435,6 +435,14 @@ def test_sizes_behind_the_data_that_lie_are_refused(numbers: tuple[int, int, int
     refused(by_hand(local=(0, 0, 0), flags=8, descriptor=descriptor), 'size or CRC differ', 'bundle-damaged')
 
 
+def test_a_member_that_is_stored_without_its_size_is_refused() -> None:
+    data = made(('a.iso', b'content'), method=zipfile.ZIP_STORED)
+    struct.pack_into('<H', data, 6, 8)
+    struct.pack_into('<III', data, 14, 0, 0, 0)
+
+    refused(data, 'is stored without its size in front', 'not-a-bundle')
+
+
 def test_sizes_that_differ_before_and_behind_the_data_are_refused() -> None:
     descriptor = b'PK\x07\x08' + struct.pack('<III', CRC, PACKED, SIZE)
 

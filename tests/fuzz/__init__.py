@@ -1,0 +1,6 @@
+"""What the readers of images promise for any input at all, to be tried by whatever makes inputs.
+
+Each module has a function ``check``: it reads, and raises ``AssertionError`` (or whatever the reader should not have
+raised) when a promise is broken. Hypothesis, atheris and the corpus in ``tests/corpus`` feed it. Work is counted in
+bytes and entries, never in seconds.
+"""

@@ -1,0 +1,87 @@
+"""The reader of ISOs, for any bytes: python -m tests.fuzz.iso [corpus]"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from tests.fuzz.driver import drive, harmless
+
+READ = 4 * 1024 * 1024
+"""How much content of files is read."""
+LEAST = 34
+"""The shortest record of an entry."""
+
+
+def check(data: bytes) -> None:
+    """Walk through an image twice.
+
+    It is refused by an ``IsoError`` or read; paths are harmless and there once, folders come before what is in them;
+    the work is no more than a small multiple of the image.
+    """
+    descriptor = os.memfd_create('fuzz')
+    try:
+        view = memoryview(data)
+        while view:
+            view = view[os.write(descriptor, view) :]
+        first, second = _walk(descriptor, len(data)), _walk(descriptor, len(data))
+        assert first == second
+    finally:
+        os.close(descriptor)
+
+
+def _walk(descriptor: int, length: int) -> list[Any] | None:
+    from ovca.image.iso9660 import Iso, IsoError
+    from ovca.image.limits import Limits
+
+    taken = 0
+
+    class Counted(Iso):
+        def _bytes(self, offset: int, length: int, *, free: bool = False) -> bytes:
+            nonlocal taken
+            taken += length
+            return super()._bytes(offset, length, free=free)
+
+    limits, entries, left = Limits(), [], READ
+    try:
+        with Counted(Path(f'/proc/self/fd/{descriptor}'), limits) as iso:
+            for entry in iso.walk():
+                entries.append(entry)
+                left -= entry.size
+                if left > 0:
+                    assert sum(map(len, iso.read(entry))) == entry.size
+    except IsoError as exc:
+        assert harmless(exc), 'the sentence would disturb a terminal'
+        entries = []
+        found = None
+    else:
+        found = entries
+    assert taken <= 6 * length + 64 * 2048, f'{taken} bytes of structures were read from {length}'
+    assert len(entries) <= 4 * length // LEAST
+    _judge(entries, length, limits)
+    return found
+
+
+def _judge(entries: list[Any], length: int, limits: Any) -> None:
+    from ovca.image.names import MAX_PATH, flaw, link_flaw
+
+    folders, paths = {''}, set()
+    for entry in entries:
+        parts = entry.path.split('/')
+        assert not any(flaw(part) for part in parts)
+        assert len(entry.path.encode()) <= MAX_PATH
+        assert entry.path not in paths
+        assert '/'.join(parts[:-1]) in folders
+        assert entry.link is None or link_flaw(entry.link) is None
+        assert entry.mode & ~0o777 == 0
+        assert all(offset >= 0 and offset + size <= length for offset, size in entry.extents)
+        assert entry.size == sum(size for _, size in entry.extents)
+        paths.add(entry.path)
+        if entry.is_dir:
+            folders.add(entry.path)
+    assert sum(entry.size for entry in entries) <= limits.max_ratio * length
+
+
+if __name__ == '__main__':
+    drive(check, 'ovca.image.iso9660', 'ovca.image.rockridge', 'ovca.image.records', 'ovca.image.names')
