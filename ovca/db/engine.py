@@ -23,7 +23,7 @@ from sqlalchemy.orm import Session
 from ovca.conf import secrets
 from ovca.db import errors, postgresql, sqlite
 from ovca.db.models import UTCDateTime
-from ovca.exceptions import ConfigError
+from ovca.exceptions import ConfigError, SchemaError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -96,6 +96,19 @@ class Database:
         """The file that holds it; None when a server does."""
         return Path(self._url.database) if self.dialect == 'sqlite' and self._url.database else None
 
+    @property
+    def missing(self) -> bool:
+        """Whether it is a file that does not exist yet, in a folder in which it can be made."""
+        if self.file is None:
+            return False
+        try:
+            self.file.stat()
+        except FileNotFoundError:
+            return self.file.parent.is_dir()
+        except OSError:  # SQLite says why it cannot be opened
+            pass
+        return False
+
     def __repr__(self) -> str:
         return f'<Database {self}>'
 
@@ -109,7 +122,14 @@ class Database:
         What was loaded stays usable after it.
 
         :raises DatabaseUnavailable: the database cannot be reached.
+        :raises SchemaError: it is an SQLite file that does not exist; to connect would make it.
         """
+        if self.missing:
+            raise SchemaError(
+                f'there is no database yet, {self.file} does not exist; start ovca.service, which makes it, or run '
+                f'`ovca db-upgrade`',
+                id='schema-missing',
+            )
         with errors.translated(self._url), Session(self._reader, expire_on_commit=False) as session:
             session.connection()
             yield session

@@ -34,7 +34,9 @@ def head(folder: Path = FOLDER) -> str:
 
 
 def current(database: Database) -> str | None:
-    """The revision of the database's schema; None when it is empty."""
+    """The revision of the database's schema; None when it is empty, or a file that does not exist yet."""
+    if database.missing:
+        return None
     with database.read() as session:
         return _current(session)
 

@@ -102,3 +102,16 @@ def test_a_schema_of_newer_software_is_refused(operated: Operated) -> None:
 
     assert result.code == 9
     assert result.err.endswith('[schema-too-new]\n')
+
+
+@pytest.mark.parametrize('command', ['node-list', 'image-list', 'event-list', 'check'])
+def test_a_command_that_reads_makes_no_database(tmp_path: Path, command: str) -> None:
+    folder, config_file = tmp_path / 'database', tmp_path / 'ovca.conf'
+    folder.mkdir()
+    config_file.write_text(f'[cluster]\nnode_name = mn1\n[database]\nconnection = sqlite:///{folder}/ovca.sqlite\n')
+
+    result = testing.run([command, '-f', 'json'], config_file=config_file)
+
+    assert result.code == (6 if command == 'check' else 9)
+    assert 'there is no database yet' in result.out + result.err
+    assert list(folder.iterdir()) == []

@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from ovca.db import engine, events, sqlite
 from ovca.db.engine import Database
 from ovca.db.models import Event
-from ovca.exceptions import ConfigError, DatabaseError, DatabaseUnavailable
+from ovca.exceptions import ConfigError, DatabaseError, DatabaseUnavailable, SchemaError
 
 
 def add(session: Session, detail: str = 'something') -> None:
@@ -145,6 +145,17 @@ def test_a_database_without_tables_is_told_from_one_that_refuses(database_url: s
     assert caught.value.id == 'schema-missing'
 
 
+def test_reading_makes_no_file(tmp_path: Path) -> None:
+    path = tmp_path / 'ovca.sqlite'
+    database = Database(f'sqlite:///{path}')
+
+    with pytest.raises(SchemaError, match=f'{path} does not exist; start ovca.service') as caught, database.read():
+        pass
+    database.dispose()
+
+    assert (caught.value.id, path.exists()) == ('schema-missing', False)
+
+
 def test_a_statement_that_is_not_understood_is_refused(database: Database) -> None:
     with pytest.raises(DatabaseError) as caught, database.read() as session:
         session.execute(text('SELEKT 1'))
@@ -173,7 +184,7 @@ def test_a_mistake_of_the_programmer_is_not_hidden(database: Database) -> None:
 def test_sqlite_is_durable_waits_for_locks_and_keeps_references(tmp_path: Path) -> None:
     database = Database(f'sqlite:///{tmp_path}/ovca.sqlite', lock_timeout=3)
 
-    with database.read() as session:
+    with database.write() as session:
         names = ('journal_mode', 'synchronous', 'foreign_keys', 'busy_timeout')
         found = [session.execute(text(f'PRAGMA {name}')).scalar_one() for name in names]
 
