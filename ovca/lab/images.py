@@ -39,6 +39,7 @@ class Recipe:
 
     version: str
     update_from: str | None = None
+    downgrade_to: str | None = None
     notes: str = ''
     extras: tuple[str, ...] = ('redfish',)
     plugins: tuple[Plugin, ...] = ()
@@ -75,6 +76,7 @@ def make(output: Path, recipe: Recipe, *, secret_key: Path, cache: Path | None =
             installer=folder / 'installer.pyz',
             secret_key=secret_key,
             update_from=recipe.update_from,
+            downgrade_to=recipe.downgrade_to,
             notes=recipe.notes,
         )
         (folder / 'bundle').replace(output)

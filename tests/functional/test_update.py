@@ -189,6 +189,20 @@ def test_an_image_brings_a_migration_and_a_module_of_its_own(appliance: Applianc
         assert (appliance.lab.node(node).root / 'usr/lib/ovca/ovca/only_in_1_1_0.py').exists()
 
 
+def test_both_nodes_go_back_if_the_manifest_and_the_operator_allow_it(appliance: Appliance) -> None:
+    appliance.request('update', uri=appliance.serve('1.1.0', downgrade_to='1.0.0'))
+    assert appliance.ended().state == 'DONE', appliance.story()
+
+    refused = appliance.answer(appliance.request('activate', version='1.0.0'))
+    allowed = appliance.answer(appliance.request('activate', version='1.0.0', allow_downgrade=True))
+
+    assert (refused.state, allowed.state) == ('failed', 'done'), allowed.error
+    assert 'was not asked for' in refused.error
+    appliance.until('the downgrade ends', lambda: appliance.update().id == 2 and appliance.update().finished_at)
+    assert appliance.update().state == 'DONE', appliance.story()
+    assert [appliance.version(n) for n in ('mn1', 'mn2')] == ['1.0.0', '1.0.0']
+
+
 def test_an_abort_before_the_wipe_changes_nothing(appliance: Appliance) -> None:
     master, standby = appliance.master, appliance.standby
     appliance.lab.set_vice(standby, 'stuck_on', True)  # the power cycle never happens, so nothing is wiped

@@ -1,0 +1,54 @@
+"""The keys and signatures are those of minisign: its own program makes and reads the same."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from ovca.image import keys, signature
+from ovca.image.signing import keygen, sign
+from tests.conftest import missing_peer
+
+DATA = b'what is signed\n'
+
+
+def minisign(*words: str, typed: str = '') -> str:
+    if shutil.which('minisign') is None:
+        missing_peer('minisign is not installed: apt-get install minisign')
+    done = subprocess.run(['minisign', *words], input=typed, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr + done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize('password', [None, 'geheim'])
+def test_minisign_signs_by_our_key_and_we_read_it(tmp_path: Path, password: str | None) -> None:
+    secret, public = keygen(tmp_path / 'keys', 'vendor', password=password)
+    data = tmp_path / 'data'
+    data.write_bytes(DATA)
+
+    minisign(
+        '-S', '-H', '-s', str(secret), '-m', str(data), '-t', 'for this', typed=f'{password}\n' if password else ''
+    )
+
+    signed = signature.verify(DATA, (tmp_path / 'data.minisig').read_bytes(), public.parent, source='x')
+    assert (signed.key, signed.comment) == ('vendor.pub', 'for this')
+
+
+@pytest.mark.parametrize('password', [None, 'geheim'])
+def test_we_sign_by_a_key_of_minisign_and_it_reads_that(tmp_path: Path, password: str | None) -> None:
+    (tmp_path / 'keys').mkdir()
+    secret, public, data = tmp_path / 'w.key', tmp_path / 'keys/w.pub', tmp_path / 'data'
+    without = [] if password else ['-W']
+    minisign(
+        '-G', *without, '-p', str(public), '-s', str(secret), typed=f'{password}\n{password}\n' if password else ''
+    )
+    data.write_bytes(DATA)
+
+    (tmp_path / 'data.minisig').write_bytes(sign(DATA, 'for this', secret, (lambda: password) if password else None))
+
+    assert 'Trusted comment: for this' in minisign('-V', '-p', str(public), '-m', str(data))
+    # The id that is to be revoked is the one that the vendor sees.
+    assert keys.load(public.parent).keys[0].id in public.read_text().splitlines()[0]
