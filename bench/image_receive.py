@@ -1,6 +1,6 @@
 """One download in a process of its own, as the service does it; prints what it took as JSON.
 
-    python bench/image_receive.py <uri> <folder> <keys> <ca> {overlapped,stages} {isal,zlib}
+    python bench/image_receive.py <uri> <folder> <keys> <ca> {overlapped,stages} {isal,zlib} <connections>
 
 ``stages`` does the same work with the same code, but one stage after the other.
 """
@@ -18,7 +18,7 @@ from typing import Any
 
 def main() -> None:
     """Download, and print the seconds, the peak of memory in bytes, and the times of the stages."""
-    uri, folder, keys, ca, how, inflate = sys.argv[1:]
+    uri, folder, keys, ca, how, inflate, connections = sys.argv[1:]
     if inflate == 'zlib':
         sys.modules['isal'] = None  # type: ignore[assignment]
     from ovca.files import sync_filesystem
@@ -33,7 +33,7 @@ def main() -> None:
 
     pipeline.LOG.setLevel(logging.DEBUG)
     pipeline.LOG.addHandler(Handler())
-    conf = configured(Path(folder), Path(keys), ca)
+    conf = configured(Path(folder), Path(keys), ca, connections)
     begin, processor = time.perf_counter(), time.process_time()
     (overlapped if how == 'overlapped' else one_after_the_other)(uri, conf)
     sync_filesystem(Path(folder))
@@ -52,11 +52,17 @@ def main() -> None:
     )
 
 
-def configured(folder: Path, keys: Path, ca: str) -> Any:
+def configured(folder: Path, keys: Path, ca: str, connections: str) -> Any:
     """The configuration: a download reads nothing else of it."""
     from ovca.conf import load
 
-    return load('/dev/null', [f'image.shared_storage={folder}', f'image.key_folder={keys}', f'update.ca_file={ca}'])
+    options = {
+        'image.shared_storage': folder,
+        'image.key_folder': keys,
+        'update.ca_file': ca,
+        'update.connections': connections,
+    }
+    return load('/dev/null', [f'{name}={value}' for name, value in options.items()])
 
 
 def overlapped(uri: str, conf: Any) -> None:

@@ -228,7 +228,8 @@ class HttpFetcher(Fetcher):
 
         When the connection breaks, what came before is given before the error is raised.
         """
-        held, broken, largest = bytearray(), None, self.pace.piece(READ)
+        held: list[bytes] = []  # joined once, and not at all where one read brings a whole piece
+        length, broken, largest = 0, None, self.pace.piece(READ)
         size = min(FIRST_READ, largest)
         watch = LowSpeed(self.options.low_speed_limit, self.options.low_speed_time)
         begun = time.monotonic()
@@ -240,12 +241,13 @@ class HttpFetcher(Fetcher):
                     watch.saw(len(data), time.monotonic() - before)
                 except (urllib3.exceptions.HTTPError, OSError) as exc:
                     broken, data = exc, b''
-                held += data
+                held.append(data)
+                length += len(data)
                 late = time.monotonic() - begun > PATIENCE
-                if held and (not data or late or len(held) >= size):
-                    yield bytes(held)
+                if length and (not data or late or length >= size):
+                    yield held[0] if len(held) == 1 else b''.join(held)
                     held.clear()
-                    size, begun = min(2 * size, largest), time.monotonic()
+                    length, size, begun = 0, min(2 * size, largest), time.monotonic()
                 if not data:
                     break
         if isinstance(broken, TimeoutError):
