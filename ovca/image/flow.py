@@ -105,9 +105,10 @@ class Flow:
             idle()
         self.check()
 
-    def close(self) -> None:
-        """End all threads that still run."""
+    def close(self, wake: Callable[[], None] = lambda: None) -> None:
+        """End all threads that still run; ``wake`` is called for one that waits for something else than a pipe."""
         self._stop()
+        wake()
         until = time.monotonic() + LEAVE
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))

@@ -157,7 +157,7 @@ class _Reception:
             try:
                 published = self._receive()
             finally:
-                self.flow.close()
+                self.flow.close(self.fetcher.interrupt)
                 LOG.debug('stages: %s', json.dumps({n: dataclasses.asdict(t) for n, t in self.flow.times.items()}))
             self.store.publish(self.work, published.version, lambda: self.commit(published))
         except (IsoError, BundleError, SignatureRefused) as exc:

@@ -145,6 +145,14 @@ class Fetcher(ABC):
         self.pace = Pace(options.limit_rate)
         """Holds the rate limit."""
 
+    def interrupt(self) -> None:
+        """Wake the thread that waits for bytes, as they are not wanted any more; called from another thread.
+
+        A driver may do without: then the end of a stalled download waits for ``options.read_timeout``, but no longer
+        than some seconds.
+        """
+        return None
+
     @abstractmethod
     def _open(self, offset: int, validator: str | None) -> Opened:
         """Open the source at ``offset`` if it still is what ``validator`` says, else at 0."""

@@ -7,7 +7,7 @@ import logging
 import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
@@ -87,6 +87,8 @@ class HttpFetcher(Fetcher):
         """The server answered to a range with another one, so none is asked for any more."""
         self._alone = False
         """More than one connection were tried, and broke."""
+        self._reading: set[requests.Response] = set()
+        """The answers that threads wait for."""
         logging.getLogger('urllib3').setLevel(logging.WARNING)  # its details hold queries, and these may hold secrets
 
     def stream(self, part: Path, stopped: Callable[[], bool]) -> Iterator[bytes]:
@@ -101,6 +103,12 @@ class HttpFetcher(Fetcher):
         if self._session is not None:
             self._session.close()
             self._session = None
+
+    def interrupt(self) -> None:
+        """Shut the connections for reading: who waits for bytes gets the end of them."""
+        for response in tuple(self._reading):
+            with suppress(OSError, ValueError, RuntimeError):  # it has ended by itself meanwhile
+                response.raw.shutdown()
 
     def _open(self, offset: int, validator: str | None) -> Opened:
         headers = {}
@@ -223,6 +231,14 @@ class HttpFetcher(Fetcher):
             self._alone = not lines.helped  # the server may not like more than one
             raise
 
+    @contextmanager
+    def _waiting(self, response: requests.Response) -> Iterator[None]:
+        self._reading.add(response)
+        try:
+            yield
+        finally:
+            self._reading.discard(response)
+
     def _chunks(self, response: requests.Response) -> Iterator[bytes]:
         """Pieces, small ones first: a bundle is judged by its first kilobytes. Later large ones, which are faster.
 
@@ -233,7 +249,7 @@ class HttpFetcher(Fetcher):
         size = min(FIRST_READ, largest)
         watch = LowSpeed(self.options.low_speed_limit, self.options.low_speed_time)
         begun = time.monotonic()
-        with response:
+        with response, self._waiting(response):
             while True:
                 before = time.monotonic()
                 try:
