@@ -132,12 +132,15 @@ def plan(kind: str, path: Path, served: source.Served, folder: Path, size: int) 
             # nginx slows each connection down, a link would slow all of them: so there is one.
             ours('ours, 1 Gbit/s', slow, folder, how='overlapped', inflate=name, connections=1),
             Way('curl, 1 Gbit/s', commands(['curl', '-sS', '-o', '/dev/null', slow])),
+            ours('image-verify', plain, folder, how='verify', inflate=name),
+            Way('openssl of all files', digests(ours('', plain, folder, how='overlapped', inflate=name))),
         ]
         claims += [
             Claim('ours', 'by strong hands', 0.5),
             Claim('ours', 'one after the other', None),
             Claim('ours, HTTPS', 'by hand, HTTPS', 0.28),
             Claim('ours, 1 Gbit/s', 'curl, 1 Gbit/s', 1.05),
+            Claim('image-verify', 'openssl of all files', None),
         ]
     return ways, claims
 
@@ -200,6 +203,17 @@ def commands(*lines: Sequence[str]) -> Callable[[Path], dict[str, Any]]:
             subprocess.run(words, check=True, cwd=place, stdout=subprocess.DEVNULL)
             stages[' '.join(words[:2])[:16]] = time.perf_counter() - start
         return {'seconds': time.perf_counter() - begin, 'commands': stages}
+
+    return run
+
+
+def digests(before: Way) -> Callable[[Path], dict[str, Any]]:
+    """Read all that another way has written; only that is measured."""
+    read = commands(['find', '.', '-type', 'f', '-exec', 'openssl', 'dgst', '-sha256', '{}', '+'])
+
+    def run(place: Path) -> dict[str, Any]:
+        before.run(place)
+        return read(place)
 
     return run
 

@@ -1,8 +1,9 @@
 """One download in a process of its own, as the service does it; prints what it took as JSON.
 
-    python bench/image_receive.py <uri> <folder> <keys> <ca> {overlapped,stages} {isal,zlib} <connections>
+    python bench/image_receive.py <uri> <folder> <keys> <ca> {overlapped,stages,verify} {isal,zlib} <connections>
 
-``stages`` does the same work with the same code, but one stage after the other.
+``stages`` does the same work with the same code, but one stage after the other; ``verify`` verifies what was downloaded
+before, and only that is measured.
 """
 
 from __future__ import annotations
@@ -34,8 +35,11 @@ def main() -> None:
     pipeline.LOG.setLevel(logging.DEBUG)
     pipeline.LOG.addHandler(Handler())
     conf = configured(Path(folder), Path(keys), ca, connections)
+    if how == 'verify':
+        overlapped(uri, conf)
+        sync_filesystem(Path(folder))
     begin, processor = time.perf_counter(), time.process_time()
-    (overlapped if how == 'overlapped' else one_after_the_other)(uri, conf)
+    {'overlapped': overlapped, 'stages': one_after_the_other, 'verify': verified}[how](uri, conf)
     sync_filesystem(Path(folder))
     seconds = time.perf_counter() - begin
     fields = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
@@ -78,6 +82,13 @@ def overlapped(uri: str, conf: Any) -> None:
         accept=lambda _: None,
         commit=lambda _: None,
     )
+
+
+def verified(uri: str, conf: Any) -> None:
+    """What ``ovca image-verify`` does."""
+    from ovca.image import Store, examine
+
+    assert examine(Store.from_conf(conf), '1.1.0').differences == ()
 
 
 def one_after_the_other(uri: str, conf: Any) -> None:
