@@ -25,11 +25,11 @@ from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused, StorageFailed
 from ovca.image.fetch import fetcher
 from ovca.image.fetch.base import Fetcher, SourceChanged
-from ovca.image.flow import Flow, Pipe, Receiver
+from ovca.image.flow import Flow, Receiver
 from ovca.image.iso9660 import Entry, Iso, IsoError
 from ovca.image.limits import Limits
 from ovca.image.manifest import ISO_NAME, LIMIT, IsoFacts, ListedFile, Manifest, agree, parse_files
-from ovca.image.output import Output
+from ovca.image.onepass import OnePass
 from ovca.image.store import WORK, Store
 from ovca.image.trees import Trees
 from ovca.image.verification import tree_path
@@ -43,7 +43,6 @@ STEP = 4 * 1024 * 1024
 PAUSE = 0.2
 """Seconds between two reports: each may cost the listener a transaction."""
 SIGNATURE = 'manifest.json.minisig'
-Data = bytes | memoryview
 LOG = logging.getLogger(__name__)
 
 
@@ -267,45 +266,12 @@ class _Reception:
         """Write the ISO, and the trees with it; return its path and digest. The end of the bundle is read, too."""
         target = self._iso_path(member.name)
         target.parent.mkdir(exist_ok=True)
-        digest, size = hashlib.sha256(), 0
-        hashed: Pipe[Data] = Pipe(self.flow)
-        written: Pipe[Data] = Pipe(self.flow)
-        pipes = [hashed, written, *([trees.pieces] if trees is not None else [])]
-
-        def inflate() -> None:
-            nonlocal size
-            for data in bundle.content(expected or self.conf.image.max_size):
-                size += len(data)
-                for pipe in pipes:
-                    pipe.put(data, len(data))
-            if expected is not None and size != expected:
-                raise BundleError(self.source, f'{member.name} has {size} bytes, the manifest says {expected}')
-            for pipe in pipes:
-                pipe.end()
-            if bundle.next() is not None:
-                raise BundleError(self.source, 'it holds a member too many', id='not-a-bundle')
-
-        def hash_all() -> None:
-            for data in hashed:
-                digest.update(data)
-
-        def write() -> None:
-            output = Output(target, expected or 0)
-            try:
-                for data in written:
-                    output.write(data)
-            finally:
-                output.close(0o644)
-
+        iso = OnePass(self.flow, bundle, member, expected, self.conf.image.max_size, self.source)
         self.receiver.trust()
-        self.flow.start('inflate', inflate)
-        self.flow.start('hash', hash_all)
-        self.flow.start('iso', write)
-        if trees is not None:
-            trees.start()
+        iso.start(target, trees)
         self.flow.wait(lambda: self._tell('download', self.receiver.received, self.fetcher.size, member.name))
         self._tell('download', self.receiver.received, self.fetcher.size, member.name, now=True)
-        return target, digest.hexdigest()
+        return target, iso.digest.hexdigest()
 
     def _iso_path(self, name: str) -> Path:
         return self.work / 'mgmt_image' / name

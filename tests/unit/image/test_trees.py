@@ -25,7 +25,8 @@ from ovca.image.iso9660 import SECTOR, Entry, Iso
 from ovca.image.isowriter import Node, add_tree, folder_node, write_iso
 from ovca.image.limits import WIDEST
 from ovca.image.manifest import ListedFile
-from ovca.image.trees import Target, Trees, runs
+from ovca.image.plan import Target, runs
+from ovca.image.trees import Trees
 
 from .conftest import Get
 

@@ -1,0 +1,65 @@
+"""The stages that inflate an ISO, hash it and write it, and give its bytes to those that write its trees."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from ovca.image.bundle import Bundle, Member
+from ovca.image.errors import BundleError
+from ovca.image.flow import Flow, Pipe
+from ovca.image.output import Output
+from ovca.image.trees import Trees
+
+Data = bytes | memoryview
+
+
+class OnePass:
+    """One way of a bundle's ISO to the disk; when all stages are done, :attr:`digest` is that of the whole.
+
+    ``expected`` is its size where somebody vouches for one; else it has at most ``limit`` bytes.
+    """
+
+    def __init__(
+        self, flow: Flow, bundle: Bundle, member: Member, expected: int | None, limit: int, source: str
+    ) -> None:
+        self._flow, self._bundle, self._member, self._source = flow, bundle, member, source
+        self._expected, self._limit = expected, limit
+        self._hashed: Pipe[Data] = Pipe(flow)
+        self._written: Pipe[Data] = Pipe(flow)
+        self._pipes = [self._hashed, self._written]
+        self.digest = hashlib.sha256()
+
+    def start(self, path: Path, trees: Trees | None) -> None:
+        """Begin to write the ISO to ``path``, and its trees with it."""
+        if trees is not None:
+            self._pipes.append(trees.pieces)
+            trees.start()
+        self._flow.start('inflate', self._inflate)
+        self._flow.start('hash', self._hash)
+        self._flow.start('iso', lambda: self._write(path))
+
+    def _inflate(self) -> None:
+        size = 0
+        for data in self._bundle.content(self._expected or self._limit):
+            size += len(data)
+            for pipe in self._pipes:
+                pipe.put(data, len(data))
+        if self._expected is not None and size != self._expected:
+            raise BundleError(self._source, f'{self._member.name} has {size} bytes, the manifest says {self._expected}')
+        for pipe in self._pipes:
+            pipe.end()
+        if self._bundle.next() is not None:
+            raise BundleError(self._source, 'it holds a member too many', id='not-a-bundle')
+
+    def _hash(self) -> None:
+        for data in self._hashed:
+            self.digest.update(data)
+
+    def _write(self, path: Path) -> None:
+        output = Output(path, self._expected or 0)
+        try:
+            for data in self._written:
+                output.write(data)
+        finally:
+            output.close(0o644)
