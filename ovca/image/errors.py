@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ovca.exceptions import FetchError, ImageError
+from ovca.image.names import shown
 
 
 class BundleError(ImageError):
@@ -12,7 +13,7 @@ class BundleError(ImageError):
 
     def __init__(self, source: str, what: str, *, id: str | None = None) -> None:
         self.source, self.what = source, what
-        super().__init__(f'{source}: {what}; get the bundle again, or ask who made it', id=id)
+        super().__init__(f'{source}: {shown(what)}; get the bundle again, or ask who made it', id=id)
 
 
 class SignatureRefused(ImageError):

@@ -13,6 +13,11 @@ CONTROL = re.compile(r'[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]')
 BACKSLASH = re.compile(r'\\(?!x[0-9a-f]{2})')
 
 
+def shown(text: str) -> str:
+    """The text in characters that can be printed; the others, as those that turn the direction of a line, escaped."""
+    return text if text.isprintable() else ''.join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 def flaw(name: str) -> str | None:
     """Why no file may have this name (words that follow it), or None: it is harmless in any folder."""
     if not name:

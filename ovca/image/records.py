@@ -5,8 +5,12 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
+from ovca.image.names import shown
+
 SECTOR = 2048
 DAMAGED, UNSAFE, UNSUPPORTED, LIMIT = 'iso-damaged', 'iso-unsafe', 'iso-unsupported', 'image-limit'
+LITTLE, BIG = struct.Struct('<xBI4xI11xBBB4xB'), struct.Struct('>6xI4xI')
+"""The numbers of a record that count, those of 32 bits in each byte order."""
 SELF, PARENT = b'\0', b'\1'
 
 
@@ -14,7 +18,7 @@ class IsoError(OSError):
     """The image is not an ISO that can be read safely; the text says where, ``id`` names the situation."""
 
     def __init__(self, text: str, id: str = DAMAGED) -> None:
-        super().__init__(text)
+        super().__init__(shown(text))
         self.id = id
 
 
@@ -50,8 +54,10 @@ class Record:
     @classmethod
     def parse(cls, data: bytes, where: str) -> Record:
         """:raises IsoError: it is damaged, or uses what no usual writer does."""
-        extent, size = both(data, 2, where), both(data, 10, where)
-        attributes, flags, unit, gap, length = data[1], data[25], data[26], data[27], data[32]
+        attributes, extent, size, flags, unit, gap, length = LITTLE.unpack_from(data)
+        if (extent, size) != BIG.unpack_from(data):
+            both(data, 2, where)
+            both(data, 10, where)
         if 33 + length > len(data) or not length:
             raise IsoError(f'{where}: a name is longer than its record')
         if attributes or unit or gap or flags & 4:

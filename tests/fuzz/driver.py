@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import random
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 TARGETS = ('bundle', 'iso', 'manifest')
+Mutate = Callable[[bytes, random.Random], bytes]
 CORPUS = Path(__file__).parent.parent / 'corpus'
 
 
@@ -32,12 +34,24 @@ def harmless(exc: Exception) -> bool:
     return str(exc).isprintable() and len(str(exc)) < 2000
 
 
-def drive(check: Callable[[bytes], None], *modules: str) -> None:
-    """Let atheris look for an input that breaks ``check``; the arguments are those of libFuzzer."""
+def drive(check: Callable[[bytes], None], *modules: str, mutate: Mutate | None = None) -> None:
+    """Let atheris look for an input that breaks ``check``; the arguments are those of libFuzzer.
+
+    ``mutate`` changes an input now and then in a way that random bytes hardly would.
+    """
     import atheris
 
     with atheris.instrument_imports(include=['ovca.image']):
         for module in modules:
             importlib.import_module(module)
-    atheris.Setup(sys.argv, check)
+
+    def changed(data: bytes, most: int, seed: int) -> bytes:
+        if mutate is None or seed % 2:
+            return bytes(atheris.Mutate(data, most))
+        return mutate(data, random.Random(seed))[:most]
+
+    if mutate is None:
+        atheris.Setup(sys.argv, check)
+    else:
+        atheris.Setup(sys.argv, check, custom_mutator=changed)
     atheris.Fuzz()

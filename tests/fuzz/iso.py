@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import random
+import re
 from pathlib import Path
 from typing import Any
 
 from tests.fuzz.driver import drive, harmless
 
+SECTOR = 2048
+BOTH = re.compile(rb'(?=(?!\0{4})(.)(.)(.)(.)\4\3\2\1)', re.DOTALL)
+"""A number in both byte orders, other than 0."""
+STRUCTURES = 64 * SECTOR
+"""Where the structures of the kept images end, more or less."""
 READ = 4 * 1024 * 1024
 """How much content of files is read."""
 LEAST = 34
@@ -83,5 +90,33 @@ def _judge(entries: list[Any], length: int, limits: Any) -> None:
     assert sum(entry.size for entry in entries) <= limits.max_ratio * length
 
 
+def mutate(data: bytes, chance: random.Random) -> bytes:
+    """Change a number in both of its byte orders, or copy one structure over another."""
+    changed = bytearray(data)
+    if len(changed) < 17 * SECTOR:
+        return data
+    places = [found.start() for found in BOTH.finditer(data, 16 * SECTOR, STRUCTURES)]
+    if places and chance.random() < 0.7:
+        at = chance.choice(places)
+        near = int.from_bytes(changed[at : at + 4], 'little') + chance.choice([-1, 1, 2048, -2048])
+        value = chance.choice(
+            [0, 1, 2047, 2**31, 2**32 - 1, chance.randrange(64), near % 2**32, _other(changed, chance, places)]
+        )
+        changed[at : at + 4], changed[at + 4 : at + 8] = value.to_bytes(4, 'little'), value.to_bytes(4, 'big')
+    else:
+        length = chance.choice([4, 28, 36, SECTOR])
+        start, target = (chance.randrange(16 * SECTOR, len(changed) - length + 1) for _ in range(2))
+        if length == SECTOR:
+            start, target = start // SECTOR * SECTOR, target // SECTOR * SECTOR
+        changed[target : target + length] = changed[start : start + length]
+    return bytes(changed)
+
+
+def _other(data: bytearray, chance: random.Random, places: list[int]) -> int:
+    at = chance.choice(places)
+    return int.from_bytes(data[at : at + 4], 'little')
+
+
 if __name__ == '__main__':
-    drive(check, 'ovca.image.iso9660', 'ovca.image.rockridge', 'ovca.image.records', 'ovca.image.names')
+    modules = ('ovca.image.iso9660', 'ovca.image.rockridge', 'ovca.image.records', 'ovca.image.names')
+    drive(check, *modules, mutate=mutate)

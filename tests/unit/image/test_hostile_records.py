@@ -165,6 +165,14 @@ def test_a_path_that_is_too_long_for_linux_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, isomaker.image([folder(name, 22)], others, sectors=80), 'longer than 3072 bytes', 'iso-unsafe')
 
 
+def test_a_name_that_turns_the_direction_of_a_line_is_read_and_never_printed(tmp_path: Path) -> None:
+    name = 'gpj.\u202eexe'
+
+    assert set(read(tmp_path, isomaker.image([file(name.encode(), DATA, 0)]))) == {name}
+    twice = isomaker.image([file(name.encode(), DATA, 0), file(name.encode(), DATA, 0)])
+    refused(tmp_path, twice, r'^gpj\.\\u202eexe is there twice$', 'iso-unsafe')
+
+
 # Kinds.
 
 
