@@ -195,5 +195,7 @@ def finish(command: base.Command, request_id: int, *, planned: bool, progress: s
         if not planned:
             show(command, command.service.plan_of(command.service.update(number)))
         follow(command, number, progress=progress)
+        if len(path := result.get('path') or []) > 1:
+            tell(command, f'the next step on the way to {path[-1]} is {path[1]}: repeat `ovca update`')
     elif result.get('version'):
         say(command, f'image {result["version"]} is here; install it with `ovca activate {result["version"]}`')

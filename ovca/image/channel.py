@@ -13,10 +13,9 @@ The bundle that it names has to have the version and the ISO that it says, and i
 from __future__ import annotations
 
 import datetime as dt
-import json
 import posixpath
 import tempfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
@@ -27,6 +26,7 @@ from ovca.image.errors import SignatureRefused
 from ovca.image.fetch import fetcher, redacted
 from ovca.image.manifest import SHA256, Manifest
 from ovca.image.route import Terms
+from ovca.image.strictjson import UNREADABLE, harmless, loads, number, reason, typed
 from ovca.image.version import ImageVersion
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class Offer:
     """An image that a channel has."""
 
     version: str
-    uri: str
+    uri: str = field(repr=False)
     """Absolute. It may hold a password, if that of the index does."""
     size: int
     """Bytes of the bundle."""
@@ -143,49 +143,55 @@ def parse(data: bytes, uri: str, *, signed_by: str) -> Channel:
     """Return what an index says. :raises ChannelError: it is none, or holds what it must not."""
     source = redacted(uri)
     try:
-        raw = json.loads(data)
-        if raw['format'] != FORMAT:
+        raw = loads(data)
+        if raw['format'] != FORMAT or type(raw['format']) is not int:
             raise ChannelError(
                 source,
-                f'the index has format {raw["format"]!r}, this ovca reads {FORMAT}; update by a bundle first',
+                f'the index has format {repr(raw["format"])[:40]}, this ovca reads {FORMAT}; update by a bundle first',
                 id='channel-too-new',
             )
-        if len(raw['images']) > MOST:
+        harmless(raw)
+        rows, serial = typed(raw, 'images', list), number(raw, 'serial')
+        if len(rows) > MOST:
             raise ValueError(f'it has more than {MOST} images')
-        serial = raw['serial']
-        if type(serial) is not int or not 0 < serial < 2**63:
-            raise ValueError(f'its serial number is {serial!r}')
-        offers = tuple(_offer(row, uri) for row in raw['images'])
+        if not serial:
+            raise ValueError('its serial number is 0')
+        offers = tuple(_offer(row, uri) for row in rows)
         if len({ImageVersion(offer.version) for offer in offers}) != len(offers):
             raise ValueError('it has a version twice')
-        return Channel(source, serial, _time(raw['expires_at']), offers, signed_by)
+        return Channel(source, serial, _time(typed(raw, 'expires_at', str)), offers, signed_by)
     except ChannelError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError, ImageError) as exc:
-        why = f'{type(exc).__name__}: {exc}'
-        raise ChannelError(source, f'the index cannot be read: {why[:200]}; ask the vendor') from exc
+    except (*UNREADABLE, ImageError) as exc:
+        raise ChannelError(source, f'the index cannot be read: {reason(exc)}; ask the vendor') from exc
 
 
-def _offer(row: dict[str, Any], uri: str) -> Offer:
+def _offer(row: Any, uri: str) -> Offer:
+    if type(row) is not dict:
+        raise TypeError('an image is no object')
     terms = Terms(
-        str(ImageVersion(_text(row['version']))),
-        None if row.get('update_from') is None else str(ImageVersion(_text(row['update_from']))),
-        tuple(str(ImageVersion(_text(stone))) for stone in row.get('stepping_stones') or ()),
+        str(ImageVersion(typed(row, 'version', str))),
+        _version(typed(row, 'update_from', str, None)),
+        tuple(str(ImageVersion(_text(stone))) for stone in typed(row, 'stepping_stones', list, [])),
     )
-    size, digest, critical = row['size'], _text(row['iso_sha256']), row.get('critical', False)
-    if type(size) is not int or not 0 < size < 2**63 or not SHA256.fullmatch(digest) or type(critical) is not bool:
+    size, digest, critical = number(row, 'size'), typed(row, 'iso_sha256', str), row.get('critical', False)
+    if not size or not SHA256.fullmatch(digest) or type(critical) is not bool:
         raise ValueError(f'image {terms.version} has a wrong size, digest or mark')
-    released = row.get('released_at')
+    released = typed(row, 'released_at', str, None)
     return Offer(
         version=terms.version,
-        uri=resolved(uri, _text(row['uri'])),
+        uri=resolved(uri, typed(row, 'uri', str)),
         size=size,
         iso_sha256=digest,
         terms=terms,
         released_at=None if released is None else _time(released),
-        notes=_text(row.get('notes') or ''),
+        notes=typed(row, 'notes', str, ''),
         critical=critical,
     )
+
+
+def _version(text: str | None) -> str | None:
+    return None if text is None else str(ImageVersion(text))
 
 
 def resolved(index: str, uri: str) -> str:
@@ -215,8 +221,8 @@ def _text(value: Any) -> str:
     return value
 
 
-def _time(value: Any) -> dt.datetime:
-    found = dt.datetime.fromisoformat(_text(value))
+def _time(value: str) -> dt.datetime:
+    found = dt.datetime.fromisoformat(value)
     if found.tzinfo is None:
         raise ValueError(f'the time {value} has no zone')
     return found.astimezone(dt.UTC)

@@ -93,6 +93,22 @@ def test_a_step_on_the_way_is_called_one(operated: Operated) -> None:
     assert result.out == 'image 1.1.0 is here; install it with `ovca activate 1.1.0`\n'
 
 
+def test_after_a_step_the_next_one_is_named(operated: Operated) -> None:
+    operated.started().image()
+
+    def work(request: Request) -> dict[str, Any]:
+        number = operated.update()
+        operated.move(number, 'DONE', 'both nodes run it', reason='both nodes run it')
+        return {'version': '1.1.0', 'update_id': number, 'path': ['1.1.0', '2.0.0', '3.0.0']}
+
+    operated.answer(work)
+
+    result = run(operated, 'update', 'https://example.com/channel.json', '--yes')
+
+    assert result.code == 0, result.err
+    assert result.err.splitlines()[-1] == 'the next step on the way to 3.0.0 is 2.0.0: repeat `ovca update`'
+
+
 @pytest.mark.parametrize(
     ('argv', 'id'),
     [

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ovca.exceptions import FetchError, ImageError, UsageError
 from ovca.image import channel, index
@@ -141,6 +143,48 @@ def test_what_is_no_index_is_refused_in_one_sentence_without_secrets(data: bytes
         parsed(data)
     assert 'geheim' not in str(caught.value)
     assert len(str(caught.value)) < 400
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=12), inner, max_size=4),
+    max_leaves=12,
+)
+FULL = {
+    **ROW,
+    'update_from': '1.0.0',
+    'stepping_stones': ['1.0.5'],
+    'released_at': '2026-10-01T12:00:00Z',
+    'notes': 'x',
+}
+
+
+@slowly
+@given(
+    top=st.dictionaries(st.sampled_from([*GOOD]), JSON, max_size=2),
+    row=st.dictionaries(st.sampled_from([*FULL, 'critical']), JSON, max_size=2),
+)
+def test_whatever_stands_in_an_index_it_is_read_or_refused_in_one_sentence(
+    top: dict[str, Any], row: dict[str, Any]
+) -> None:
+    data = json.dumps({**GOOD, 'images': [{**FULL, **row}], **top}).encode()
+
+    try:
+        found = parsed(data)
+    except ChannelError as exc:
+        assert '\n' not in str(exc)
+        return
+    assert found.serial > 0 and found.expires_at.tzinfo is not None
+    for offer in found.offers:
+        assert offer.uri.isprintable() and offer.size > 0 and len(offer.iso_sha256) == 64
+        assert not offer.uri.startswith('file:')
+
+
+@slowly
+@given(st.binary(max_size=200))
+def test_no_bytes_at_all_break_the_reader(data: bytes) -> None:
+    with pytest.raises(ChannelError):
+        parsed(data)
 
 
 Publish = Callable[..., str]
