@@ -159,6 +159,9 @@ FULL = {
 }
 
 
+slowly = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])  # a machine may be busy
+
+
 @slowly
 @given(
     top=st.dictionaries(st.sampled_from([*GOOD]), JSON, max_size=2),
