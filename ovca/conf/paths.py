@@ -175,11 +175,31 @@ def _credentials(where: str, path: str) -> Finding:
     return _secret(where, path, secrets.content)
 
 
+def _client(values: Values) -> Iterator[Finding]:
+    """The certificate that is shown to sources, and its key."""
+    certificate, key = values.get('update.client_certificate'), values.get('update.client_key')
+    if not certificate:
+        return
+    where, private = '[update] client_certificate', key or certificate
+    try:
+        if problem := secrets.openness(private, Path(private).stat().st_mode):
+            detail, _, remedy = problem.partition('; ')
+            yield Finding(where, detail, remedy, id='secret-file-open')
+            return
+        ssl.create_default_context().load_cert_chain(certificate, key, password=lambda: '-')
+    except OSError as exc:  # ssl's own errors among them
+        detail = f'{certificate} and {private} cannot be used: {exc.strerror or exc}'
+        yield Finding(where, detail, 'write PEM without a pass phrase', id='client-certificate')
+    else:
+        yield _passed(where, certificate)
+
+
 _CHECKS = {'update.ca_file': _ca, 'update.credentials_file': _credentials}
 """What files hold that are no secret of one line."""
 
 
 def _others(values: Values) -> Iterator[Finding]:
+    yield from _client(values)
     if command := values.get('cluster.reboot_command'):
         yield _program('[cluster] reboot_command', command)
     if (command := values.get('notify.command')) and 'command' in values.get('notify.drivers', []):

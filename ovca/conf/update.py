@@ -153,7 +153,7 @@ OPTS: list[cfg.Opt] = [
         mutable=True,
         help=(
             'How many times in a row a source is tried without a byte coming; the waits between are 1, 2, 4 seconds '
-            'and so on, up to 30.'
+            'and so on, up to 30. One that has never answered is tried 4 times at most.'
         ),
     ),
     cfg.IntOpt(

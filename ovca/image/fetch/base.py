@@ -25,6 +25,8 @@ __all__ = ['CHUNK', 'FetchOptions', 'Fetcher', 'Opened', 'SourceChanged', 'Sourc
 LOG = logging.getLogger(__name__)
 CHUNK = 1024 * 1024
 LONGEST_PAUSE = 30.0
+FIRST_ATTEMPTS = 4
+"""How often a source is tried that has never answered: its address may be wrong, and somebody waits to be told."""
 NAP = 0.25
 """Seconds after which a sleeper looks whether it is to stop."""
 
@@ -195,7 +197,9 @@ class Fetcher(ABC):
                 raise OSError(f'it ended after {kept.held} of {opened.size} bytes')
             except OSError as exc:
                 failures += 1
-                if failures >= self.options.attempts or stopped():
+                known = self.size is not None or kept.held > 0
+                most = self.options.attempts if known else min(self.options.attempts, FIRST_ATTEMPTS)
+                if failures >= most or stopped():
                     id = 'proxy-refused' if isinstance(exc, ProxyFailed) else 'source-unreachable'
                     raise SourceError(self.shown, f'{exc}; tried {failures} times', id=id) from exc
                 LOG.info('%s: %s; trying again', self.shown, exc)

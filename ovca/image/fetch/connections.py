@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 SHORTEST, LONGEST = 128 * 1024, 3 * 1024 * 1024
-"""The bounds of a range; within them it is what a connection brings in a second."""
+"""The bounds of a range."""
 
 
 class Line(Protocol):
@@ -35,6 +35,8 @@ class Trial:
     settle: float = 0.5
     """What comes at first does not count."""
     measure: float = 1.5
+    range: float = 2.0
+    """How long a connection is busy with a range."""
     worth: float = 5.0
     """With less than this to go nothing is tried any more."""
     waiting: float = 0.7
@@ -70,7 +72,7 @@ class Connections:
             rate = yield from self._alone()
             if rate is None:
                 return
-            length = int(min(LONGEST, max(SHORTEST, rate * self.trial.settle)))
+            length = int(min(LONGEST, max(SHORTEST, rate * self.trial.range)))
             meeting = min(self._at + length, self._size)
             crew = _Crew(self._line, meeting, self._size, length)
             judge = self._judge = _Judge(crew, rate, self._most, self.trial, self._clock)

@@ -169,7 +169,7 @@ class FtpFetcher(Fetcher):
         if isinstance(exc, OvcaError) or not isinstance(exc, OSError):
             return
         if type(exc) is not OSError or exc.errno:
-            raise OSError(f'no connection ({type(exc).__name__}: {exc.strerror or "broken"})') from exc
+            raise OSError(f'no connection ({exc.strerror or type(exc).__name__})') from exc
 
 
 class _Secure(ftplib.FTP_TLS):
@@ -190,6 +190,7 @@ def _patience(ftp: ftplib.FTP, seconds: float) -> None:
     ftp.timeout = seconds
     sock: Any = ftp.sock
     sock.settimeout(seconds)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)  # it says nothing while the data comes
 
 
 def _facts(ftp: ftplib.FTP, path: str) -> tuple[int | None, str | None]:

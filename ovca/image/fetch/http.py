@@ -35,10 +35,11 @@ BUSY = (408, 425, 429, 500, 502, 503, 504)
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer with the URI that gave it, after all redirects."""
+    """An answer with the URI that gave it, after all redirects, and the login that it got."""
 
     response: requests.Response
     uri: str
+    login: credentials.Login | None
 
     @property
     def size(self) -> int | None:
@@ -116,7 +117,8 @@ class HttpFetcher(Fetcher):
             headers = {'Range': f'bytes={offset}-', 'If-Range': validator}
         if self._session is None:
             self._session = new_session(self.options)
-        answer = self._get(self._session, self.uri, headers)
+        login = credentials.login(self.uri, self.options.credentials_file)
+        answer = self._get(self._session, self.uri, headers, login)
         response = answer.response
         if response.status_code == 416 and headers:
             return self._beyond(answer, offset, validator)
@@ -162,12 +164,13 @@ class HttpFetcher(Fetcher):
             )
         return SourceError(self.shown, said, id='source-refused')
 
-    def _get(self, session: requests.Session, uri: str, headers: dict[str, str]) -> Answer:
-        login = credentials.login(uri, self.options.credentials_file)
+    def _get(
+        self, session: requests.Session, uri: str, headers: dict[str, str], login: credentials.Login | None
+    ) -> Answer:
         for _ in range(REDIRECTS + 1):
             response = self._send(session, credentials.bare(uri), headers, login)
             if not response.is_redirect:
-                return Answer(response, uri)
+                return Answer(response, uri, login)
             following = urljoin(uri, response.headers['Location'])
             response.close()
             self._may_follow(uri, following)
@@ -220,7 +223,7 @@ class HttpFetcher(Fetcher):
             return first
 
         def line() -> Line:
-            return Line(self, answer.uri, size, etag)
+            return Line(self, answer, size, etag)
 
         return self._several(Connections(first, start, size, line, self.options.connections))
 
@@ -275,15 +278,15 @@ class HttpFetcher(Fetcher):
 class Line:
     """One more connection to the same source; each thread has its own."""
 
-    def __init__(self, source: HttpFetcher, uri: str, size: int, etag: str) -> None:
-        self._source, self._uri, self._size, self._etag = source, uri, size, etag
+    def __init__(self, source: HttpFetcher, first: Answer, size: int, etag: str) -> None:
+        self._source, self._first, self._size, self._etag = source, first, size, etag
         self._session = new_session(source.options)
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
         """The bytes from ``start`` to before ``stop``. :raises OSError: they do not come."""
         headers = {'Range': f'bytes={start}-{stop - 1}', 'If-Range': self._etag}
         try:
-            answer = self._source._get(self._session, self._uri, headers)
+            answer = self._source._get(self._session, self._first.uri, headers, self._first.login)
         except SourceError as exc:
             raise OSError(str(exc)) from exc
         wanted = f'bytes {start}-{stop - 1}/{self._size}'

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+
 from ovca.db.models import Request
 from ovca.exceptions import OvcaError
 from tests.operated import Operated
@@ -118,3 +120,16 @@ def test_an_update_for_a_program_is_events_and_states(operated: Operated) -> Non
     assert [each['kind'] for each in told] == ['event', 'update']
     assert (told[0]['event'], told[0]['to_state'], told[0]['at'][-1]) == ('state', 'DONE', 'Z')
     assert (told[1]['state'], told[1]['entries'][0]['percent']) == ('DONE', 40.0)
+
+
+@pytest.mark.parametrize('words', [('download',), ('update', '--yes')])
+def test_a_limit_for_the_rate_goes_with_the_request(operated: Operated, words: tuple[str, ...]) -> None:
+    operated.started()
+
+    done = run(operated, *words, '--no-wait', '--limit-rate', '20M', 'https://example.com/x.zip')
+    wrong = run(operated, *words, '--no-wait', '--limit-rate', 'fast', 'https://example.com/x.zip')
+
+    assert done.code == 0, done.err
+    assert [request.args['limit_rate'] for request in operated.requests()] == [20 * 2**20]
+    assert wrong.code == 2
+    assert wrong.err.rstrip().endswith('[bad-rate]')

@@ -38,3 +38,28 @@ def test_what_is_no_time_is_refused_with_how_to_write_one(text: str) -> None:
 def test_a_number_that_does_not_fit_is_one_sentence_with_the_bounds(text: str) -> None:
     with pytest.raises(UsageError, match='--limit is a whole number from 1 to 100, not'):
         values.number('--limit', text, most=100)
+
+
+@pytest.mark.parametrize(
+    ('text', 'meant'),
+    [
+        (None, None),
+        ('0', 0),
+        ('1', 1),
+        ('500k', 512_000),
+        ('20M', 20 * 2**20),
+        ('1.5G', 3 * 2**29),
+        ('1024G', 2**40),
+        ('0.5k', 512),
+    ],
+)
+def test_a_rate_is_bytes_a_second_with_or_without_a_unit(text: str | None, meant: int | None) -> None:
+    assert values.rate(text) == meant
+
+
+@pytest.mark.parametrize('text', ['', 'fast', '-1', '1T', '1 M', '1025G', '0.1', 'k', '1e6', '٣', '20Mb', '9' * 5000])
+def test_what_is_no_rate_is_refused_with_how_to_write_one(text: str) -> None:
+    with pytest.raises(UsageError, match=r'as 500k, 20M or 1\.5G') as caught:
+        values.rate(text)
+
+    assert caught.value.id == 'bad-rate'

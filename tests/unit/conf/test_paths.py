@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
+import trustme
 from oslo_config import cfg
 
 from ovca.conf import paths
@@ -119,6 +120,36 @@ def test_a_secret_that_the_next_update_would_lose_is_pointed_out(tmp_path: Path,
     )
 
     assert [result for result, _ in found['[power] password_file']] == ['passed'] + ['warning'] * (not kept)
+
+
+@pytest.mark.parametrize(('mode', 'result'), [(0o600, 'passed'), (0o644, 'failed')])
+def test_a_file_of_logins_has_several_lines_and_is_open_to_nobody(tmp_path: Path, mode: int, result: str) -> None:
+    path = tmp_path / 'logins'
+    path.write_text('machine a login b password c\nmachine d login e password f\n')
+    path.chmod(mode)
+
+    found = findings(update__credentials_file=str(path))
+
+    assert [each for each, _ in found['[update] credentials_file']] == [result]
+
+
+@pytest.mark.parametrize(
+    ('mode', 'found'),
+    [
+        (0o600, ('passed', '{0}/ours.pem')),
+        (0o644, ('failed', '{0}/ours.pem can be read by others (mode 0644)')),
+        (None, ('failed', '{0}/ours.pem and {0}/ours.pem cannot be used: No such file or directory')),
+    ],
+)
+def test_the_certificate_that_is_shown_is_tried(tmp_path: Path, mode: int | None, found: tuple[str, str]) -> None:
+    path = tmp_path / 'ours.pem'
+    if mode is not None:
+        trustme.CA().issue_cert('mn1.example.com').private_key_and_cert_chain_pem.write_to_path(str(path))
+        path.chmod(mode)
+
+    looked = findings(update__client_certificate=str(path))
+
+    assert looked['[update] client_certificate'] == [(found[0], found[1].format(tmp_path))]
 
 
 def test_certificates_are_read(tmp_path: Path) -> None:

@@ -126,6 +126,44 @@ def test_a_running_download_stops_and_the_same_command_resumes_it(
     assert all(asked is not None and asked != 'bytes=0-' for asked in source.handler.asked[1:])
 
 
+def test_a_source_that_has_changed_meanwhile_is_fetched_anew_and_the_journal_says_so(
+    operated: Operated, clerk: Clerk, source: Source, tmp_path: Path
+) -> None:
+    master, uri = clerk(), f'{source.url}/1.1.0.zip'
+    number = begun(operated, master, uri)
+    until(lambda: next((operated.folder / 'shared/.ovca-staging').glob('*.part')).stat().st_size >= 500_000)
+    operated.service().abort_download(number)
+    master.join(20)
+    (tmp_path / 'tree/more').write_bytes(os.urandom(1000))
+    (tmp_path / 'www/1.1.0.zip').unlink()
+    build(
+        tmp_path / 'www/1.1.0.zip', version='1.1.0', mgmt=tmp_path / 'tree',
+        secret_key=next((tmp_path / 'keys').glob('*.key')),
+    )  # fmt: skip
+
+    source.handler.go.set()
+    again = operated.service().submit('download', uri=uri.replace('//', '//otto:geheim@'))
+    master.step()
+    master.join(20)
+
+    assert row(operated, again).state == 'done', row(operated, again).error
+    told = [event.detail for event in operated.service().journal(kind='image', limit=9)]
+    assert f'{uri} has changed since a part of it was received; it is fetched anew' in told
+    assert 'geheim' not in ' '.join(told)
+
+
+def test_a_request_may_limit_the_rate(operated: Operated, clerk: Clerk, source: Source) -> None:
+    source.handler.go.set()
+    master, begin = clerk(), time.monotonic()
+    number = operated.service().submit('download', uri=f'{source.url}/1.1.0.zip', limit_rate=SIZE)
+
+    master.step()
+    master.join(30)
+
+    assert row(operated, number).state == 'done', row(operated, number).error
+    assert time.monotonic() - begin >= 0.9  # how much longer depends on the machine
+
+
 def test_a_download_that_waits_is_removed_and_the_others_go_on(
     operated: Operated, clerk: Clerk, source: Source
 ) -> None:

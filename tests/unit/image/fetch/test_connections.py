@@ -19,7 +19,7 @@ from ovca.image.fetch.connections import Connections, Trial, helps
 from .conftest import CONTENT, MEGABYTE, Fetch, Make
 from .peers import Nginx, Origin
 
-QUICK = Trial(settle=0.05, measure=0.2, worth=0.5)
+QUICK = Trial(settle=0.05, measure=0.2, range=0.05, worth=0.5)
 LARGE = random.Random(6).randbytes(6 * MEGABYTE + 17)
 
 
@@ -65,6 +65,16 @@ def test_a_server_that_slows_each_connection_is_read_by_several(fetch: Fetch, ng
     assert len(given) > 8
     assert all(before[1] < after[0] for before, after in itertools.pairwise(given))  # nothing twice
     assert given[-1][1] == len(LARGE) - 1
+
+
+def test_all_connections_go_where_the_first_was_led_with_its_login(fetch: Fetch, origin: Origin) -> None:
+    origin.content, origin.rate = LARGE, 512 * 1024
+    origin.headers = {'Accept-Ranges': 'bytes'}
+    origin.statuses = [(302, {'Location': origin.uri.replace('image', 'other')})]
+
+    assert fetch(origin.uri.replace('//', '//otto:geheim@'), connections=4) == LARGE
+    assert origin.most >= 3
+    assert len({request.get('Authorization') for request in origin.requests}) == 1
 
 
 @pytest.mark.parametrize('case', ['one', 'limited', 'weak', 'no-etag', 'no-ranges'])

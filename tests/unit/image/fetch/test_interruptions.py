@@ -94,6 +94,13 @@ def test_without_progress_it_is_given_up(fetch: Fetch, origin: Origin) -> None:
     assert len(origin.requests) == 3
 
 
+def test_a_source_that_never_answered_is_not_waited_for_long(fetch: Fetch) -> None:
+    with pytest.raises(SourceError, match='tried 4 times') as caught:
+        fetch('http://127.0.0.1:9/image', attempts=1000, pause=0.0)
+
+    assert caught.value.id == 'source-unreachable'
+
+
 def test_a_server_that_restarts_in_the_middle_is_waited_for(
     make: Make, nginx: Callable[..., Nginx], part: Path
 ) -> None:
