@@ -71,6 +71,8 @@ class FtpFetcher(Fetcher):
         if self._proxied is None:
             self._proxied = HttpFetcher(self.uri, self.options)
             self._proxied.pace = self.pace
+            # Squid 5 takes the beginning of a range twice into account: it gives 206, and bytes from twice as far on.
+            self._proxied.whole = True
         self._proxied.notice, self._proxied.size = self.notice, self.size
         return self._proxied._open(offset, validator)
 

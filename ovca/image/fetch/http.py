@@ -84,8 +84,8 @@ class HttpFetcher(Fetcher):
     def __init__(self, uri: str, options: FetchOptions) -> None:
         super().__init__(uri, options)
         self._session: requests.Session | None = None
-        self._whole = False
-        """The server answered to a range with another one, so none is asked for any more."""
+        self.whole = False
+        """No range is asked for: the server answered to one with another, or is known for it."""
         self._alone = False
         """More than one connection were tried, and broke."""
         self._reading: set[requests.Response] = set()
@@ -113,7 +113,7 @@ class HttpFetcher(Fetcher):
 
     def _open(self, offset: int, validator: str | None) -> Opened:
         headers = {}
-        if offset and validator and not self._whole:
+        if offset and validator and not self.whole:
             headers = {'Range': f'bytes={offset}-', 'If-Range': validator}
         if self._session is None:
             self._session = new_session(self.options)
@@ -133,7 +133,7 @@ class HttpFetcher(Fetcher):
             return Opened(0, answer.size, answer.validator, self._pieces(answer, 0))
         if answer.range is None or int(answer.range[1]) != offset or not headers:
             response.close()
-            self._whole = True
+            self.whole = True
             self.notice(f'{self.shown} answers with another range than the one asked for; it is asked for as a whole')
             return self._open(offset, validator)
         found = answer.validator or validator

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -131,6 +132,7 @@ def ftpd(tmp_path: Path) -> Iterator[Callable[..., Ftpd]]:
     folder = tmp_path / 'ftp'
     folder.mkdir()
     (folder / 'image').write_bytes(CONTENT)
+    os.utime(folder / 'image', (1_760_000_000, 1_760_000_000))
 
     def run(certificate: Path | None = None) -> Ftpd:
         started.append(Ftpd(folder, certificate))

@@ -179,14 +179,21 @@ def test_ftp_goes_through_squid(
     assert 'geheim' not in proxy.seen()
 
 
-def test_ftp_through_squid_goes_on_after_a_break(
-    make: Make, fetch: Fetch, ftpd: Callable[..., Ftpd], squid: Callable[..., Squid], part: Path
+def test_ftp_through_squid_is_compared_after_a_break_since_its_ranges_are_wrong(
+    make: Make,
+    fetch: Fetch,
+    ftpd: Callable[..., Ftpd],
+    squid: Callable[..., Squid],
+    part: Path,
+    notices: list[str],
 ) -> None:
     server, proxy = ftpd(), squid()
     proxies = {'ftp': f'http://{proxy.address}'}
     leave(make(server.uri, proxies=proxies), part, 500_000)
 
     assert fetch(server.uri, proxies=proxies) == CONTENT
+    assert [line for line in server.commands if line.startswith('REST')] == []
+    assert 'compared' in notices[0]
 
 
 def test_ftps_through_a_proxy_is_refused_with_a_way_round(fetch: Fetch) -> None:
