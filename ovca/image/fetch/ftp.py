@@ -35,6 +35,8 @@ class FtpFetcher(Fetcher):
         super().__init__(uri, options)
         self._secure = urlsplit(uri).scheme.lower() == 'ftps' or options.ftp_tls == 'require'
         self._proxied: HttpFetcher | None = None
+        self._waiting: tuple[socket.socket, ...] = ()
+        """The connections that are waited for."""
 
     def stream(self, part: Path, stopped: Callable[[], bool]) -> Iterator[bytes]:
         """As the base does it; at the end the connection to a proxy is closed."""
@@ -43,6 +45,14 @@ class FtpFetcher(Fetcher):
         finally:
             if self._proxied is not None:
                 self._proxied.close()
+
+    def interrupt(self) -> None:
+        """Shut the connections for reading: who waits for bytes or for a reply gets the end of them."""
+        if self._proxied is not None:
+            self._proxied.interrupt()
+        for waiting in self._waiting:
+            with suppress(OSError):  # it has ended by itself meanwhile
+                socket.socket.shutdown(waiting, socket.SHUT_RD)
 
     def _open(self, offset: int, validator: str | None) -> Opened:
         try:
@@ -125,6 +135,7 @@ class FtpFetcher(Fetcher):
         size = min(FIRST_READ, largest)
         watch = LowSpeed(self.options.low_speed_limit, self.options.low_speed_time)
         data.settimeout(self.options.read_timeout)
+        self._waiting = (data, *([ftp.sock] if ftp.sock else []))
         try:
             with data:
                 while True:
@@ -143,6 +154,7 @@ class FtpFetcher(Fetcher):
             except (ftplib.Error, EOFError) as exc:
                 raise OSError(f'the server broke off ({_code(exc)})') from exc
         finally:
+            self._waiting = ()
             ftp.close()
 
     def _explain(self, exc: BaseException) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +18,13 @@ from .ftpd import Ftpd
 
 Start = Callable[..., Ftpd]
 HALF = len(CONTENT) // 2
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 class TestContract(contracts.FetchContract):
@@ -98,6 +107,30 @@ def test_a_stalled_transfer_is_given_up(fetch: Fetch, ftpd: Start, part: Path) -
     assert caught.value.id == 'source-unreachable'
     assert part.stat().st_size > HALF - 256 * 1024
     assert fetch(server.uri) == CONTENT
+
+
+def test_a_stalled_transfer_ends_at_once_when_nobody_wants_it_any_more(make: Make, ftpd: Start, part: Path) -> None:
+    server, stop = ftpd(), threading.Event()
+    server.stall_at = HALF
+    source = make(server.uri, read_timeout=60.0)
+    ended: list[BaseException] = []
+
+    def receive() -> None:
+        try:
+            for _ in source.stream(part, stop.is_set):
+                pass
+        except SourceError as exc:
+            ended.append(exc)
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    wait_for(lambda: part.exists() and part.stat().st_size >= HALF)
+    stop.set()
+    while thread.is_alive():  # it may have been between two reads
+        source.interrupt()
+        thread.join(0.1)
+
+    assert [each.id for each in ended if isinstance(each, SourceError)] == ['source-unreachable']
 
 
 def test_a_wrong_password_is_not_tried_again_and_not_shown(fetch: Fetch, ftpd: Start) -> None:
