@@ -1,21 +1,22 @@
 # make demo    an update of a whole appliance, on this machine, as a normal user
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
-# More: make example, make lint, make docs, make man, make matrix, make sample, make soak, make fuzz, make clean.
+# More: make example, make lint, make docs, make man, make matrix, make sample, make soak, make fuzz,
+#       make bench-startup, make bench-image, make clean.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
-TOX := $(BIN)/tox -qq run -e
+TOX := $(BIN)/tox -q run -e
 # Handed on to pytest: make test ARGS='-k lease'
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional example model matrix lint docs man sample soak fuzz bench-image clean
+.PHONY: help demo test functional example model matrix lint docs man sample soak fuzz bench-image bench-startup clean
 
 help:
-	@sed -n 's/^# //p' Makefile | head -n 4
+	@sed -n 's/^# //p' Makefile | head -n 5
 
 $(BIN)/pip:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -90,6 +91,10 @@ $(VENV)/bench: $(BIN)/pip setup.cfg setup.py constraints.txt
 
 bench-image: $(VENV)/bench
 	@$(BIN)/python bench/image.py --size $(SIZE) --runs $(RUNS) $(if $(PAYLOAD),--payload $(PAYLOAD))
+
+# How long the command line takes to start, against Python itself.
+bench-startup: $(VENV)/lab
+	@$(BIN)/python bench/startup.py
 
 clean:
 	@rm -rf $(VENV) .tox .lab .bench build dist doc/build *.egg-info
