@@ -224,12 +224,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         server = self.server
+        content = server.content  # before anybody sees the request: a test may change it from then on
         server.requests.append(dict(self.headers))
         if server.statuses:
             status, headers = server.statuses.pop(0)
             self._head(status, {**headers, 'Content-Length': '0'})
             return
-        size = len(server.content)
+        size = len(content)
         match = re.fullmatch(r'bytes=(\d+)-(\d*)', self.headers.get('Range', ''))
         start, stop = 0, size
         ranged = bool(match) and server.ranges and self.headers.get('If-Range') in (None, server.etag)
@@ -250,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
             server.busy += 1
             server.most = max(server.most, server.busy)
         try:
-            self._body(memoryview(server.content)[start:stop], start, cut)
+            self._body(memoryview(content)[start:stop], start, cut)
         finally:
             with server.line:
                 server.busy -= 1

@@ -139,7 +139,8 @@ def test_a_changed_file_is_not_mixed_with_the_old_one(make: Make, origin: Origin
         for data in stream:
             got += data
             if len(origin.requests) > 4 and origin.etag == '"one"':
-                origin.content, origin.etag = LARGE[::-1], '"two"'
+                origin.etag = '"two"'  # first, so that nobody is given new bytes with the old one
+                origin.content = LARGE[::-1]
 
     assert got == LARGE[: len(got)]
 
