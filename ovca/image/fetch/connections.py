@@ -16,6 +16,8 @@ from typing import Protocol, cast
 
 SHORTEST, LONGEST = 128 * 1024, 3 * 1024 * 1024
 """The bounds of a range."""
+WINDOW = 18 * 1024 * 1024
+"""What may wait in memory for its turn, however many connections there are."""
 
 
 class Line(Protocol):
@@ -72,7 +74,7 @@ class Connections:
             rate = yield from self._alone()
             if rate is None:
                 return
-            length = int(min(LONGEST, max(SHORTEST, rate * self.trial.range)))
+            length = int(min(LONGEST, WINDOW // (self._most + 2), max(SHORTEST, rate * self.trial.range)))
             meeting = min(self._at + length, self._size)
             crew = _Crew(self._line, meeting, self._size, length)
             judge = self._judge = _Judge(crew, rate, self._most, self.trial, self._clock)
