@@ -48,13 +48,15 @@ def test_atheris_finds_no_input_that_breaks_a_promise(target: str, tmp_path: Pat
     kept, found = unpack(target, tmp_path / 'corpus'), tmp_path / 'found'
     found.mkdir()
 
-    words = [f'-max_total_time={SECONDS}', '-timeout=20', '-rss_limit_mb=1024', f'-artifact_prefix={tmp_path}/']
+    words = [f'-max_total_time={SECONDS}', '-timeout=60', '-rss_limit_mb=1024', f'-artifact_prefix={tmp_path}/']
     done = subprocess.run(
         [sys.executable, '-m', f'tests.fuzz.{target}', *words, found, kept], cwd=ROOT, capture_output=True, text=True
     )
 
     broken = [path.read_bytes() for path in tmp_path.glob('*-*') if path.is_file()]
-    assert done.returncode == 0, f'{done.stderr[-3000:]}\nthe input, for tests/corpus/{target}: {broken}'
+    assert done.returncode == 0, (
+        f'{done.returncode}: {done.stderr[-3000:]}\nthe input, for tests/corpus/{target}: {broken}'
+    )
     assert 'Done ' in done.stderr
 
 
