@@ -126,7 +126,7 @@ def test_a_wrong_signature_is_refused_before_anything_is_published(appliance: Ap
 def test_a_full_disk_ends_the_download_and_leaves_no_image(appliance: Appliance) -> None:
     bundle = appliance.lab.make_image('1.1.0')
     conf = appliance.lab.node(appliance.master).root / 'etc/ovca.conf'
-    conf.write_text(conf.read_text().replace('space_reserve = 0', f'space_reserve = {2**60}'))
+    conf.write_text(conf.read_text().replace('space_reserve = 0', f'space_reserve = {2**50}'))
     master = appliance.master
     appliance.lab.kill_service(master)
     appliance.ready()
