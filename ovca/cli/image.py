@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from ovca.cli import base, brief, live, watch
+from ovca.cli import base, brief
 from ovca.cli.verdict import Verdict
 
 
@@ -61,6 +61,8 @@ class ImageShow(base.ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
+        from ovca.cli import live
+
         image = self.service.image(parsed_args.version)
         manifest = image.manifest
         shown = {
@@ -108,6 +110,7 @@ class ImageVerify(Verdict, base.ShowOne):
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
         from dataclasses import asdict
 
+        from ovca.cli import live
         from ovca.exceptions import ImageError
 
         image = self.service.image(parsed_args.version)
@@ -149,6 +152,8 @@ class ImageDelete(base.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from ovca.cli import live, watch
+
         versions = list(dict.fromkeys(parsed_args.version))
         self.service.must_lead()
         folders = self.service.removable(versions)

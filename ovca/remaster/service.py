@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
 
-from ovca.cluster.nodes import mac_form
 from ovca.conf import secrets
 from ovca.db.models import Image, Node, Update
 from ovca.exceptions import Refused, UsageError
-from ovca.image import channel
 from ovca.image.fetch import redacted
-from ovca.remaster import channels, downloads, inventory, reading, retention
-from ovca.remaster import plan as planning
+from ovca.remaster import downloads, reading, retention
 from ovca.remaster.asking import Asking, Notice, quiet
-from ovca.remaster.channels import OfferView
-from ovca.remaster.inventory import Facts
-from ovca.remaster.observe import Limits, newest_update
+from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import Landing, State, abort_landing
 from ovca.remaster.reading import (
     DownloadView,
@@ -35,6 +30,9 @@ from ovca.remaster.reading import (
 
 if TYPE_CHECKING:
     from ovca.image.verification import Findings
+    from ovca.remaster import plan as planning
+    from ovca.remaster.channels import OfferView
+    from ovca.remaster.inventory import Facts
 
 
 class Service(Asking):
@@ -51,6 +49,8 @@ class Service(Asking):
 
     def _configured(self, node: NodeView) -> NodeView:
         """The node with the BMC and the card that the configuration names for it: they win over the row's."""
+        from ovca.cluster.nodes import mac_form
+
         bmc, mac = (self.conf.power.bmc or {}).get(node.name), (self.conf.provision.mac or {}).get(node.name)
         if bmc:
             node = replace(node, bmc=redacted(bmc), bmc_source='configuration')
@@ -72,6 +72,8 @@ class Service(Asking):
 
         :raises UsageError: there is no such node. :raises Refused: it is not possible now.
         """
+        from ovca.remaster import inventory
+
         self.node(name)
         with self.database.read() as session:
             inventory.check_change(session, self.conf, name, facts)
@@ -79,12 +81,16 @@ class Service(Asking):
 
     def unheard(self, name: str, facts: Facts) -> list[str]:
         """The options of the configuration that win over what is said of a node."""
+        from ovca.remaster import inventory
+
         conf = self.conf
         configured = {'[power] bmc': conf.power.bmc or {}, '[provision] mac': conf.provision.mac or {}}
         return inventory.unheard(facts, name, configured)
 
     def deletable(self, name: str) -> NodeView:
         """Let the deletion of a node pass. :raises UsageError: there is none. :raises Refused: it stays."""
+        from ovca.remaster import inventory
+
         node = self.node(name)
         with self.database.read() as session:
             inventory.check_delete(session, self.conf, name)
@@ -135,6 +141,9 @@ class Service(Asking):
 
         :raises UsageError: it names none. :raises ImageError: the index does not count.
         """
+        from ovca.image import channel  # with what proves signatures
+        from ovca.remaster import channels
+
         uri = secrets.configured(self.conf, 'update', 'uri')
         if not uri or not channel.is_index(uri):
             raise UsageError(
@@ -255,6 +264,9 @@ class Service(Asking):
 
     def plan(self, version: str) -> planning.Plan:
         """What ``activate`` would do. :raises Refused: this appliance cannot be updated as it is configured."""
+        from ovca.remaster import plan as planning
+        from ovca.remaster.observe import Limits
+
         image, leader = self.image(version), self.master()
         names = [name for name in (self.here, self.conf.cluster.peer) if name]
         if len(names) < 2:
@@ -275,6 +287,9 @@ class Service(Asking):
 
     def plan_of(self, update: UpdateView, *, retry_of: int | None = None) -> planning.Plan:
         """The plan of an update that was opened."""
+        from ovca.remaster import plan as planning
+        from ovca.remaster.observe import Limits
+
         return planning.make(
             self.image(update.version),
             first=update.first,
@@ -288,6 +303,8 @@ class Service(Asking):
 
     @property
     def _silent_after(self) -> float:
+        from ovca.remaster import inventory
+
         return inventory.silent_after(self.conf)
 
 

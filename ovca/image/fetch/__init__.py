@@ -8,10 +8,11 @@ from urllib.parse import urlsplit, urlunsplit
 
 from ovca import plugins
 from ovca.image.errors import SourceError
-from ovca.image.fetch.base import Fetcher, FetchOptions
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+
+    from ovca.image.fetch.base import Fetcher
 
 GROUP = 'ovca.fetch'
 
@@ -30,6 +31,8 @@ def fetcher(uri: str, conf: cfg.ConfigOpts, *, limit_rate: int | None = None) ->
 
     :raises SourceError: there is no driver for it.
     """
+    from ovca.image.fetch.base import Fetcher, FetchOptions  # those who only want to show a URI do without
+
     scheme = urlsplit(uri).scheme.lower() or 'file'
     if scheme not in plugins.names(GROUP):
         known = ', '.join(plugins.names(GROUP))

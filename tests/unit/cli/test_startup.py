@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ovca import testing
+from tests.operated import Operated
 
 HEAVY = """
 raise RuntimeError('imported')
@@ -83,4 +84,14 @@ def test_a_command_imports_no_other_command_and_no_driver(heavy: Path) -> None:
         'ovca.pages',
     }
     assert not loaded & (OTHERS_NEVER - {'cliff', 'stevedore'})
+    assert 'heavymod' not in loaded
+
+
+def test_a_list_does_not_import_what_it_does_not_need(heavy: Path, operated: Operated) -> None:
+    loaded, out = modules(['--config-file', str(operated.started().image('1.1.0').config_file), 'image-list'], heavy)
+
+    assert '1.1.0' in out
+    unneeded = {'alembic', 'cryptography', 'minisign', 'psycopg', 'pycdlib', 'requests', 'rich', 'starlette', 'sushy'}
+    assert not loaded & (unneeded | {'ovca.image.channel', 'ovca.image.pipeline', 'ovca.remaster.plan'})
+    assert 'sqlalchemy.dialects.postgresql' not in loaded
     assert 'heavymod' not in loaded
