@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import missing_peer
+
 ROOT = Path(__file__).parents[3]
 PROGRAMS = ('nginx', 'curl', 'unzip', 'bsdtar', 'aria2c', 'openssl', 'sha256sum')
 
@@ -23,7 +25,7 @@ def bench(*words: object) -> subprocess.CompletedProcess[str]:
 def test_the_bench_of_downloads_compares_all_ways(tmp_path: Path) -> None:
     path = os.environ.get('PATH', '') + ':/usr/sbin'
     if missing := [program for program in PROGRAMS if not shutil.which(program, path=path)]:
-        pytest.skip(f'not installed: {", ".join(missing)}')
+        missing_peer(f'not installed: {", ".join(missing)}')
 
     done = bench('--size', '4M', '--runs', 1, '--payload', 'incompressible', '--folder', tmp_path / 'bench')
 
