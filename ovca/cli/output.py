@@ -6,6 +6,7 @@ reads is never broken half-way.
 
 from __future__ import annotations
 
+import abc
 import argparse
 import datetime as dt
 import enum
@@ -131,11 +132,13 @@ class Format(base.ListFormatter, base.SingleFormatter):
     ) -> None:
         stdout.write(self.one(column_names, list(data), stdout, parsed_args))
 
+    @abc.abstractmethod
     def many(self, names: Sequence[str], rows: list[list[Any]], stdout: IO[str], options: argparse.Namespace) -> str:
-        raise NotImplementedError
+        """The text of a list."""
 
+    @abc.abstractmethod
     def one(self, names: Sequence[str], row: list[Any], stdout: IO[str], options: argparse.Namespace) -> str:
-        raise NotImplementedError
+        """The text of one record."""
 
 
 class TableFormat(Format):

@@ -13,6 +13,7 @@ import pytest
 
 from ovca.cluster.roles import Role, VirtualIp
 from ovca.testing import contracts
+from tests.conftest import missing_peer
 
 CLONE_NEWNET = 0x40000000
 
@@ -20,8 +21,10 @@ CLONE_NEWNET = 0x40000000
 @pytest.fixture
 def network() -> Iterator[None]:
     """This thread, and what it starts, lives in a network that nobody else sees."""
-    if os.geteuid() != 0 or shutil.which('ip') is None:
-        pytest.skip('a network of its own needs root, and the program ip')
+    if os.geteuid() != 0:
+        pytest.skip('a network of its own needs root')
+    if shutil.which('ip') is None:
+        missing_peer('a network of its own needs the program ip: apt-get install iproute2')
     libc = ctypes.CDLL(None, use_errno=True)
     before = os.open('/proc/thread-self/ns/net', os.O_RDONLY)
     try:

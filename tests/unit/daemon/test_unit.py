@@ -7,9 +7,8 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import pytest
-
 from ovca import conf
+from tests.conftest import missing_peer
 
 UNIT = Path(__file__).parents[3] / 'etc/ovca.service'
 
@@ -21,8 +20,9 @@ def unit() -> configparser.ConfigParser:
     return parser
 
 
-@pytest.mark.skipif(shutil.which('systemd-analyze') is None, reason='systemd is not installed')
 def test_systemd_takes_it(tmp_path: Path) -> None:
+    if shutil.which('systemd-analyze') is None:
+        missing_peer('systemd-analyze is not installed: apt-get install systemd')
     path = tmp_path / 'ovca.service'
     path.write_text(UNIT.read_text().replace('/usr/local/bin/ovcad', '/bin/true'))
 

@@ -27,6 +27,7 @@ from ovca.image.limits import WIDEST
 from ovca.image.manifest import ListedFile
 from ovca.image.plan import Target, runs
 from ovca.image.trees import Trees
+from tests.conftest import missing_peer
 
 from .conftest import Get
 
@@ -201,7 +202,7 @@ def test_records_that_come_late_are_waited_for_as_long_as_memory_allows(
 )
 def test_isos_of_others_are_unpacked_while_they_arrive(command: list[str], tree: Path, tmp_path: Path) -> None:
     if not shutil.which(command[0]):
-        pytest.skip(f'{command[0]} is not installed')
+        missing_peer(f'{command[0]} is not installed')
     (tree / 'again').hardlink_to(tree / 'usr/lib/d3/f59.py')
     (tmp_path / 'top').mkdir()
     tree.rename(tmp_path / 'top/mgmt_image')
