@@ -218,6 +218,37 @@ class Channel(Base):
     seen_at: Mapped[dt.datetime]
 
 
+class Directive(Base):
+    """What an operator has decided about an update: it holds until it is lifted; since revision 0003."""
+
+    __tablename__ = 'directive'
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    update_id: Mapped[int] = mapped_column(ForeignKey('update.id'), index=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    subject: Mapped[str] = mapped_column(String(255), default='')
+    """What it is about, where the kind needs it: a check, a node."""
+    detail: Mapped[str] = mapped_column(Text, default='')
+    created_at: Mapped[dt.datetime]
+    created_by: Mapped[str] = mapped_column(Text, default='')
+    lifted_at: Mapped[dt.datetime | None]
+    lifted_by: Mapped[str | None] = mapped_column(Text)
+
+
+class Operation(Base):
+    """Who does something that nothing else may disturb, since when and why; since revision 0003."""
+
+    __tablename__ = 'operation'
+
+    name: Mapped[str] = mapped_column(String(64), primary_key=True)
+    owner: Mapped[str] = mapped_column(Text)
+    node: Mapped[str] = mapped_column(String(255))
+    boot_id: Mapped[str] = mapped_column(String(64))
+    pid: Mapped[int]
+    why: Mapped[str] = mapped_column(Text, default='')
+    taken_at: Mapped[dt.datetime]
+
+
 class Request(Base):
     """What an operator asks of the acting master's service."""
 
