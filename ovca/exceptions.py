@@ -27,6 +27,7 @@ __all__ = [
     'Refused',
     'SchemaError',
     'ServiceUnavailable',
+    'UpdateAborted',
     'UpdateFailed',
     'UsageError',
 ]
@@ -102,6 +103,12 @@ class UpdateFailed(OvcaError):
     """An update ended without reaching both nodes."""
 
     exit_code = 8
+
+
+class UpdateAborted(UpdateFailed):
+    """An update was aborted: the old software serves as before."""
+
+    exit_code = 12
 
 
 class DatabaseError(OvcaError):

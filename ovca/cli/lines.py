@@ -1,7 +1,8 @@
-"""What a program sees while the appliance works: JSON objects, one a line, on the error stream.
+"""What a program sees while the appliance works: JSON objects, one a line.
 
 Each has a ``kind``: ``progress`` of a download, ``update`` when one changes its state or a node its step, ``event`` of
-the journal, ``notice`` for a sentence. The commands' results are on the standard output, as ever.
+the journal, ``notice`` for a sentence, and ``end``. With ``--progress json`` they are on the standard error, as the
+standard output is for results; ``update-watch -f json`` has no other result.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from ovca.cli.output import plain
 
 if TYPE_CHECKING:
+    from ovca.remaster.outlook import Expectation
     from ovca.remaster.reading import Snapshot
 
 
@@ -60,13 +62,47 @@ class RequestLines(_Lines):
 class UpdateLines(_Lines):
     """An update on both nodes."""
 
+    def __init__(self, stream: IO[str], *, expected: Expectation | None = None) -> None:
+        super().__init__(stream)
+        # Imported now: the node under this command may be wiped while it runs.
+        from ovca.remaster import outlook
+
+        self._outlook, self._expected = outlook, expected
+
     def __call__(self, snapshot: Snapshot) -> None:
         """Write what is new, then how the update stands."""
         for event in snapshot.events:
             facts = asdict(event)
             self.write('event', event=facts.pop('kind'), **facts)
+        update, expected = snapshot.update, self._expected
+        self.write(
+            'update',
+            id=update.id,
+            version=update.version,
+            state=update.state,
+            seconds=round(((update.finished_at or snapshot.now) - update.created_at).total_seconds(), 1),
+            expected_seconds=None if expected is None else expected.total,
+            left_seconds=None if expected is None else expected.left(update, snapshot.now),
+            paused=self._outlook.halted(snapshot),
+            next_step=self._outlook.next_step(snapshot),
+            told_by=snapshot.told_by,
+            nodes=[
+                {'node': n.name, 'role': n.role, 'version': n.version, 'health': n.health, 'ready': n.ready}
+                for n in snapshot.nodes
+            ],
+            entries=[
+                {'node': e.node, 'step': e.step, 'percent': e.percent, 'attempt': e.attempt} for e in snapshot.entries
+            ],
+        )
+
+    def end(self, snapshot: Snapshot) -> None:
+        """Write how the update ended."""
         update = snapshot.update
-        entries = [
-            {'node': e.node, 'step': e.step, 'percent': e.percent, 'attempt': e.attempt} for e in snapshot.entries
-        ]
-        self.write('update', id=update.id, version=update.version, state=update.state, entries=entries)
+        self.write(
+            'end',
+            id=update.id,
+            version=update.version,
+            state=update.state,
+            reason=update.reason,
+            next_step=self._outlook.next_step(snapshot),
+        )

@@ -6,6 +6,7 @@ start: the node under this command may be wiped while it runs.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -14,9 +15,9 @@ from typing import IO, TYPE_CHECKING, Any, Self
 from ovca.cli import base, output
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
+    from rich.console import Console, Group
 
+    from ovca.remaster.outlook import Expectation
     from ovca.remaster.reading import EntryView, EventView, Snapshot
 
 QUIET = 30.0
@@ -26,9 +27,9 @@ STEP = 10
 
 
 def is_terminal(stream: IO[str]) -> bool:
-    """Whether a person looks at the stream."""
+    """Whether a person looks at the stream, on a terminal that can draw."""
     try:
-        return bool(stream.isatty())
+        return bool(stream.isatty()) and os.environ.get('TERM') != 'dumb'
     except (AttributeError, ValueError):
         return False
 
@@ -178,53 +179,56 @@ class RequestView(View):
 
 
 class UpdateView(View):
-    """An update on both nodes."""
+    """An update on both nodes, side by side."""
 
-    def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        stream: IO[str],
+        *,
+        expected: Expectation | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(stream, clock=clock)
+        # Imported now: the node under this command may be wiped while it runs.
+        from ovca.cli import picture
+
+        self._picture, self._expected = picture, expected
         self._live: Any = None
         self._snapshot: Snapshot | None = None
+        self._last: EventView | None = None
+        self._halted: str | None = None
         self._taken = self._spoke = clock()
 
     def __call__(self, snapshot: Snapshot) -> None:
         """Show what is new."""
         self._snapshot, self._taken = snapshot, self.clock()
         for event in snapshot.events:
+            self._last = event
             self.say(event_line(event))
             self._spoke = self.clock()
+        halted = self._picture.halted(snapshot)
+        if halted != self._halted and halted and self._live is None:
+            self.say(halted)
+            self._spoke = self.clock()
+        self._halted = halted
         if self._live is None and self.clock() - self._spoke >= QUIET:
             self._spoke = self.clock()
             steps = ', '.join(f'{e.node} {step_text(e)}' for e in snapshot.entries)
             self.say(f'{snapshot.now:%H:%M:%SZ} {snapshot.update.state}: {steps or "no node is touched yet"}')
 
-    def render(self) -> Table | str:
-        """The table of the moment; the times go on between two snapshots."""
-        from rich.table import Table
-        from rich.text import Text
-
+    def render(self) -> Group | str:
+        """The picture of the moment; the times go on between two snapshots."""
         seen = self._snapshot
-        if seen is None:
+        if seen is None or self._console is None:
             return 'waiting for the update ...'
-        passed = self.clock() - self._taken
-        total = (seen.now - seen.update.created_at).total_seconds() + passed
-        here = (seen.now - seen.update.state_since).total_seconds() + passed
-        if seen.update.finished_at is not None:
-            total = (seen.update.finished_at - seen.update.created_at).total_seconds()
-        table = Table(
-            title=f'update {seen.update.id} to {seen.update.version}: {seen.update.state}',
-            caption=f'{duration(total)} in all'
-            + ('' if seen.update.finished_at else f', {duration(here)} in this state'),
-            title_justify='left',
-            caption_justify='left',
+        return self._picture.draw(
+            seen,
+            passed=self.clock() - self._taken,
+            expected=self._expected,
+            last=self._last,
+            width=self._console.width,
+            plain=not self._console.encoding.startswith('utf'),
         )
-        for heading in ('node', 'role', 'version', 'health', 'installation'):
-            table.add_column(heading)
-        for node in seen.nodes:
-            problems = '; '.join(node.problems.values())
-            health = f'{node.health} ({problems})' if problems and node.health == 'unhealthy' else node.health
-            cells = (node.name, node.role, node.version or '-', health, step_text(seen.entry(node.name)))
-            table.add_row(*(Text(base.shown(cell)) for cell in cells))  # as text: what stands in [brackets] is no style
-        return table
 
     def _start(self) -> None:
         from rich.console import Console

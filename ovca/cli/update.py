@@ -157,7 +157,8 @@ class UpdateRetry(base.Command):
 class UpdateWatch(base.Command):
     """Follow an update, or what is being downloaded for one; works on both nodes.
 
-    Exit status 0 only if the update ended DONE.
+    The exit status tells how it ended: 0 is DONE, 12 ABORTED, 8 another end. While the database does not answer here,
+    the other node is asked. Ctrl-C ends the watching, and not the update.
 
     Example: ovca update-watch
     """
@@ -166,13 +167,26 @@ class UpdateWatch(base.Command):
         parser = super().get_parser(prog_name)
         update = parser.add_argument('id', metavar='<id>', nargs='?', help='the update (default: the latest)')
         base.completes(update, base.updates)
-        watch.progress(parser)
+        how = parser.add_mutually_exclusive_group()
+        how.add_argument(
+            '-f',
+            '--format',
+            dest='formatter',
+            metavar='<form>',
+            choices=('text', 'json'),
+            default='text',
+            help='text (the default), or json: events and changes as an object a line, on the standard output',
+        )
+        watch.progress(how)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         number = values.update_id(parsed_args.id)
         waiting = self.service.open_request() if number is None else None
-        if waiting is not None:
+        if parsed_args.formatter == 'json':
+            following = None if waiting is not None else self.service.update(number).id
+            watch.stream(self, waiting.id if waiting is not None else None, following)
+        elif waiting is not None:
             watch.finish(self, waiting.id, planned=True, progress=parsed_args.progress)
         else:
             watch.follow(self, self.service.update(number).id, progress=parsed_args.progress)
@@ -181,23 +195,26 @@ class UpdateWatch(base.Command):
 class UpdateList(base.Lister):
     """List the updates, the newest first.
 
-    Example: ovca update-list -f json
+    Example: ovca update-list --limit 50 --before 1200
     """
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument('--limit', metavar='<number>', default='20', help='how many (default: 20)')
+        before = parser.add_argument('--before', metavar='<id>', help='go on with those before this one')
+        base.completes(before, base.updates)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
         names = ('id', 'state', 'old_version', 'version', 'first', 'second', 'created_at', 'finished_at', 'created_by')
         shown = brief.columns(parsed_args, names, without=('second', 'finished_at', 'created_by'))
         limit = values.number('--limit', parsed_args.limit, most=values.MOST_ROWS)
-        return shown, [[getattr(u, name) for name in shown] for u in self.service.updates(limit)]
+        found = self.service.updates(limit, before=values.update_id(parsed_args.before))
+        return shown, [[getattr(u, name) for name in shown] for u in found]
 
 
 class UpdateShow(base.ShowOne):
-    """Show one update: how it stands, the nodes' entries, its journal, and what to do next.
+    """Show the whole story of an update: how it stands or ended, how long each step took, and what to do next.
 
     Example: ovca update-show 3 -f json
     """
@@ -209,18 +226,10 @@ class UpdateShow(base.ShowOne):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
-        from dataclasses import asdict
+        story = self.service.story(values.update_id(parsed_args.id))
+        facts: dict[str, Any] = story.as_dict()
+        if parsed_args.formatter == 'table':
+            from ovca.cli import timeline
 
-        from ovca.cli import live
-        from ovca.remaster.plan import next_step
-
-        update = self.service.update(values.update_id(parsed_args.id))
-        entries, events = self.service.entries(update), self.service.events(update.id)
-        facts: dict[str, Any] = {**asdict(update), 'next_step': next_step(update)}
-        if parsed_args.formatter in ('json', 'yaml'):
-            facts['entries'] = [asdict(e) for e in entries]
-            facts['events'] = [asdict(e) for e in events]
-        else:
-            facts['entries'] = '\n'.join(f'{e.node}: {live.step_text(e)}' for e in entries)
-            facts['events'] = '\n'.join(live.event_line(e) for e in events)
+            facts |= timeline.readable(story)
         return tuple(facts), tuple(facts.values())

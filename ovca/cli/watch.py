@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ovca.cli import base, lines, live, values
-from ovca.exceptions import Interrupted, Refused, UpdateFailed, UsageError
+from ovca.exceptions import Interrupted, Refused, UpdateAborted, UpdateFailed, UsageError
 
 if TYPE_CHECKING:
     from ovca.remaster.plan import Plan
-    from ovca.remaster.reading import NodeView, RequestView
+    from ovca.remaster.reading import NodeView, RequestView, UpdateView
 
 LIMIT_RATE = (
     'the most bytes a second that the download may use, as 500k, 20M or 1.5G (units of 1024); 0: no limit (default: '
@@ -53,7 +53,7 @@ def source(uri: str) -> str:
     return uri if urlsplit(uri).scheme else str(Path(uri).absolute())
 
 
-def progress(parser: argparse.ArgumentParser) -> None:
+def progress(parser: argparse._ActionsContainer) -> None:
     """Add the option that says how progress is told."""
     parser.add_argument(
         '--progress',
@@ -115,25 +115,67 @@ def follow(command: base.Command, update_id: int, *, progress: str = 'text') -> 
     :raises UpdateFailed: it ended elsewhere than DONE. :raises Interrupted: Ctrl-C; the update goes on.
     """
     from ovca.remaster import plan
-    from ovca.remaster.protocol import State
 
     last = None
     try:
-        shown = lines.UpdateLines if progress == 'json' else live.UpdateView
-        with shown(command.app.stderr) as view:
+        expected = command.service.expectation(update_id)
+        stream = command.app.stderr
+        as_json = progress == 'json'
+        with (lines.UpdateLines if as_json else live.UpdateView)(stream, expected=expected) as view:
             for last in command.service.follow(update_id, on_notice=view.say):
                 view(last)
     except KeyboardInterrupt:
-        raise Interrupted(f'interrupted; update {update_id} goes on, {PICKED_UP}') from None
+        raise _interrupted(update_id) from None
     if last is None:
         raise RuntimeError(f'update {update_id} was never seen')
     for line in node_lines(last.nodes):
         say(command, line)
-    if last.update.state is not State.DONE:
-        raise UpdateFailed(
-            f'{plan.ending(last.update)}; {plan.next_step(last.update)}', id=plan.error_id(last.update.state)
-        )
+    _judge(last.update)
     say(command, plan.ending(last.update))
+
+
+def stream(command: base.Command, request_id: int | None, update_id: int | None) -> None:
+    """Follow a request and the update that comes out of it, or an update, as JSON lines on the standard output.
+
+    :raises UpdateFailed: it ended elsewhere than DONE. :raises Interrupted: Ctrl-C; all goes on.
+    """
+    if request_id is not None:
+        try:
+            with lines.RequestLines(command.app.stdout) as told:
+                done = command.service.wait(request_id, told, on_notice=told.say)
+        except KeyboardInterrupt:
+            raise Interrupted(f'interrupted; what was asked for goes on, {PICKED_UP}') from None
+        update_id = (done.result or {}).get('update_id')
+        if update_id is None:
+            return
+    if update_id is None:
+        raise ValueError('there is nothing to follow')
+    last = None
+    try:
+        with lines.UpdateLines(command.app.stdout, expected=command.service.expectation(update_id)) as view:
+            for last in command.service.follow(update_id, on_notice=view.say):
+                view(last)
+            if last is not None:
+                view.end(last)
+    except KeyboardInterrupt:
+        raise _interrupted(update_id) from None
+    if last is not None:
+        _judge(last.update)
+
+
+def _interrupted(update_id: int) -> Interrupted:
+    return Interrupted(f'interrupted; update {update_id} goes on, {PICKED_UP}')
+
+
+def _judge(update: UpdateView) -> None:
+    """:raises UpdateFailed: the update ended elsewhere than DONE."""
+    from ovca.remaster import plan
+    from ovca.remaster.protocol import State
+
+    if update.state is State.DONE:
+        return
+    kind = UpdateAborted if update.state is State.ABORTED else UpdateFailed
+    raise kind(f'{plan.ending(update)}; {plan.next_step(update)}', id=plan.error_id(update.state))
 
 
 def node_lines(nodes: tuple[NodeView, ...]) -> list[str]:

@@ -28,8 +28,10 @@ from ovca.cluster.nodes import NodeRow, Pulse, power_of
 from ovca.cluster.peer import PeerCare
 from ovca.cluster.roles import Role, RoleError
 from ovca.daemon import drivers, systemd
+from ovca.daemon.board import Board
 from ovca.daemon.components import ComponentCare
 from ovca.daemon.notices import Notices
+from ovca.daemon.reports import Reports
 from ovca.daemon.requests import Requests
 from ovca.daemon.roles import BootService
 from ovca.daemon.status import status_app
@@ -71,7 +73,9 @@ class Ovcad:
         self.lease = Lease(self.database, self.name, self.incarnation, ttl=conf.cluster.ttl)
         self.row = NodeRow(conf, self.database, incarnation=self.incarnation, boot_id=self.boot_id)
         self._stop = threading.Event()
-        self._wakes = {name: threading.Event() for name in ('lease', 'loop', 'beat', 'notices', 'components')}
+        self._wakes = {
+            name: threading.Event() for name in ('lease', 'loop', 'beat', 'notices', 'components', 'reports')
+        }
         self._serving = threading.Lock()
         self._fatal: BaseException | None = None
         self._proof_done = False
@@ -107,10 +111,14 @@ class Ovcad:
         self.components = ComponentCare(
             conf, self.lease, components.load(conf), epoch=self._epoch, running_digest=self.digest
         )
+        self.reports = Reports(conf, self.lease, epoch=self._epoch)
+        self.board = Board(conf, self.database)
 
     def run(self) -> None:
         """Serve until :meth:`stop`. :raises OvcaError: the service cannot go on."""
-        status = HttpServer(status_app(self.facts, self.wake), self.conf.cluster.address, self.conf.cluster.port)
+        status = HttpServer(
+            status_app(self.facts, self.wake, self.board.tell), self.conf.cluster.address, self.conf.cluster.port
+        )
         status.start()
         try:
             self._prepare()
@@ -123,6 +131,7 @@ class Ovcad:
                     ('loop', self._loop_thread),
                     ('notices', lambda: self._aside('notices', self.notices.step)),
                     ('components', lambda: self._aside('components', self.components.step)),
+                    ('reports', lambda: self._aside('reports', self.reports.step)),
                 )
             ]
             for thread in threads:

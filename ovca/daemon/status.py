@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,8 +12,15 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 
-def status_app(facts: Callable[[], dict[str, Any]], wake: Callable[[], None]) -> Starlette:
-    """Return the application. ``facts`` are numbers, words and booleans; ``wake`` is a hint and may be repeated."""
+def status_app(
+    facts: Callable[[], dict[str, Any]],
+    wake: Callable[[], None],
+    update: Callable[[int], dict[str, Any]] | None = None,
+) -> Starlette:
+    """Return the application. ``facts`` are numbers, words and booleans; ``wake`` is a hint and may be repeated.
+
+    ``update`` tells of the newest update and its events after a number; it may take as long as the database does.
+    """
 
     async def do_wake(request: Request) -> Response:
         wake()
@@ -28,10 +36,17 @@ def status_app(facts: Callable[[], dict[str, Any]], wake: Callable[[], None]) ->
                 lines += [f'# TYPE ovca_{name} gauge', f'ovca_{name} {float(value):g}']
         return PlainTextResponse('\n'.join(lines) + '\n')
 
+    def newest_update(request: Request) -> Response:  # no coroutine: it runs in a thread, because it waits
+        after = request.query_params.get('after', '0')
+        told = update(int(after) if re.fullmatch(r'[0-9]{1,18}', after) else 0) if update is not None else {}
+        known = facts()
+        return JSONResponse({name: known.get(name) for name in ('node', 'acting', 'epoch', 'health')} | told)
+
     return Starlette(
         routes=[
             Route('/v1/wake', do_wake, methods=['POST']),
             Route('/v1/status', status),
+            Route('/v1/update', newest_update),
             Route('/metrics', metrics),
         ]
     )

@@ -163,6 +163,8 @@ class Entry(Base):
     final_digest: Mapped[str | None] = mapped_column(String(64))
     final_boot_id: Mapped[str | None] = mapped_column(String(64))
 
+    __table_args__ = (Index('ix_entry_node_final_at', 'node', 'final_at'),)
+
 
 class InstallGrant(Base):
     """The right to wipe one node once. Its secrets are kept as SHA-256 only."""
@@ -187,7 +189,10 @@ class InstallGrant(Base):
     failed: Mapped[str | None] = mapped_column(Text)
     revoked_at: Mapped[dt.datetime | None]
 
-    __table_args__ = (UniqueConstraint('update_id', 'node', 'attempt', 'epoch'),)
+    __table_args__ = (
+        UniqueConstraint('update_id', 'node', 'attempt', 'epoch'),
+        Index('ix_install_grant_node_consumed_at', 'node', 'consumed_at'),
+    )
 
 
 class Event(Base):
@@ -197,11 +202,11 @@ class Event(Base):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     update_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
-    at: Mapped[dt.datetime]
+    at: Mapped[dt.datetime] = mapped_column(index=True)
     node: Mapped[str | None] = mapped_column(String(255))
     actor: Mapped[str] = mapped_column(String(255))
     epoch: Mapped[int | None] = mapped_column(BigInteger)
-    kind: Mapped[str] = mapped_column(String(64))
+    kind: Mapped[str] = mapped_column(String(64), index=True)
     from_state: Mapped[str | None] = mapped_column(String(32))
     to_state: Mapped[str | None] = mapped_column(String(32))
     detail: Mapped[str] = mapped_column(Text, default='')

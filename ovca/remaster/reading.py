@@ -14,8 +14,9 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ovca.db.engine import now as database_now
-from ovca.db.models import Entry, Event, Image, InstallGrant, Lease, Node, Request, Update
+from ovca.db.models import Directive, Entry, Event, Image, InstallGrant, Lease, Node, Request, Update
 from ovca.image.fetch import redacted
+from ovca.remaster import directives as decisions
 from ovca.remaster import retention
 from ovca.remaster.protocol import State
 
@@ -150,6 +151,19 @@ class EventView:
 
 
 @dataclass(frozen=True)
+class DirectiveView:
+    """What an operator decided about an update, and when that was lifted."""
+
+    kind: str
+    subject: str
+    detail: str
+    created_at: dt.datetime
+    created_by: str
+    lifted_at: dt.datetime | None
+    lifted_by: str | None
+
+
+@dataclass(frozen=True)
 class RequestView:
     """What an operator asked for, and how far it is."""
 
@@ -183,13 +197,18 @@ class Snapshot:
     master: MasterFacts
     events: tuple[EventView, ...]
     now: dt.datetime
+    directives: tuple[DirectiveView, ...] = ()
+    """What operators have decided, and holds now."""
+    told_by: str | None = None
+    """The node whose service told this, while the database did not answer here; None: it was read."""
 
     @property
     def key(self) -> tuple[Any, ...]:
         """What has to differ for a snapshot to be worth showing; that a node was seen again is not."""
         nodes = tuple((n.name, n.role, n.version, n.health, tuple(n.problems.items()), n.ready) for n in self.nodes)
         entries = tuple((e.node, e.attempt, e.step, e.percent, e.detail, e.final_at) for e in self.entries)
-        return (self.update, entries, nodes, self.master.holder, self.master.epoch, self.master.acting)
+        leader = (self.master.holder, self.master.epoch, self.master.acting)
+        return (self.update, entries, nodes, leader, self.directives, self.told_by)
 
     def entry(self, node: str) -> EntryView | None:
         """The node's record, if it has one yet."""
@@ -208,10 +227,10 @@ def master(session: Session, here: str) -> MasterFacts:
 def nodes(session: Session, *, leader: MasterFacts, silent_after: float) -> tuple[NodeView, ...]:
     """Return all nodes by name. One that is not heard of for ``silent_after`` seconds is ``silent``, not healthy."""
     now = database_now(session)
-    newest = select(InstallGrant.node, func.max(InstallGrant.consumed_at)).group_by(InstallGrant.node)
-    consumed = {name: at for name, at in session.execute(newest) if at is not None}
-    rows = session.scalars(select(Node).order_by(Node.name))
-    return tuple(_node(row, leader, silent_after, now, consumed.get(row.name)) for row in rows)
+    # For each node by itself: so the index gives the newest, however many there were.
+    consumed = select(func.max(InstallGrant.consumed_at)).where(InstallGrant.node == Node.name).scalar_subquery()
+    rows = session.execute(select(Node, consumed).order_by(Node.name))
+    return tuple(_node(row, leader, silent_after, now, wiped_at) for row, wiped_at in rows)
 
 
 def _node(
@@ -310,6 +329,39 @@ def events(session: Session, update_id: int, after: int = 0) -> tuple[EventView,
     return tuple(map(_event, rows))
 
 
+def changes(session: Session, update_id: int) -> tuple[EventView, ...]:
+    """Return the changes of state of an update, in order."""
+    query = select(Event).where(Event.update_id == update_id, Event.to_state.is_not(None)).order_by(Event.id)
+    return tuple(map(_event, session.scalars(query)))
+
+
+def last_events(session: Session, update_id: int, limit: int) -> tuple[EventView, ...]:
+    """Return the newest events of an update, at most ``limit``; the newest stands last."""
+    query = select(Event).where(Event.update_id == update_id).order_by(Event.id.desc()).limit(limit)
+    return tuple(reversed([_event(row) for row in session.scalars(query)]))
+
+
+def lease_events(session: Session, since: int, until: int | None) -> tuple[EventView, ...]:
+    """Return what the journal tells of the lease between two events, by their numbers; None: until now."""
+    query = select(Event).where(Event.id >= since, Event.kind == 'lease').order_by(Event.id)
+    if until is not None:
+        query = query.where(Event.id <= until)
+    return tuple(map(_event, session.scalars(query)))
+
+
+def directives(session: Session, update_id: int, *, holding: bool = False) -> tuple[DirectiveView, ...]:
+    """Return what operators have decided about an update, in order; with ``holding`` only what holds now."""
+    if not decisions.known(session):
+        return ()
+    query = select(Directive).where(Directive.update_id == update_id).order_by(Directive.id)
+    if holding:
+        query = query.where(Directive.lifted_at.is_(None))
+    return tuple(
+        DirectiveView(d.kind, d.subject, d.detail, d.created_at, d.created_by, d.lifted_at, d.lifted_by)
+        for d in session.scalars(query)
+    )
+
+
 def journal(
     session: Session,
     *,
@@ -325,7 +377,8 @@ def journal(
         if wanted is not None:
             query = query.where(column == wanted)
     if since is not None:
-        query = query.where(Event.at >= since)
+        # Numbers and times grow together; by time its index is of use, and nothing older is looked at.
+        query = query.where(Event.at >= since).order_by(None).order_by(Event.at.desc(), Event.id.desc())
     return tuple(reversed([_event(row) for row in session.scalars(query)]))
 
 

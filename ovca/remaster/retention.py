@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy import select
@@ -13,6 +13,8 @@ from ovca.exceptions import Refused
 from ovca.remaster.protocol import State
 
 FAILED = (State.FAILED_DEGRADED, State.FAILED_ROLLED_BACK, State.FAILED_FORWARD)
+PAGE = 20
+"""Updates that are read at once."""
 
 
 class ImageKept(Refused):
@@ -94,7 +96,6 @@ def beyond(session: Session, keep: int) -> list[str]:
 
 def read(session: Session) -> dict[str, str]:
     """Return what :func:`keepers` says of the rows as they are."""
-    updates = session.scalars(select(Update).order_by(Update.id.desc()))
     unfinished = select(Request).where(Request.state.in_(('open', 'running')))
     asked: dict[str, set[str]] = {}
     for request in session.scalars(unfinished):
@@ -103,10 +104,19 @@ def read(session: Session) -> dict[str, str]:
     return keepers(
         {image.version: image.digest for image in session.scalars(select(Image))},
         running={node.name: node.running_digest for node in session.scalars(select(Node))},
-        updates=[Pins(u.id, State(u.state), u.digest, u.old_digest) for u in _until_kept(updates)],
+        updates=[Pins(u.id, State(u.state), u.digest, u.old_digest) for u in _until_kept(_newest_first(session))],
         downloads=asked.get('download', set()) | asked.get('update', set()),
         wanted=asked.get('activate', set()),
     )
+
+
+def _newest_first(session: Session) -> Iterator[Update]:
+    """All updates, read a few at a time: as a rule the first one is enough, and there may be thousands."""
+    query = select(Update).order_by(Update.id.desc()).limit(PAGE)
+    page = list(session.scalars(query))
+    while page:
+        yield from page
+        page = list(session.scalars(query.where(Update.id < page[-1].id)))
 
 
 def _until_kept(updates: Iterable[Update]) -> Iterable[Update]:

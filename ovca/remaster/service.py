@@ -12,10 +12,10 @@ from sqlalchemy import select
 
 from ovca.conf import secrets
 from ovca.db.models import Image, Node, Update
-from ovca.exceptions import Refused, UsageError
+from ovca.exceptions import DatabaseUnavailable, Refused, UsageError
 from ovca.image.fetch import redacted
 from ovca.remaster import downloads, reading, retention
-from ovca.remaster.asking import Asking, Notice, quiet
+from ovca.remaster.asking import POLL, Asking, Notice, quiet
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import Landing, State, abort_landing
 from ovca.remaster.reading import (
@@ -33,6 +33,11 @@ if TYPE_CHECKING:
     from ovca.remaster import plan as planning
     from ovca.remaster.channels import OfferView
     from ovca.remaster.inventory import Facts
+    from ovca.remaster.outlook import Expectation
+    from ovca.remaster.story import Story
+
+AWAY = 1.0
+"""Seconds between two looks while the database does not answer."""
 
 
 class Service(Asking):
@@ -180,10 +185,11 @@ class Service(Asking):
 
     # Updates.
 
-    def updates(self, limit: int = 20) -> list[UpdateView]:
-        """The last updates, the newest first."""
+    def updates(self, limit: int = 20, *, before: int | None = None) -> list[UpdateView]:
+        """The last updates, the newest first; of those with a number below ``before`` if it is given."""
+        query = select(Update).order_by(Update.id.desc()).limit(limit)
         with self.database.read() as session:
-            rows = session.scalars(select(Update).order_by(Update.id.desc()).limit(limit))
+            rows = session.scalars(query if before is None else query.where(Update.id < before))
             return [reading.update(row) for row in rows]
 
     def update(self, id: int | None = None) -> UpdateView:
@@ -209,6 +215,14 @@ class Service(Asking):
         """The journal of an update, after the event with the number ``after``."""
         with self.database.read() as session:
             return reading.events(session, update_id, after)
+
+    def story(self, id: int | None = None) -> Story:
+        """The whole story of an update, or of the latest. :raises UsageError: there is none."""
+        from ovca.remaster import story
+
+        update = self.update(id)
+        with self.database.read() as session:
+            return story.read(session, update.id)
 
     def journal(
         self,
@@ -239,23 +253,56 @@ class Service(Asking):
                 master=leader,
                 events=reading.events(session, update_id, after),
                 now=self.database.now(session),
+                directives=reading.directives(session, update_id, holding=True),
             )
 
     def follow(self, update_id: int, *, after: int = 0, on_notice: Notice = quiet) -> Iterator[Snapshot]:
         """Yield a snapshot whenever something changed, until the update is over; the last one shows the end.
 
-        While the database cannot be reached it says so once through ``on_notice``, and goes on trying.
+        While the database cannot be reached it says so through ``on_notice``, goes on trying, and yields what the other
+        node tells meanwhile (``told_by``).
         """
+        from ovca.remaster import elsewhere
+
         last: tuple[Any, ...] | None = None
-        # Each look asks for what came after the newest event seen so far.
-        for snapshot in self._polled(lambda: self.snapshot(update_id, after), on_notice):  # noqa: B023
-            if snapshot.events:
-                after = snapshot.events[-1].id
-            if snapshot.events or snapshot.key != last:
-                last = snapshot.key
-                yield snapshot
-            if snapshot.update.state.ended:
-                return
+        said: str | None = None
+        while True:
+            seen: Snapshot | None
+            try:
+                seen = self.snapshot(update_id, after)
+            except DatabaseUnavailable as exc:
+                if said is None:
+                    on_notice(f'{exc}; the other node is asked until it answers')
+                heard = elsewhere.ask(self.conf, update_id, after)
+                seen, words = heard.snapshot, heard.words
+                if seen is not None and seen.update.state.ended:
+                    words += f': {seen.update.state}; that counts when the database confirms it'
+                if words != said:
+                    on_notice(words)
+                said = words
+            else:
+                if said is not None:
+                    on_notice('the database answers again')
+                said = None
+            if seen is not None:
+                if seen.events:
+                    after = seen.events[-1].id
+                if seen.events or seen.key != last:
+                    last = seen.key
+                    yield seen
+                if seen.update.state.ended and seen.told_by is None:
+                    return
+            self._sleep(POLL if said is None else AWAY)
+
+    def expectation(self, update_id: int) -> Expectation:
+        """How long this update is likely to take. :raises UsageError: there is no such update."""
+        from ovca.remaster import outlook
+
+        with self.database.read() as session:
+            row = session.get(Update, update_id)
+            if row is None:
+                raise UsageError(_no_update(update_id), id='no-update')
+            return outlook.expectation(session, row)
 
     def landing(self, update: UpdateView) -> Landing:
         """Where an abort would end now."""

@@ -6,7 +6,7 @@ from ovca import exceptions
 def test_the_table_of_exit_statuses_is_made_of_the_classes() -> None:
     statuses = dict(exceptions.exit_statuses())
 
-    assert list(statuses) == [*range(12), 130, 141]
+    assert list(statuses) == [*range(13), 130, 141]
     assert statuses[0] == 'It was done. For an update: both nodes run the new image.'
     assert statuses[3] == (
         'The configuration is missing, unreadable or wrong. A driver or another extension cannot be loaded.'

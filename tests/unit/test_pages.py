@@ -147,7 +147,8 @@ def statuses() -> dict[str, set[int]]:
         if each.id is not None:
             found.setdefault(each.id, set()).add(each.kind.exit_code)
     for state in ENDED - {State.DONE}:
-        found[error_id(state)] = {exceptions.UpdateFailed.exit_code}
+        kind = exceptions.UpdateAborted if state is State.ABORTED else exceptions.UpdateFailed
+        found[error_id(state)] = {kind.exit_code}
     for start, kind in CHOSEN.items():
         for id in chosen() - set(found):
             if id.startswith(start):

@@ -389,7 +389,7 @@ def test_update_watch_of_a_failed_update_fails(operated: Operated) -> None:
 
     result = run(operated, 'update-watch', str(number))
 
-    assert result.code == 8
+    assert result.code == 12
     assert 'ovca activate 1.1.0' in result.err
 
 
@@ -423,7 +423,7 @@ def test_on_a_terminal_the_table_of_both_nodes_is_drawn(operated: Operated) -> N
 
     assert code == 0
     assert 'both nodes run [it]' in err.getvalue()
-    for word in ('mn1', 'mn2', 'standby', 'installing 40 %', f'update {number} to 1.1.0: DONE'):
+    for word in ('mn2 (first)', 'mn1 (second)', 'installing 40 %', f'update {number} to 1.1.0: DONE'):
         assert word in err.getvalue()
 
 

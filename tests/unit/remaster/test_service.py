@@ -282,7 +282,11 @@ def test_following_outlives_a_database_that_is_away(operated: Operated, monkeypa
     seen = list(service.follow(number, on_notice=notices.append))
 
     assert seen[-1].update.state is State.DONE
-    assert notices == ['the database cannot be used now; trying on', 'the database answers again']
+    assert notices == [
+        'the database cannot be used now; the other node is asked until it answers',
+        'no other node answers either',
+        'the database answers again',
+    ]
 
 
 def test_the_plan_wipes_the_standby_first(operated: Operated) -> None:
