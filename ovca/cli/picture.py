@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
@@ -34,9 +35,9 @@ def draw(
 ) -> Group:
     """Return the picture; ``passed`` are the seconds since the snapshot, ``plain`` draws with ASCII only."""
     update = seen.update
-    table = Table.grid(padding=(0, 2, 0, 0), expand=False)
+    table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(min_width=LABEL, no_wrap=True)
-    room = max(12, min(WIDEST, (width - LABEL - 6) // 2))
+    room = max(12, min(WIDEST, (width - LABEL - 2 * 3) // 2))
     names = (update.first, update.second)
     for _ in names:
         table.add_column(width=room, overflow='fold')
@@ -53,14 +54,15 @@ def draw(
         table.add_row(label, *(_text(cell) for cell in cells))
     if not update.state.ended:
         table.add_row('', *(_text(_bar(seen, name, passed, expected, plain)) for name in names))
-    lines: list[RenderableType] = [
-        _text(_title(seen), 'bold'),
-        table,
-        *(_text(line) for line in _times(seen, passed, expected)),
-    ]
+    below = Table.grid(padding=(0, 2, 0, 0))
+    below.add_column(min_width=LABEL, no_wrap=True)
+    below.add_column(overflow='fold')
+    for label, text in _times(seen, passed, expected):
+        below.add_row(label, _text(text))
     if last is not None:
-        lines.append(_text(_labelled('last', live.event_line(last), width)))
-    lines.append(_text(_labelled('next', outlook.next_step(seen), width), 'bold' if halted(seen) else ''))
+        below.add_row('last', _text(_short(live.event_line(last), width)))
+    below.add_row('next', _text(_short(outlook.next_step(seen), width), 'bold' if halted(seen) else ''))
+    lines: list[RenderableType] = [_text(_title(seen), 'bold'), table, below]
     if safe := outlook.safe_to_close(seen):
         lines.append(_text(safe, 'dim'))
     return Group(*lines)
@@ -70,11 +72,10 @@ def _text(text: str, style: str = '') -> Text:
     return Text(base.shown(text), style=style)  # as text: what stands in [brackets] is no style
 
 
-def _labelled(label: str, text: str, width: int) -> str:
-    """A line with a name, cut where a long sentence of an error would push all else from the screen."""
-    room = max(40, 3 * width - LABEL)
-    text = text if len(text) <= room else f'{text[: room - 3]}...'
-    return f'{label:<{LABEL + 2}}{text}'
+def _short(text: str, width: int) -> str:
+    """Three lines of a sentence at most: a long one, as of an error, would push all else from the screen."""
+    room = 3 * max(20, width - LABEL - 4)
+    return text if len(text) <= room else f'{text[: room - 3]}...'
 
 
 def _title(seen: Snapshot) -> str:
@@ -114,22 +115,18 @@ def _bar(seen: Snapshot, name: str, passed: float, expected: Expectation | None,
     return f'{on * full}{off * (BAR - full)} {int(done * 100):3} %'
 
 
-def _times(seen: Snapshot, passed: float, expected: Expectation | None) -> list[str]:
+def _times(seen: Snapshot, passed: float, expected: Expectation | None) -> list[tuple[str, str]]:
+    """The time so far, and what is to be expected; a time that stands still does so here, too."""
     update = seen.update
-    total = (seen.now - update.created_at).total_seconds() + passed
     if update.finished_at is not None:
-        return [
-            f'{"time":<{LABEL + 2}}{live.duration((update.finished_at - update.created_at).total_seconds())} in all'
-        ]
-    here = (seen.now - update.state_since).total_seconds() + passed
-    line = f'{"time":<{LABEL + 2}}{live.duration(here)} in this state'
+        return [('time', f'{live.duration((update.finished_at - update.created_at).total_seconds())} in all')]
+    here = live.duration((seen.now - update.state_since).total_seconds() + passed)
+    total = live.duration((seen.now - update.created_at).total_seconds() + passed)
     usual = expected.of(update.state) if expected is not None else None
-    line += '' if usual is None else f' (usually {live.duration(usual)})'
-    line += f', {live.duration(total)} in all'
-    lines = [line]
+    told = '' if usual is None else f' (usually {live.duration(usual)})'
+    lines = [('time', f'{here} in this state{told}, {total} in all')]
     if expected is not None and expected.total is not None and halted(seen) is None:
-        left = expected.left(update, seen.now)
-        told = f'{live.duration(expected.total)} in all'
-        told += '' if left is None else f', about {live.duration(max(0.0, left - passed))} left'
-        lines.append(f'{"expected":<{LABEL + 2}}{told} (from {expected.source})')
+        left = expected.left(update, seen.now + dt.timedelta(seconds=passed))
+        told = '' if left is None else f', about {live.duration(left)} left'
+        lines.append(('expected', f'{live.duration(expected.total)} in all{told} (from {expected.source})'))
     return lines

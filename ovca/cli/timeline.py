@@ -34,7 +34,7 @@ def readable(story: Story) -> dict[str, str]:
         'leaderless': _lines(f'{g.since:%H:%M:%SZ}: {took(g.seconds)}' for g in story.gaps),
         'resets': _lines(f'{node}: {count}' for node, count in story.resets.items()),
         'events': _lines(
-            f'{live.event_line(event)} [+{live.duration(facts["after_seconds"])}, {took(facts["seconds"])}]'
+            f'{live.event_line(event)} [+{live.duration(facts["after_seconds"])}{_until_next(facts["seconds"])}]'
             for event, facts in zip(story.events, told['events'], strict=True)
         ),
     }
@@ -45,6 +45,10 @@ def took(seconds: float | None) -> str:
     if seconds is None:
         return 'not over'
     return f'{seconds:.1f} s' if seconds < 60 else live.duration(seconds)
+
+
+def _until_next(seconds: float | None) -> str:
+    return '' if seconds is None else f', {took(seconds)}'
 
 
 def _lines(lines: Iterable[str]) -> str:
