@@ -28,6 +28,7 @@ GROUPS = (
     'ovca.component',
     'ovca.notify',
     'ovca.role',
+    'ovca.site',
     'ovca.pages',
 )
 BASES = {
@@ -39,6 +40,7 @@ BASES = {
     'ovca.component': 'ovca.remaster.components:Component',
     'ovca.notify': 'ovca.notify.base:Notifier',
     'ovca.role': 'ovca.cluster.roles:Role',
+    'ovca.site': 'ovca.provision.site.base:SiteItem',
 }
 """What a driver of each group derives from; imported when a driver is loaded, and not before.
 

@@ -23,6 +23,7 @@ NAMED = (
     ('check.enabled', 'ovca.remaster.checks', 'Check'),
     ('notify.drivers', 'ovca.notify.base', 'Notifier'),
     ('cluster.roles', 'ovca.cluster.roles', 'Role'),
+    ('provision.site_items', 'ovca.provision.site.base', 'SiteItem'),
     ('remaster.components', 'ovca.remaster.components', 'Component'),
 )
 """The options that name extensions, with the module and the base class of their kind; the module knows the group."""

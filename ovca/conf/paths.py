@@ -118,7 +118,6 @@ def _keys(path: str, *, needed: bool) -> Finding:
 
 
 def _secrets(values: Values, known: Mapping[str, groups.Options]) -> Iterator[Finding]:
-    kept = values.get('provision.site_files')
     root = Path(values.get('provision.root', '/'))
     for name, path in values.items():
         group, _, option = name.partition('.')
@@ -126,11 +125,11 @@ def _secrets(values: Values, known: Mapping[str, groups.Options]) -> Iterator[Fi
             continue
         where = f'[{group}] {option}'
         yield _CHECKS.get(name, _secret)(where, path)
-        if kept is not None and not _is_kept(Path(path), root, kept):
+        if not _is_kept(Path(path), root):
             yield _warning(
                 where,
-                f'{path} is not among [provision] site_files, so the next update of this node loses it',
-                'add it there, or keep it in etc/ovca/secrets below the root',
+                f'{path} is a link, which the next update of this node does not carry over',
+                'put the file itself there',
             )
 
 
@@ -155,12 +154,12 @@ def _secret(where: str, path: str, read: Callable[[str, str], object] = secrets.
     return _passed(where, f'{path}: mode {stat.S_IMODE(Path(path).stat().st_mode):04o}')
 
 
-def _is_kept(path: Path, root: Path, patterns: Sequence[str]) -> bool:
-    try:
-        inside = path.relative_to(root)
-    except ValueError:
-        return True  # on another file system, which an update does not wipe
-    return any(Path('/', inside).match('/' + pattern.lstrip('/')) for pattern in patterns)
+def _is_kept(path: Path, root: Path) -> bool:
+    """Whether the site item of the configuration carries a file over: it takes what the options name.
+
+    What is not below the root is on another file system, which an update does not wipe.
+    """
+    return not (path.is_relative_to(root) and path.is_symlink())
 
 
 def _ca(where: str, path: str) -> Finding:

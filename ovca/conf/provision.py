@@ -39,9 +39,42 @@ OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         'site_files',
         item_type=types.PATTERN,
-        default=['etc/ovca.conf', 'etc/ovca/keys/*', 'etc/ovca/secrets/*', 'etc/ssh/ssh_host_*'],
+        default=[],
         mutable=True,
-        help='Files below the root, as patterns, that are saved before a wipe and put back after it.',
+        help='Further files below the root, as patterns, that are saved before a wipe and put back after it. The core '
+        'site items have the configuration, SSH host keys, certificates and the network already.',
+    ),
+    cfg.ListOpt(
+        'site_items',
+        item_type=types.EXTENSION,
+        default=[],
+        help='Further site items, by name; those of the core are always saved.',
+    ),
+    cfg.ListOpt(
+        'site_watch',
+        item_type=types.PATTERN,
+        default=['etc', 'root', 'usr/local'],
+        help='Folders below the root in which every file that differs from the image, and that no site item carries '
+        'over, is listed as lost in a wipe.',
+    ),
+    cfg.ListOpt(
+        'site_ignore',
+        item_type=types.PATTERN,
+        default=[
+            'etc/machine-id',
+            'etc/.updated',
+            'etc/adjtime',
+            'etc/ld.so.cache',
+            'etc/mtab',
+            'etc/ssl/certs/*',
+            'root/.bash_history',
+            'root/.cache/*',
+            'root/.lesshst',
+            'root/.python_history',
+        ],
+        mutable=True,
+        help='Files below the root, as patterns, that are not listed as lost: the system makes them again, or nobody '
+        'misses them. A star stands for any part of a path.',
     ),
     cfg.Opt(
         'state_path',

@@ -9,6 +9,8 @@ from ovca import notify, plugins
 from ovca.cluster import health, roles
 from ovca.power import base as power
 from ovca.provision import base as provision
+from ovca.provision.site import base as site
+from ovca.provision.site import items as site_items
 from ovca.remaster import checks, components
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def named(conf: cfg.ConfigOpts) -> list[tuple[str, int, Iterable[str]]]:
         (health.GROUP, health.HealthCheck.api, health.configured(conf)),
         (checks.GROUP, checks.Check.api, checks.configured(conf)),
         (notify.GROUP, notify.Notifier.api, conf.notify.drivers),
+        (site.GROUP, site.SiteItem.api, site_items.configured(conf)),
         (components.GROUP, components.Component.api, conf.remaster.components),
     ]
 

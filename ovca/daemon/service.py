@@ -34,13 +34,14 @@ from ovca.daemon.notices import Notices
 from ovca.daemon.reports import Reports
 from ovca.daemon.requests import Requests
 from ovca.daemon.roles import BootService
+from ovca.daemon.site import SiteCare, ask_node
 from ovca.daemon.status import status_app
 from ovca.db import schema
 from ovca.db.engine import Database, check_single_host
-from ovca.exceptions import DatabaseError, LeaseLost, OvcaError, ProvisionError
+from ovca.exceptions import DatabaseError, LeaseLost, OvcaError
 from ovca.power.base import PowerDriver
-from ovca.provision import site
 from ovca.provision.server import HttpServer
+from ovca.provision.site import items as site_items
 from ovca.remaster import checks, components, evidence
 from ovca.remaster.eligible import eligible
 from ovca.remaster.grants import GrantDesk
@@ -52,8 +53,6 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
-SITE_INTERVAL = 60.0
-"""Seconds between two looks at the site files."""
 
 
 class Ovcad:
@@ -71,6 +70,7 @@ class Ovcad:
         self.digest = record.digest if record else None
         self.incarnation, self.boot_id = uuid.uuid4().hex, boot_id()
         self.lease = Lease(self.database, self.name, self.incarnation, ttl=conf.cluster.ttl)
+        self.site = SiteCare(conf, self.database, site_items.load(conf))
         self.row = NodeRow(conf, self.database, incarnation=self.incarnation, boot_id=self.boot_id)
         self._stop = threading.Event()
         self._wakes = {
@@ -117,7 +117,9 @@ class Ovcad:
     def run(self) -> None:
         """Serve until :meth:`stop`. :raises OvcaError: the service cannot go on."""
         status = HttpServer(
-            status_app(self.facts, self.wake, self.board.tell), self.conf.cluster.address, self.conf.cluster.port
+            status_app(self.facts, self.wake, self.board.tell, self.site.save_now),
+            self.conf.cluster.address,
+            self.conf.cluster.port,
         )
         status.start()
         try:
@@ -128,6 +130,7 @@ class Ovcad:
                     ('health', self.health.run),
                     ('lease', self._lease_thread),
                     ('beat', self._beat_thread),
+                    ('site', self._site_thread),
                     ('loop', self._loop_thread),
                     ('notices', lambda: self._aside('notices', self.notices.step)),
                     ('components', lambda: self._aside('components', self.components.step)),
@@ -195,14 +198,7 @@ class Ovcad:
                     raise
                 LOG.warning('%s', exc)
                 self._stop.wait(self.conf.cluster.poll_interval)
-        self._save_site()
-
-    def _save_site(self) -> None:
-        """Save what an operator set by hand, so that a wipe does not lose it; unchanged files cost a look only."""
-        try:
-            site.save(self.root, self.conf.provision.site_files, Path(self.conf.image.shared_storage), self.name)
-        except (OSError, ProvisionError) as exc:
-            LOG.error('ALARM: the site files could not be saved: %s', exc)
+        self.site.step()
 
     @staticmethod
     def _temporary(exc: DatabaseError) -> bool:
@@ -254,11 +250,8 @@ class Ovcad:
             self._wait('lease', min(cluster.poll_interval, cluster.renew_interval / 2))
 
     def _beat_thread(self) -> None:
-        interval, saved = self.conf.remaster.ready_age / 4, time.monotonic()
+        interval = self.conf.remaster.ready_age / 4
         while not self._stop.is_set():
-            if time.monotonic() - saved > SITE_INTERVAL:
-                saved = time.monotonic()
-                self._save_site()
             try:
                 self._prove()
                 self.row.beat(self._pulse())
@@ -267,6 +260,11 @@ class Ovcad:
             except DatabaseError as exc:
                 LOG.warning('%s', exc)
             self._wait('beat', interval)
+
+    def _site_thread(self) -> None:
+        while not self._stop.is_set():
+            self.site.wait(self._stop)
+            self.site.step()
 
     def _loop_thread(self) -> None:
         while not self._stop.is_set():
@@ -387,12 +385,16 @@ class Ovcad:
         epoch = self.keeper.epoch
         if epoch is None:
             raise LeaseLost(f'{self.name} does not lead any more')
-        self._save_site()
+        self.site.save_now()  # a storage that hangs must not hold the hand-over up for longer than that
         self.keeper.demoting(epoch)
         self._stop_serving()
         left = [type(role).__name__ for role in self.roles if role.running()]
         if left:
             raise RoleError(f'{", ".join(left)} still run; the hand-over is given up', id='role-still-runs')
+
+    def save_site(self, node: str) -> None:
+        """Have another node save its site settings, now that it may be wiped; a dead one is not waited for."""
+        ask_node(self.conf, self.database, node)
 
     def _give_up(self) -> None:
         self.keeper.give_up()

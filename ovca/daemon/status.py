@@ -1,4 +1,7 @@
-"""The node's own status server: wake, status and metrics. It tells nothing secret and changes nothing."""
+"""The node's own status server: wake, site settings, status and metrics. It tells nothing secret.
+
+Whoever asks it to save the site settings has them saved a little earlier than the node would by itself, and no more.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +19,12 @@ def status_app(
     facts: Callable[[], dict[str, Any]],
     wake: Callable[[], None],
     update: Callable[[int], dict[str, Any]] | None = None,
+    save_site: Callable[[], dict[str, Any]] | None = None,
 ) -> Starlette:
     """Return the application. ``facts`` are numbers, words and booleans; ``wake`` is a hint and may be repeated.
 
     ``update`` tells of the newest update and its events after a number; it may take as long as the database does.
+    ``save_site`` saves the site settings and tells when, or why they are not saved; it takes some seconds at most.
     """
 
     async def do_wake(request: Request) -> Response:
@@ -42,9 +47,16 @@ def status_app(
         known = facts()
         return JSONResponse({name: known.get(name) for name in ('node', 'acting', 'epoch', 'health')} | told)
 
+    def site(request: Request) -> Response:  # no coroutine, for the same reason
+        if save_site is None:
+            return Response(status_code=404)
+        answer = save_site()
+        return JSONResponse(answer, 503 if answer.get('error') else 200)
+
     return Starlette(
         routes=[
             Route('/v1/wake', do_wake, methods=['POST']),
+            Route('/v1/site', site, methods=['POST']),
             Route('/v1/status', status),
             Route('/v1/update', newest_update),
             Route('/metrics', metrics),

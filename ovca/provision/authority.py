@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,47 @@ class SiteFile:
     path: str
     mode: int
     content: bytes = field(repr=False)
+    item: str = 'files'
+    """The site item that it belongs to."""
+    owner: str = ''
+    """User and group by name, or by number where they have none; empty: whoever writes it."""
+    group: str = ''
+
+
+def encode_file(file: SiteFile) -> dict[str, Any]:
+    """The file as JSON."""
+    return {
+        'path': file.path,
+        'mode': file.mode,
+        'base64': base64.b64encode(file.content).decode(),
+        'item': file.item,
+        'owner': file.owner,
+        'group': file.group,
+    }
+
+
+def decode_file(data: Mapping[str, Any]) -> SiteFile:
+    """The file from JSON; software before site items wrote path, mode and content only.
+
+    :raises ValueError, KeyError, TypeError: it is none.
+    """
+    return SiteFile(
+        str(data['path']),
+        int(data['mode']),
+        base64.b64decode(data['base64'], validate=True),
+        str(data.get('item', 'files')),
+        str(data.get('owner', '')),
+        str(data.get('group', '')),
+    )
 
 
 @dataclass(frozen=True)
 class SiteBundle:
-    """A node's site files."""
+    """A node's site settings, as its installer gets them."""
 
     files: tuple[SiteFile, ...] = ()
+    about: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The items and what is lost in the wipe, for the report; and what no file holds."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 from ovca.exceptions import GrantRefused, OvcaError
-from ovca.provision import site
-from ovca.provision.authority import Authority, GrantAsk
+from ovca.provision.authority import Authority, GrantAsk, encode_file
 from ovca.provision.base import ProvisionDriver
 
 LOG = logging.getLogger(__name__)
@@ -136,7 +135,9 @@ def tls_app(authority: Authority) -> Starlette:
                 boot_id=str(body.get('boot_id', ''))[:64],
             )
         )
-        return {'evidence_token': granted.evidence_token, 'site': site.encode(granted.site)}
+        site = granted.site
+        files = [encode_file(file) for file in site.files]
+        return {'evidence_token': granted.evidence_token, 'site': files, 'site_about': dict(site.about)}
 
     def progress(body: dict[str, Any]) -> None:
         percent = float(body['percent'])

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from ovca.files import write_json
 from ovca.provision.client import TEXT_LIMIT, InstallError, Reporter, Service
-from ovca.provision.tree import EVIDENCE, INSTALLED, MARKER, ImageFolder, check_root, inside, install_tree
+from ovca.provision.putback import inside
+from ovca.provision.tree import EVIDENCE, INSTALLED, MARKER, ImageFolder, check_root, install_tree
 
 __all__ = ['EVIDENCE', 'INSTALLED', 'MARKER', 'InstallError', 'install_tree', 'main']
 DONE, FAILED, REFUSED = 0, 1, 3
@@ -38,6 +39,7 @@ def run(order: argparse.Namespace, boot_token: str) -> int:
         ask = {'boot_token': boot_token, 'digest': order.digest, 'boot_id': _boot_id()}
         granted = service.insist('grant', ask, order.patience)
         token, site = str(granted['evidence_token']), list(granted['site'])
+        about = dict(granted.get('site_about', {}))  # a master of before site items says nothing of them
     except (OSError, InstallError, KeyError, TypeError) as exc:
         print(f'no grant, nothing is touched: {exc}', file=sys.stderr, flush=True)
         return REFUSED
@@ -49,6 +51,7 @@ def run(order: argparse.Namespace, boot_token: str) -> int:
                 digest=order.digest,
                 root=root,
                 site=site,
+                site_about=about,
                 update=order.update,
                 attempt=order.attempt,
                 tell=reporter.tell,

@@ -18,6 +18,7 @@ MODULES = (
     'image/rockridge.py',
     'provision/client.py',
     'provision/installer.py',
+    'provision/putback.py',
     'provision/tree.py',
 )
 MAIN = 'import sys\nfrom ovca.provision.installer import main\nsys.exit(main())\n'

@@ -6,19 +6,20 @@ something that boots and is not whole.
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
 import os
 import stat
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ovca.files import fsync_dir, write_atomic, write_json
+from ovca.files import fsync_dir, write_json
 from ovca.image.iso9660 import Iso, IsoError
+from ovca.provision import putback
 from ovca.provision.client import InstallError
+from ovca.provision.putback import inside
 
 MARKER = '.ovca-lab'
 INSTALLED = 'etc/ovca/installed.json'
@@ -56,14 +57,6 @@ def _mounts() -> list[Path]:
     except OSError:
         return []
     return [Path(line.split()[4].encode().decode('unicode_escape')) for line in lines]
-
-
-def inside(root: Path, name: str) -> Path:
-    """Return the place of ``name`` below ``root``. :raises InstallError: it is elsewhere, through ``..`` or a link."""
-    path = root / name.lstrip('/')
-    if '..' in Path(name).parts or not path.parent.resolve().is_relative_to(root.resolve()):
-        raise InstallError(f'{name} leaves the root folder {root}')
-    return path
 
 
 def wipe(root: Path, *, real: bool = False) -> None:
@@ -194,6 +187,7 @@ def install_tree(
     digest: str,
     root: Path,
     site: Sequence[dict[str, Any]] = (),
+    site_about: Mapping[str, Any] | None = None,
     update: int | None = None,
     attempt: int | None = None,
     tell: Tell = silent,
@@ -202,21 +196,20 @@ def install_tree(
     """Wipe ``root`` and install a published image's ``iso`` on it: everything but the evidence.
 
     The caller holds the right to do so: a grant, or (a factory) nobody to ask. When this returns, all is on the disk.
+    ``site_about`` is what the master knows of the site files: their items, and what is lost in the wipe.
 
     :raises InstallError: it cannot be done; nothing is wiped yet when image, root or site files are at fault.
     """
     image = ImageFolder(iso, digest)
     image.compare()
-    for item in site:
-        if '..' in Path(item['path']).parts:
-            raise InstallError(f'the site file {item["path"]} leaves the root folder')
+    putback.check(site)
     check_root(root, real=real, keep=[iso])
     tell(0, 'wiping')
     wipe(root, real=real)
     image.unpack(root, tell)
     tell(100, 'syncing')
-    for item in site:
-        write_atomic(inside(root, item['path']), base64.b64decode(item['base64']), int(item['mode']) & 0o777)
+    own = {path.removeprefix(PREFIX) for path in image.files}
+    putback.put_back(root, site, site_about or {}, image=own, update=update, attempt=attempt)
     for name in (INSTALLED, EVIDENCE):
         inside(root, name).parent.mkdir(parents=True, exist_ok=True)
     os.sync()

@@ -32,7 +32,7 @@ __all__ = ['Check', 'CheckContext', 'CheckResult', 'Result']
 
 LOG = logging.getLogger(__name__)
 GROUP = 'ovca.check'
-CORE = ('nodes', 'lease', 'version-path', 'image', 'bmc', 'space')
+CORE = ('nodes', 'lease', 'version-path', 'image', 'bmc', 'space', 'site')
 AGAIN = 'mend this, then run `ovca check` again'
 
 

@@ -19,6 +19,7 @@ from ovca.db import events
 from ovca.db.engine import Database
 from ovca.db.models import Entry, Image, InstallGrant, Lease, Node, Update
 from ovca.exceptions import ImageError, OvcaError
+from ovca.provision.putback import REPORT
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State
 
@@ -91,7 +92,14 @@ def differing(root: Path, shared_storage: Path, version: str, files_digest: str 
         raise ImageError(
             f'{listing} has digest {found}, not {files_digest}; download {version} again', id='image-differs'
         )
-    return [str(path) for path in verify_root(root, listing)]
+    replaced = _replaced(root)
+    return [path for path in map(str, verify_root(root, listing)) if path.partition('/')[2] not in replaced]
+
+
+def _replaced(root: Path) -> set[str]:
+    """The image's files in whose place the installer put the site's own; they are not the image's to judge."""
+    report = _record(root / REPORT) or {}
+    return {str(path) for path in report.get('replaced', ())}
 
 
 def finalise(database: Database, conf: cfg.ConfigOpts, *, node: str, boot_id: str) -> bool:

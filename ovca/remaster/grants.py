@@ -23,7 +23,7 @@ from ovca.db import events
 from ovca.db.models import Entry, Image, InstallGrant, Node, Update
 from ovca.exceptions import GrantRefused, LeaseLost
 from ovca.provision.authority import GrantAsk, Granted, Order
-from ovca.provision.site import load as load_site
+from ovca.provision.site.state import load as load_site
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import TARGET, WIPING, State, Which
 
@@ -134,7 +134,7 @@ class GrantDesk:
         epoch = self._epoch()
         if epoch is None:
             raise GrantRefused(f'{ask.node}: this node is not the acting master, so it grants nothing')
-        site = load_site(Path(self.conf.image.shared_storage), ask.node)
+        site = load_site(Path(self.conf.image.shared_storage), ask.node).bundle()
         try:
             with self.lease.fenced(epoch) as session:
                 token = self._consume(session, ask, epoch)

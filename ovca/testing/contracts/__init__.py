@@ -34,6 +34,7 @@ from ovca.testing.contracts.notify import NotifyContract
 from ovca.testing.contracts.power import PowerContract
 from ovca.testing.contracts.provision import ProvisionContract
 from ovca.testing.contracts.role import RoleContract
+from ovca.testing.contracts.site import SiteContract
 
 __all__ = [
     'CheckContract',
@@ -47,5 +48,6 @@ __all__ = [
     'PowerContract',
     'ProvisionContract',
     'RoleContract',
+    'SiteContract',
     'TableContract',
 ]

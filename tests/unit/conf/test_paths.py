@@ -109,15 +109,14 @@ def test_a_plugins_file_is_one_of_a_secret_only_if_it_says_so(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    ('pattern', 'kept'),
-    [('etc/ovca/secrets/*', True), ('/etc/ovca/secrets/bmc', True), ('etc/ovca/*', False), ('secrets/*', False)],
+    ('place', 'kept'), [('root/etc/ovca/bmc', True), ('root/etc/link', False), ('elsewhere/bmc', True)]
 )
-def test_a_secret_that_the_next_update_would_lose_is_pointed_out(tmp_path: Path, pattern: str, kept: bool) -> None:
-    path = secret(tmp_path / 'etc/ovca/secrets/bmc')
+def test_a_secret_that_the_next_update_would_lose_is_pointed_out(tmp_path: Path, place: str, kept: bool) -> None:
+    for name in ('root/etc/ovca/bmc', 'elsewhere/bmc'):
+        secret(tmp_path / name)
+    (tmp_path / 'root/etc/link').symlink_to(tmp_path / 'root/etc/ovca/bmc')
 
-    found = findings(
-        power__password_file=path, provision__root=str(tmp_path), provision__site_files=['etc/ovca.conf', pattern]
-    )
+    found = findings(power__password_file=str(tmp_path / place), provision__root=str(tmp_path / 'root'))
 
     assert [result for result, _ in found['[power] password_file']] == ['passed'] + ['warning'] * (not kept)
 

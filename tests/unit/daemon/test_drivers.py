@@ -22,6 +22,7 @@ NAMED = {
     'ovca.health': '[health]\nchecks = odd\n',
     'ovca.check': '[check]\nenabled = odd\n',
     'ovca.notify': '[notify]\ndrivers = log,odd\n',
+    'ovca.site': '[provision]\nsite_items = odd\n',
     'ovca.component': '[remaster]\ncomponents = odd\n',
 }
 Start = Callable[[str], subprocess.CompletedProcess[str]]

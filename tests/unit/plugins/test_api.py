@@ -25,6 +25,7 @@ MODULES = (
     'ovca.power.fake',
     'ovca.image.fetch.base',
     'ovca.provision.base',
+    'ovca.provision.site.base',
     'ovca.remaster.checks',
     'ovca.remaster.components',
     'ovca.cluster.health',
@@ -39,7 +40,7 @@ MODULES = (
 )
 WRITTEN_BY_DRIVERS = {
     *('_state', '_on', '_off', '_set_boot_once', '_insert_media', '_eject_media', '_foreign', '_explain', '_situation'),
-    *('_open', '_send'),
+    *('_open', '_send', '_save', '_restore'),
 }
 """Private names that belong to the promise: a driver defines them."""
 ADVICE = """

@@ -12,9 +12,10 @@ import pytest
 
 from ovca.exceptions import GrantRefused
 from ovca.image import verify_root
-from ovca.provision.authority import GrantAsk, Granted, SiteBundle, SiteFile
+from ovca.provision.authority import GrantAsk, Granted, SiteBundle, SiteFile, encode_file
 from ovca.provision.client import Denied, Reporter, Service
 from ovca.provision.tls import self_signed
+from ovca.remaster.evidence import differing
 
 
 def identity_of(stage):
@@ -56,6 +57,82 @@ def test_site_files_come_back_with_their_modes(stage):
     found = [stage.root / name for name in ('etc/ovca.conf', 'etc/ssh/ssh_host_key')]
     assert [path.stat().st_mode & 0o777 for path in found] == [0o640, 0o600]
     assert [path.read_bytes() for path in found] == [b'[cluster]\n', b'k\n']
+
+
+def report_of(stage):
+    return json.loads((stage.root / 'var/lib/ovca/site-report.json').read_text())
+
+
+def test_each_site_item_is_reported_and_one_that_fails_leaves_the_others_alone(stage):
+    files = (
+        SiteFile('etc/ovca.conf', 0o640, b'c', 'configuration'),
+        SiteFile('etc/ssh/ssh_host_key', 0o600, b'k', 'ssh-host-keys', 'nobody-here-has-this-name'),
+        SiteFile('usr/bin/link/x', 0o600, b'k', 'files'),
+        SiteFile('etc/other', 0o600, b'o', 'files'),
+    )
+    about = {
+        'items': [
+            {'name': 'configuration', 'outcome': 'saved', 'detail': ''},
+            {'name': 'ssh-host-keys', 'outcome': 'saved', 'detail': ''},
+            {'name': 'network', 'outcome': 'not there', 'detail': 'there are none'},
+            {'name': 'lights', 'outcome': 'saved', 'detail': '', 'data': 'b24='},
+            {'name': 'files', 'outcome': 'saved', 'detail': ''},
+        ],
+        'lost': ['etc/motd (changed)'],
+        'lost_total': 1,
+    }
+    grant = stage.arm(SiteBundle(files, about))
+
+    done = stage.install()
+
+    assert (done.returncode, grant.written) == (0, True), done.stderr
+    report = report_of(stage)
+    assert [(row['name'], row['outcome'], row['files']) for row in report['items']] == [
+        ('configuration', 'carried over', 1),
+        ('ssh-host-keys', 'failed', 0),
+        ('network', 'not there', 0),
+        ('lights', 'pending', 0),
+        ('files', 'failed', 1),
+    ]
+    assert report['items'][1]['detail'].endswith('the new system has no user or group nobody-here-has-this-name')
+    assert (report['lost'], report['update'], report['told']) == (['etc/motd (changed)'], 7, False)
+    assert (stage.root / 'etc/other').read_text() == 'o'
+    pending = stage.root / 'var/lib/ovca/site-pending.json'
+    assert (json.loads(pending.read_text()), pending.stat().st_mode & 0o777) == ({'lights': 'b24='}, 0o600)
+    assert not set(report['items'][3]) & {'data'}, 'what no file holds may be a secret'
+
+
+def test_without_its_configuration_a_node_is_not_installed(stage):
+    grant = stage.arm(SiteBundle((SiteFile('usr/bin/ovcad/x', 0o600, b'c', 'configuration'),)))
+
+    done = stage.install()
+
+    assert (done.returncode, stage.installed().exists(), stage.evidence().exists()) == (1, False, False)
+    assert 'the site item configuration cannot be put back: usr/bin/ovcad/x' in (grant.failed or '')
+
+
+def test_a_file_of_the_site_that_stands_in_for_the_images_is_proof_all_the_same(stage):
+    stage.arm(SiteBundle((SiteFile('etc/ovca-release', 0o600, b'ours', 'files'),)))
+    stage.install()
+
+    assert report_of(stage)['replaced'] == ['etc/ovca-release']
+    assert differing(stage.root, stage.image.shared, '1.1.0', None) == []
+    (stage.root / 'usr/bin/ovcad').write_text('damaged')
+    assert differing(stage.root, stage.image.shared, '1.1.0', None) == ['mgmt_image/usr/bin/ovcad']
+
+
+def test_a_master_of_before_site_items_still_gives_the_files(stage, monkeypatch):
+    stage.arm()
+    monkeypatch.setattr('ovca.provision.boot.encode_file', old_form)
+
+    stage.install()
+
+    assert (stage.root / 'etc/ovca.conf').read_bytes() == b'[cluster]\n'
+    assert [(row['name'], row['outcome']) for row in report_of(stage)['items']] == [('files', 'carried over')]
+
+
+def old_form(file):
+    return {key: value for key, value in encode_file(file).items() if key in ('path', 'mode', 'base64')}
 
 
 def test_a_refused_grant_touches_nothing(stage):
@@ -252,7 +329,7 @@ def test_the_disk_is_the_boot_device_before_the_token_is_written(stage):
 
     done = stage.install(disk_boot_command=f'sh -c "ls {stage.root}/var/lib/ovca > {note}"')
 
-    assert (done.returncode, note.read_text(), stage.evidence().exists()) == (0, '', True)
+    assert (done.returncode, note.read_text(), stage.evidence().exists()) == (0, 'site-report.json\n', True)
 
 
 def test_progress_is_told_and_its_failure_changes_nothing(stage, monkeypatch):

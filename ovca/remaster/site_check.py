@@ -1,0 +1,97 @@
+"""Whether a wipe would lose what an operator set by hand: the check ``site``, and a line for the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ovca.exceptions import ProvisionError
+from ovca.provision.site.state import FAILED, SiteState, load
+from ovca.remaster.checks import Check, CheckResult
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+FEW = 3
+"""So many lost files are named in one line."""
+
+
+@dataclass(frozen=True)
+class Prospect:
+    """What a wipe of one node would do to its site settings."""
+
+    node: str
+    lost: int = 0
+    first: tuple[str, ...] = ()
+    failed: tuple[str, ...] = ()
+    unknown: str = ''
+    """Why it is not known what would be lost."""
+    problem: str = ''
+    """Why nothing could be put back."""
+
+    @property
+    def good(self) -> bool:
+        """Whether nothing would be lost, as far as is known."""
+        return not (self.lost or self.failed or self.problem or self.unknown)
+
+    def __str__(self) -> str:
+        if self.problem:
+            return f'{self.node}: {self.problem}'
+        parts = []
+        if self.failed:
+            parts.append(f'the site items {", ".join(self.failed)} could not be saved')
+        if self.lost:
+            more = ' and others' if self.lost > len(self.first) else ''
+            parts.append(f'{self.lost} files would not be carried over: {", ".join(self.first)}{more}')
+        if self.unknown:
+            parts.append(f'which files would not be carried over is not known: {self.unknown}')
+        return f'{self.node}: {"; ".join(parts) or "all site settings are saved"}'
+
+
+def prospect(state: SiteState) -> Prospect:
+    """Judge a saved state."""
+    return Prospect(
+        state.node,
+        lost=state.losses_total,
+        first=tuple(loss.path for loss in state.losses[:FEW]),
+        failed=tuple(item.name for item in state.items if item.outcome == FAILED),
+        unknown=state.compared,
+    )
+
+
+def prospects(conf: cfg.ConfigOpts, nodes: Sequence[str]) -> list[Prospect]:
+    """What a wipe would do to each of the nodes; what cannot be read is a problem of that node."""
+    found = []
+    for node in nodes:
+        try:
+            found.append(prospect(load(Path(conf.image.shared_storage), node)))
+        except ProvisionError as exc:
+            found.append(Prospect(node, problem=str(exc).partition('; ')[0]))
+    return found
+
+
+def remarks(conf: cfg.ConfigOpts, nodes: Sequence[str]) -> tuple[str, ...]:
+    """A line for the plan of an update for each node that would lose something; none, if all is well."""
+    return tuple(f'{each}; see `ovca site-show {each.node}`' for each in prospects(conf, nodes) if not each.good)
+
+
+class SiteSettings(Check):
+    """The site settings of both nodes are saved, and nothing would be lost in a wipe."""
+
+    id = 'site'
+
+    def check(self) -> CheckResult:
+        cluster = self.context.conf.cluster
+        found = prospects(self.context.conf, [name for name in (cluster.node_name, cluster.peer) if name])
+        bad = [each for each in found if not each.good]
+        if not bad:
+            return self.passed(f'all site settings of {" and ".join(each.node for each in found)} are saved')
+        detail = '; '.join(map(str, bad))
+        if any(each.problem for each in bad):
+            return self.warning(detail, 'start ovca.service on that node, and see `ovca help no-site-files`')
+        return self.warning(
+            detail,
+            'see `ovca site-show`; add what is to stay to [provision] site_files, what nobody misses to site_ignore',
+        )

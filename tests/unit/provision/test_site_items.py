@@ -1,0 +1,218 @@
+"""What is looked at on a node: the items in turn, and then what none of them carries over."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from ovca.provision.site import gathering, items, state
+from ovca.provision.site.base import FileItem, SiteItemError
+from ovca.provision.site.fake import FakeItem
+from ovca.provision.site.gathering import Watch, gather
+from ovca.provision.site.state import SiteState
+from ovca.testing.appliance import Config
+
+IMAGE = {
+    'etc/ovca/keys/vendor.pub': 'vendor',
+    'etc/motd': 'welcome',
+    'etc/sshd_config': 'Port 22',
+    'etc/gone': 'x',
+    'usr/bin/ovcad': 'x',
+}
+OURS = {
+    'etc/ovca.conf': 'c',
+    'etc/ovca/secrets/bmc': 's',
+    'etc/ssh/ssh_host_key': 'h',
+    'etc/ssl/private/site.key': 'p',
+    'etc/ssl/certs/ca-certificates.crt': 'made',
+    'usr/local/share/ca-certificates/deep/ours.crt': 'a',
+}
+
+
+class Node:
+    """A node that was installed from an image, as files."""
+
+    def __init__(self, folder: Path) -> None:
+        self.config = Config(folder / 'appliance')
+        self.root, self.shared = self.config.folder / 'root', self.config.shared
+        self.more: list[FakeItem] = []
+        for name, text in {**IMAGE, **OURS}.items():
+            self.lay(name, text)
+        rows = [
+            {
+                'path': f'mgmt_image/{name}',
+                'size': len(t),
+                'sha256': hashlib.sha256(t.encode()).hexdigest(),
+                'mode': 420,
+            }
+            for name, t in IMAGE.items()
+        ]
+        listing = self.shared / 'mgmt_image/1.0.0/files.json'
+        listing.parent.mkdir(parents=True)
+        listing.write_text(json.dumps({'files': rows}))
+        record = {'version': '1.0.0', 'digest': 'd' * 64, 'installed_at': '2026-01-01T00:00:00Z'}
+        record['files_digest'] = hashlib.sha256(listing.read_bytes()).hexdigest()
+        self.lay('etc/ovca/installed.json', json.dumps(record))
+
+    def lay(self, name: str, text: str) -> Path:
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o644)
+        return path
+
+    def look(self, before: SiteState | None = None) -> SiteState:
+        conf = self.config.load()
+        folders = conf.provision.site_watch
+        return gather(
+            self.root,
+            [*items.load(conf), *self.more],
+            node='mn1',
+            watch=Watch(folders, conf.provision.site_ignore),
+            image=gathering.vouched(self.root, self.shared, folders),
+            before=before,
+        )
+
+    def lost(self) -> dict[str, str]:
+        return {loss.path: loss.why.value for loss in self.look().losses}
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    return Node(tmp_path)
+
+
+def by_item(found: SiteState) -> dict[str, list[str]]:
+    return {item.name: [file.path for file in found.item_files(item.name)] for item in found.items}
+
+
+def test_each_file_belongs_to_the_first_item_that_takes_it(node: Node) -> None:
+    node.config.set('provision', root=node.root, site_files='etc/ovca/*,etc/ssh/*')
+
+    found = node.look()
+
+    assert by_item(found) == {
+        'configuration': ['etc/ovca.conf', 'etc/ovca/secrets/bmc'],
+        'ssh-host-keys': ['etc/ssh/ssh_host_key'],
+        'certificates': ['etc/ssl/private/site.key', 'usr/local/share/ca-certificates/deep/ours.crt'],
+        'network': [],
+        'files': [],
+    }
+    assert {item.name: item.outcome for item in found.items if item.outcome != state.SAVED} == {
+        'network': state.ABSENT,
+        'files': state.ABSENT,
+    }
+
+
+def test_files_that_options_name_are_configuration(node: Node) -> None:
+    node.lay('etc/rack/password', 'secret')
+    node.config.set('power', password_file=node.root / 'etc/rack/password')
+    node.config.set('update', client_key='/etc/elsewhere.pem')
+
+    assert 'etc/rack/password' in by_item(node.look())['configuration']
+
+
+def test_what_is_still_as_the_image_brought_it_is_left_to_the_next_image(node: Node) -> None:
+    found = node.look()
+    node.lay('etc/ovca/keys/vendor.pub', 'another key')
+    changed = node.look()
+
+    assert 'etc/ovca/keys/vendor.pub' not in {file.path for file in found.files}
+    assert 'left to the next one' in found.items[0].detail
+    assert 'etc/ovca/keys/vendor.pub' in {file.path for file in changed.files}
+
+
+def test_what_no_item_carries_over_is_listed_with_its_kind(node: Node) -> None:
+    assert node.lost() == {}
+    node.lay('etc/motd', 'changed')
+    node.lay('root/.ssh/authorized_keys', 'k')
+    node.lay('etc/link-target', 'x').rename(node.root / 'etc/added')
+    (node.root / 'etc/gone').unlink()
+    (node.root / 'etc/sshd_config').chmod(0o600)
+    (node.root / 'etc/alias').symlink_to('motd')
+    node.lay('usr/bin/ovcad', 'outside of what is watched')
+    node.lay('root/.cache/x/y', 'ignored')
+
+    assert node.lost() == {
+        'etc/motd': 'changed',
+        'root/.ssh/authorized_keys': 'added',
+        'etc/added': 'added',
+        'etc/gone': 'removed',
+        'etc/sshd_config': 'changed',
+        'etc/alias': 'added',
+    }
+
+
+def test_what_the_operator_lists_or_ignores_is_not_lost(node: Node) -> None:
+    for name in ('etc/motd', 'root/deep/er/file', 'etc/toy'):
+        node.lay(name, 'changed')
+    node.config.set('provision', site_files='etc/motd,root/**/*', site_ignore='etc/to*,etc/ssl/*')
+
+    found = node.look()
+
+    assert (found.losses, by_item(found)['files']) == ((), ['etc/motd', 'root/deep/er/file'])
+
+
+def test_without_the_images_list_it_is_said_that_nothing_is_known(node: Node) -> None:
+    listing = node.shared / 'mgmt_image/1.0.0/files.json'
+    listing.write_text(listing.read_text() + ' ')
+
+    found = node.look()
+
+    assert (found.losses, 'not the list that this system was installed from' in found.compared) == ((), True)
+    assert 'etc/ovca/keys/vendor.pub' in {file.path for file in found.files}, 'in doubt a file is carried over'
+
+
+def test_an_item_that_fails_keeps_what_was_saved_of_it_and_leaves_the_others_alone(node: Node) -> None:
+    lights = FakeItem(node.config.load())
+    lights.name, lights.settings = 'lights', 'on'
+    node.more = [lights]
+    before = node.look()
+    lights.broken = 'nobody is there'
+
+    found = node.look(before)
+
+    (row,) = (item for item in found.items if item.name == 'lights')
+    assert (row.outcome, row.data) == (state.FAILED, b'on')
+    assert 'site item lights could not be saved: ConnectionRefusedError: nobody is there' in row.detail
+    assert found.files == before.files
+
+
+def test_a_file_too_large_for_a_setting_fails_its_item(node: Node) -> None:
+    with (node.root / 'etc/ssh/ssh_host_key').open('wb') as stream:
+        stream.truncate(5 * 2**20)
+
+    found = node.look(before=None)
+
+    assert [item.detail for item in found.items if item.outcome == state.FAILED] == [
+        'site item ssh-host-keys: etc/ssh/ssh_host_key has 5242880 bytes, more than 4194304; it is no setting, take it '
+        'out of the patterns'
+    ]
+
+
+def test_owners_are_saved_by_name_as_the_nodes_own_system_has_them(node: Node) -> None:
+    state_of = (node.root / 'etc/ovca.conf').stat()
+    node.lay('etc/passwd', f'otto:x:{state_of.st_uid}:{state_of.st_gid}::/:/bin/sh\n')
+    node.lay('etc/group', f'staff:x:{state_of.st_gid}:\n')
+
+    file = node.look().item_files('configuration')[0]
+
+    assert (file.owner, file.group) == ('otto', 'staff')
+
+
+def test_a_file_item_alone_saves_and_restores_what_it_names(node: Node, tmp_path: Path) -> None:
+    class Keys(FileItem):
+        patterns = ('etc/ssh/*',)
+
+    item = Keys(node.config.load())
+    data = item.save(node.root)
+    assert data is not None
+
+    item.restore(tmp_path / 'other', data)
+
+    assert (tmp_path / 'other/etc/ssh/ssh_host_key').read_text() == 'h'
+    with pytest.raises(SiteItemError, match='site item Keys could not be put back'):
+        item.restore(tmp_path / 'other', b'no json')

@@ -1,0 +1,78 @@
+"""The check of the site settings, and the line of the plan: what a wipe would lose."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from ovca.provision.site import state
+from ovca.provision.site.state import ItemState, SiteState
+from ovca.provision.site.survey import Loss, Why
+from ovca.remaster import site_check
+from ovca.remaster.checks import Check, CheckContext, Result
+from ovca.remaster.site_check import SiteSettings, remarks
+from ovca.testing import contracts
+
+GOOD = SiteState('mn1', '1.0.0', 'x', (ItemState('files', state.SAVED),), ())
+LOSSES = tuple(Loss(f'etc/{name}', Why.ADDED) for name in ('a', 'b', 'c', 'd'))
+
+
+@pytest.fixture
+def saved(ovca_config):
+    def save(**nodes: SiteState) -> CheckContext:
+        for node, found in nodes.items():
+            state.save(dataclasses.replace(found, node=node), ovca_config.shared)
+        return CheckContext(ovca_config.load(), None, None)  # type: ignore[arg-type]
+
+    return save
+
+
+def test_it_passes_when_nothing_would_be_lost(saved) -> None:
+    context = saved(mn1=GOOD, mn2=GOOD)
+
+    assert SiteSettings(context).check().result is Result.PASSED
+    assert remarks(context.conf, ['mn1', 'mn2']) == ()
+
+
+@pytest.mark.parametrize(
+    ('bad', 'text'),
+    [
+        (
+            {'losses': LOSSES, 'losses_total': 4},
+            'mn2: 4 files would not be carried over: etc/a, etc/b, etc/c and others',
+        ),
+        ({'losses': LOSSES[:1], 'losses_total': 1}, 'mn2: 1 files would not be carried over: etc/a'),
+        ({'items': (ItemState('lights', state.FAILED, 'x'),)}, 'mn2: the site items lights could not be saved'),
+        ({'compared': 'no list'}, 'mn2: which files would not be carried over is not known: no list'),
+    ],
+)
+def test_it_warns_of_the_node_that_would_lose_something(saved, bad, text) -> None:
+    context = saved(mn1=GOOD, mn2=dataclasses.replace(GOOD, **bad))
+
+    answer = SiteSettings(context).check()
+
+    assert (answer.result, answer.detail) == (Result.WARNING, text)
+    assert remarks(context.conf, ['mn1', 'mn2']) == (f'{text}; see `ovca site-show mn2`',)
+
+
+def test_a_node_of_which_nothing_was_saved_is_named(saved) -> None:
+    answer = SiteSettings(saved(mn1=GOOD)).check()
+
+    assert answer.result is Result.WARNING
+    assert answer.detail.startswith('mn2: ') and answer.detail.endswith('site.json does not exist')
+
+
+class TestSite(contracts.CheckContract):
+    name = 'site'
+
+    def make_passing(self) -> Check:
+        return self.saved(GOOD)
+
+    def make_failing(self) -> Check:
+        return self.saved(dataclasses.replace(GOOD, losses=LOSSES, losses_total=4))
+
+    def saved(self, found: SiteState) -> Check:
+        for node in ('mn1', 'mn2'):
+            state.save(dataclasses.replace(found, node=node), self.config.shared)
+        return site_check.SiteSettings(self.context())
