@@ -52,6 +52,15 @@ def reserve(descriptor: int, size: int) -> None:
             raise OSError(code, os.strerror(code))
 
 
+def file_system(descriptor: int) -> int:
+    """The magic number of the file system that a file lies on, as in statfs(2); 0 where nothing names it."""
+    import ctypes
+
+    library = ctypes.CDLL(None, use_errno=True)
+    facts = (ctypes.c_long * 64)()  # longer than struct statfs, which begins with the number
+    return 0 if library.fstatfs(descriptor, ctypes.byref(facts)) else int(facts[0])
+
+
 CANNOT_COPY = (errno.EXDEV, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EPERM)
 """What a kernel or file system says that does not know ``copy_file_range``, or not for these files."""
 

@@ -9,13 +9,15 @@ from collections import deque
 from collections.abc import Callable
 from typing import BinaryIO
 
-from ovca.image.output import PIECE, WRITTEN_BACK, write_back
+from ovca.image.sink import Sink
 
 AHEAD = 4 * 1024 * 1024
 SYNCED = 256 * 1024 * 1024
 """A power loss costs at most so many bytes of what was received, and the next ones."""
 SYNCED_AFTER = 15.0
 """Seconds; on a slow line, what a power loss costs is counted in time."""
+GATHER = 0.25
+"""Seconds that what came may wait for more, before it is written: the death of this process costs no more."""
 
 
 class Kept:
@@ -28,8 +30,10 @@ class Kept:
     def __init__(self, stream: BinaryIO, *, synced: Callable[[int], None] = lambda place: None) -> None:
         self._stream, self._synced = stream, synced
         self._waiting: deque[bytes] = deque()
-        self._size = self._place = 0
-        self._ended = False
+        self._size = 0
+        self._ended = self._hurried = False
+        self._since: float | None = None
+        """When the oldest came of what was taken and is not in the file yet."""
         self._error: OSError | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -47,7 +51,6 @@ class Kept:
     def write(self, data: bytes) -> None:
         """Hand data over. :raises OSError: what was handed over before could not be written."""
         if self._thread is None:
-            self._place = self._stream.tell()
             self._thread = threading.Thread(target=self._run, name='keep', daemon=True)
             self._thread.start()
         with self._changed:
@@ -61,8 +64,11 @@ class Kept:
     def flush(self) -> None:
         """Wait until all is written, to the file but not yet to the disk. :raises OSError: it could not be."""
         with self._changed:
-            while self._waiting and self._error is None:
+            self._hurried = True
+            self._changed.notify_all()
+            while (self._waiting or self._since is not None) and self._error is None:
                 self._changed.wait()
+            self._hurried = False
             self._raise()
 
     def _raise(self) -> None:
@@ -70,35 +76,54 @@ class Kept:
             raise self._error
 
     def _run(self) -> None:
-        descriptor = self._stream.fileno()
-        place = synced = begun = self._place
-        synced_at = time.monotonic()
         try:
-            while True:
-                with self._changed:
-                    while not self._waiting and not self._ended:
-                        self._changed.wait()
-                    if not self._waiting:
-                        return
-                    data = self._waiting[0]  # it stays there until it is written, for flush
-                view = memoryview(data)
-                while view:
-                    written = os.write(descriptor, view[:PIECE])
-                    place, view = place + written, view[written:]
-                if place - begun >= WRITTEN_BACK:
-                    begun = write_back(descriptor, begun, place)
-                if place - synced >= SYNCED or time.monotonic() - synced_at >= SYNCED_AFTER:
-                    sync(descriptor, synced)
-                    synced, synced_at = place, time.monotonic()
-                    self._synced(place)
-                with self._changed:
-                    self._waiting.popleft()
-                    self._size -= len(data)
-                    self._changed.notify_all()
+            self._keep()
         except OSError as exc:
             with self._changed:
                 self._error = exc
                 self._changed.notify_all()
+
+    def _keep(self) -> None:
+        descriptor = self._stream.fileno()
+        sink = Sink(descriptor, direct=True)
+        synced, synced_at = sink.place, time.monotonic()
+        while (data := self._next()) is not None:
+            before = sink.place
+            sink.write(data)
+            now = time.monotonic()
+            late = now - synced_at >= SYNCED_AFTER
+            if late or not data or (self._since is not None and now - self._since >= GATHER):
+                sink.flush()
+            if (late or sink.place - synced >= SYNCED) and sink.place > synced:
+                sync(descriptor, synced)
+                synced, synced_at = sink.place, time.monotonic()
+                self._synced(synced)
+            with self._changed:
+                if data:
+                    self._waiting.popleft()
+                    self._size -= len(data)
+                if not sink.waiting:
+                    self._since = None
+                elif self._since is None or sink.place > before:
+                    self._since = now
+                self._changed.notify_all()
+
+    def _next(self) -> bytes | None:
+        """What is to be written; nothing when what was gathered is; None at the end.
+
+        It stays in the queue until it is written, so that a flush waits for it.
+        """
+        with self._changed:
+            while not self._waiting:
+                if self._since is None:
+                    if self._ended:
+                        return None
+                    self._changed.wait()
+                elif self._ended or self._hurried or time.monotonic() - self._since >= GATHER:
+                    return b''
+                else:
+                    self._changed.wait(GATHER)
+            return self._waiting[0]
 
 
 def sync(descriptor: int, before: int) -> None:

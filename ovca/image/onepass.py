@@ -29,9 +29,11 @@ class OnePass:
         self._written: Pipe[Data] = Pipe(flow)
         self._pipes = [self._hashed, self._written]
         self.digest = hashlib.sha256()
+        self._trees: Trees | None = None
 
     def start(self, path: Path, trees: Trees | None) -> None:
         """Begin to write the ISO to ``path``, and its trees with it."""
+        self._trees = trees
         if trees is not None:
             self._pipes.append(trees.pieces)
             trees.start()
@@ -57,7 +59,7 @@ class OnePass:
             self.digest.update(data)
 
     def _write(self, path: Path) -> None:
-        output = Output(path, self._expected or 0)
+        output = Output(path, self._expected or 0, read=self._trees is None)
         try:
             for data in self._written:
                 output.write(data)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ovca.files import copy_range, reserve
+from ovca.files import copy_range, file_system, reserve
 
 
 @pytest.mark.parametrize('known', [True, False], ids=['by the file system', 'by the kernel'])
@@ -49,3 +50,10 @@ def test_room_is_taken_or_its_lack_is_told_at_once(tmp_path: Path) -> None:
             reserve(stream.fileno(), 2**62)
 
     assert (tmp_path / 'file').stat().st_size == 1_000_000
+
+
+def test_the_file_system_of_a_file_is_told(tmp_path: Path) -> None:
+    right = subprocess.run(['stat', '-f', '-c', '%t', tmp_path], check=True, capture_output=True).stdout
+
+    with (tmp_path / 'file').open('wb') as stream:
+        assert file_system(stream.fileno()) == int(right, 16)
