@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +12,10 @@ from typing import Any
 from sqlalchemy import select
 
 from ovca import conf
+from ovca.cluster.clock import boot_id as present_boot
 from ovca.db import schema
 from ovca.db.engine import Database
-from ovca.db.models import Entry, Event, Image, InstallGrant, Lease, Node, Request, Update
+from ovca.db.models import Base, Entry, Event, Image, InstallGrant, Lease, Node, Operation, Request, Update
 from ovca.exceptions import OvcaError
 from ovca.remaster.protocol import State
 from ovca.remaster.service import Service
@@ -160,6 +162,30 @@ class Operated:
                     consumed_at=now,
                 )
             )
+
+    def holds(self, name: str, *, owner: str, why: str, boot_id: str | None = None) -> None:
+        """Somebody on mn1 holds an operation: this process, unless another boot is named."""
+        with self.database.write() as session:
+            session.add(
+                Operation(
+                    name=name,
+                    owner=owner,
+                    node='mn1',
+                    boot_id=boot_id or present_boot(),
+                    pid=os.getpid(),
+                    why=why,
+                    taken_at=self.database.now(session),
+                )
+            )
+
+    def rows(self) -> dict[str, list[str]]:
+        """All that is in the tables but requests, to compare before and after."""
+        with self.database.read() as session:
+            return {
+                table.name: sorted(str(tuple(row)) for row in session.execute(select(table)))
+                for table in Base.metadata.sorted_tables
+                if table.name != Request.__tablename__
+            }
 
     def silent(self, seconds: float) -> None:
         """Nobody was heard of for a while."""

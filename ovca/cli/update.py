@@ -71,6 +71,10 @@ class Update(base.Command):
             watch.begin(self, parsed_args, 'update', planned=False, **wanted)
             return
         self.service.must_lead()
+        if not parsed_args.dry_run:
+            self.service.installable(version)
+            # Which version it is, is known after its first kilobytes: soon enough to refuse it.
+            wanted['to_install'] = True if self.service.open_update() is not None else None
         if version is None or version not in {i.version for i in self.service.images()}:
             version = watch.download(self, wanted, progress=parsed_args.progress)
         if version is None:
@@ -87,6 +91,8 @@ def activate(command: base.Command, parsed_args: Any, version: str) -> None:
         if not parsed_args.no_wait:
             watch.follow(command, current.id, progress=parsed_args.progress)
         return
+    if not parsed_args.dry_run:
+        command.service.installable(version)
     plan = command.service.plan(version)
     watch.checks(command, version, allow_downgrade=parsed_args.allow_downgrade)
     watch.show(command, plan)
@@ -143,9 +149,10 @@ class UpdateRetry(base.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        plan = self.service.retry_plan()
         if not parsed_args.dry_run:
             self.service.must_lead()
+            self.service.must_be_free('a retry')
+        plan = self.service.retry_plan()
         watch.checks(self, plan.version, retry=True)
         watch.show(self, plan)
         if parsed_args.dry_run:

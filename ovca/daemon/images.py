@@ -17,7 +17,7 @@ from ovca.exceptions import LeaseLost, OvcaError, Refused
 from ovca.image import channel, route
 from ovca.image.fetch import redacted
 from ovca.image.route import Terms
-from ovca.remaster import channels, checks, retention
+from ovca.remaster import channels, checks, operations, retention
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -49,8 +49,11 @@ class Images:
         self._epoch = epoch
         self.version, self.digest = running
 
-    def download(self, epoch: int, id: int, args: dict[str, Any]) -> dict[str, Any]:
-        """Publish an image, telling the request ``id`` how far it is; return its version and digest."""
+    def download(self, epoch: int, id: int, args: dict[str, Any], *, install: bool = False) -> dict[str, Any]:
+        """Publish an image, telling the request ``id`` how far it is; return its version and digest.
+
+        With ``install`` it is refused as soon as its version is known, if no update to it could begin.
+        """
         from ovca.image import Store, receive
         from ovca.image.errors import AlreadyPublished
         from ovca.image.errors import Cancelled as Stopped
@@ -62,6 +65,8 @@ class Images:
             offer, way = self._offered(epoch, uri, wanted)
             if offer is None:
                 return {'up_to_date': self.version}
+            if install:
+                self._installable(offer.version)
             if (known := self._known(offer)) is not None:
                 return {**known, 'path': way}
             uri, wanted = offer.uri, offer.version
@@ -74,6 +79,8 @@ class Images:
             seen.append(manifest)
             if offer is not None:
                 offer.check(manifest, redacted(uri))
+            if install:
+                self._installable(manifest.version)
             self._accept(manifest, downgrade=bool(args.get('allow_downgrade')))
 
         try:
@@ -128,6 +135,10 @@ class Images:
                 id='version-taken',
             )
         return {'version': row.version, 'digest': row.digest}
+
+    def _installable(self, version: str) -> None:
+        with self.database.read() as session:
+            operations.installable(session, version)
 
     def _accept(self, manifest: Manifest, *, downgrade: bool) -> None:
         with self.database.read() as session:

@@ -6,6 +6,7 @@ master has left unfinished is begun again: everything here may be repeated.
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import threading
 from collections.abc import Callable
@@ -18,7 +19,7 @@ from ovca.daemon.images import Images
 from ovca.db import events
 from ovca.db.models import Image, Node, Request, Update
 from ovca.exceptions import LeaseLost, OvcaError, Refused, UsageError
-from ovca.remaster import checks, inventory
+from ovca.remaster import checks, conflicts, inventory, locks, operations
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State, abort_landing
 
@@ -150,11 +151,11 @@ class Requests:
         downgrade = bool(args.get('allow_downgrade'))
         match kind:
             case 'download':
-                return self.images.download(epoch, id, args)
+                return self.images.download(epoch, id, args, install=bool(args.get('to_install')))
             case 'activate':
                 return self._activate(epoch, args['version'], who, downgrade=downgrade)
             case 'update':
-                got = self.images.download(epoch, id, args)
+                got = self.images.download(epoch, id, args, install=True)
                 self.images.heed(id)
                 if 'up_to_date' in got:
                     return got
@@ -165,6 +166,8 @@ class Requests:
                 return self.images.delete(epoch, args['versions'], who)
             case 'node-add' | 'node-set' | 'node-delete':
                 return self._node(epoch, kind, args, who)
+            case 'lock-break':
+                return self._break(epoch, args, who)
             case 'retry':
                 return {'update_id': self._retry(epoch, args, who)}
         raise Refused(
@@ -183,19 +186,30 @@ class Requests:
                 inventory.delete(session, self.conf, name, who=who, epoch=epoch)
         return {'node': name}
 
+    def _break(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
+        name, since = str(args['name']), dt.datetime.fromisoformat(args['since'])
+        certain, reason = bool(args.get('certain')), str(args.get('reason') or '')
+        with self.lease.fenced(epoch) as session:
+            locks.break_lock(
+                session,
+                name,
+                since=since,
+                certain=certain,
+                here=self.lease.node,
+                who=who,
+                epoch=epoch,
+                reason=reason,
+            )
+        return {'lock': name}
+
     # the update
 
     def _activate(self, epoch: int, version: str, who: str, *, downgrade: bool) -> dict[str, Any]:
         with self.database.read() as session:
-            open_now = newest_update(session)
-        if open_now is not None and not State(open_now.state).ended:
-            if open_now.version == version:
-                return {'update_id': open_now.id}
-            raise Refused(
-                f'update {open_now.id} to {open_now.version} is open; follow it with `ovca update-watch`, '
-                f'or end it with `ovca update-abort`',
-                id='update-open',
-            )
+            open_now = conflicts.opened(session)
+            operations.installable(session, version)
+        if open_now is not None:
+            return {'update_id': open_now.id}
         results = checks.run_all(self.conf, self.database, version, allow_downgrade=downgrade)
         bad = checks.failures(results)
         if bad:
@@ -206,9 +220,7 @@ class Requests:
     def _open(self, epoch: int, version: str, who: str, *, retry_of: Update | None) -> int:
         peer = self.conf.cluster.peer
         with self.lease.fenced(epoch) as session:
-            last = newest_update(session)
-            if last is not None and not State(last.state).ended:
-                raise Refused(f'update {last.id} is open', id='update-open')
+            operations.refuse(session, f'an update to {version}')
             image, own = session.get(Image, version), session.get(Node, self.lease.node)
             if image is None or own is None:
                 raise UsageError(f'image {version} is not here; fetch it with `ovca download`', id='no-image')
@@ -250,6 +262,7 @@ class Requests:
 
     def _retry(self, epoch: int, args: dict[str, Any], who: str) -> int:
         with self.database.read() as session:
+            operations.refuse(session, 'a retry')
             last = newest_update(session)
         if last is None or (args.get('update_id') and last.id != args['update_id']):
             raise Refused('only the last update can be retried; see `ovca update-list`', id='no-retry')

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
+import fcntl
+import logging
 import os
 import shutil
 import socket
+import struct
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,6 +33,18 @@ STAGING = '.ovca-staging'
 WORK = 'work'
 TRASH = 'trash'
 STALE = 7 * 24 * 3600.0
+FLOCK = struct.Struct('@hhqqi')
+"""``struct flock`` of Linux."""
+LOG = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds the lock of the images."""
+
+    owner: str
+    node: str
+    since: dt.datetime | None
 
 
 class Store:
@@ -129,6 +146,31 @@ class Store:
             yield
         finally:
             lock.release()
+
+    def lock_holder(self) -> Holder | None:
+        """Who holds the lock, without taking it; None if nobody does.
+
+        Only for a process that never takes it: closing the file would give up the lock that the same process holds.
+        """
+        path = self.staging / 'lock'
+        try:
+            with path.open('rb') as file:
+                wanted = FLOCK.pack(fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+                found = FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, wanted))
+            if found[0] == fcntl.F_UNLCK:
+                return None
+            told = path.with_suffix('.owner').read_text()
+        except FileNotFoundError:
+            return None
+        except OSError as exc:
+            LOG.debug('%s cannot be looked at: %s', path, exc)
+            return None
+        owner, _, since = told.rpartition(', since ')
+        try:
+            moment = dt.datetime.fromisoformat(since)
+        except ValueError:
+            moment = None
+        return Holder(owner, owner.rpartition(' on ')[2], moment)
 
     def need(self, size: int) -> None:
         """Check that ``size`` more bytes fit beside the reserve. :raises NoSpace: they do not."""

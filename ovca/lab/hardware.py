@@ -87,7 +87,8 @@ def write_reboot(node: spec.NodeSpec, python: str) -> Path:
 def command(lab: spec.LabSpec, node: spec.NodeSpec, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Return the command line and environment of ``ovca`` as on the node: the software of its disk only."""
     terminal = {key: os.environ[key] for key in ('TERM', 'COLUMNS', 'LINES', 'NO_COLOR') if key in os.environ}
-    env = environment({**service_environment(node), **terminal})
+    boot = {'OVCA_BOOT_ID': node.boot_id.read_text().strip()} if node.boot_id.exists() else {}
+    env = environment({**service_environment(node), **terminal, **boot})
     return [lab.python, '-S', '-m', 'ovca', *argv], env
 
 
@@ -97,6 +98,7 @@ def write_shell(lab: spec.LabSpec, node: spec.NodeSpec) -> Path:
     settings = [f'{key}={value}' for key, value in service_environment(node).items()]
     script = node.hardware / 'ovca'
     script.parent.mkdir(parents=True, exist_ok=True)
-    script.write_text(f'#!/bin/sh\n# ovca as on {node.name}.\nexec env {shlex.join([*settings, *words])} "$@"\n')
+    boot = f'OVCA_BOOT_ID="$(cat {shlex.quote(str(node.boot_id))})"'
+    script.write_text(f'#!/bin/sh\n# ovca as on {node.name}.\nexec env {boot} {shlex.join([*settings, *words])} "$@"\n')
     script.chmod(0o755)
     return script

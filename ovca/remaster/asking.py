@@ -34,7 +34,10 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
-KINDS = ('download', 'activate', 'update', 'abort', 'retry', 'image-delete', 'node-add', 'node-set', 'node-delete')
+KINDS = (
+    *('download', 'activate', 'update', 'abort', 'retry', 'image-delete', 'node-add', 'node-set', 'node-delete'),
+    'lock-break',
+)
 LONG = ('download', 'activate', 'update', 'retry')
 """Requests that an update comes out of, or its image."""
 POLL = 0.25

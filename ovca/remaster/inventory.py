@@ -21,8 +21,8 @@ from ovca.db.engine import now as database_now
 from ovca.db.models import Entry, Lease, Node
 from ovca.exceptions import Refused, UsageError
 from ovca.image.fetch import redacted
+from ovca.remaster import conflicts, operations
 from ovca.remaster.observe import newest_update
-from ovca.remaster.protocol import State
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -187,13 +187,14 @@ def silent_after(conf: cfg.ConfigOpts) -> float:
 
 
 def _not_while_open(session: Session, name: str, what: str) -> None:
-    update = newest_update(session)
-    if update is not None and not State(update.state).ended:
+    opened = conflicts.opened(session)
+    if opened is not None:
         raise Refused(
-            f'{name} cannot be {what} while update {update.id} is open: names and order are pinned when it starts; '
-            f'wait for its end with `ovca update-watch`',
+            f'{name} cannot be {what}: {opened}, and names and order are pinned when it starts; wait for its end with '
+            f'`ovca update-watch`',
             id='node-pinned',
         )
+    operations.refuse_held(session, f'that {name} is {what}')
 
 
 def _check_free(session: Session, conf: cfg.ConfigOpts, name: str, facts: Facts) -> None:

@@ -12,8 +12,9 @@ from sqlalchemy import select
 
 from ovca.db import events, schema
 from ovca.db.engine import Database
-from ovca.db.models import Node, Update
+from ovca.db.models import Node
 from ovca.exceptions import Refused
+from ovca.remaster import conflicts, operations
 
 
 @dataclass(frozen=True)
@@ -65,13 +66,14 @@ def carry_out(database: Database, migration: Migration, who: str, folder: Path =
 def _allow(database: Database) -> None:
     # Columns by name: the tables are those of older software.
     with database.read() as session:
-        opened = session.execute(select(Update.id, Update.version).where(Update.finished_at.is_(None))).first()
+        opened = conflicts.opened(session)
+        operations.refuse_held(session, 'a change of the schema')
         nodes = select(Node.name, Node.running_version, Node.running_digest).where(Node.kind == 'management')
         running = {name: (version, digest) for name, version, digest in session.execute(nodes.order_by(Node.name))}
     if opened is not None:
         raise Refused(
-            f'update {opened.id} to {opened.version} is open, and old software still works on the tables; wait for its '
-            f'end, then the master brings the schema up by itself',
+            f'{opened}, and old software still works on the tables; wait for its end, then the master brings the '
+            f'schema up by itself',
             id='migration-too-early',
         )
     if len(set(running.values())) > 1:

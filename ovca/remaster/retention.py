@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from ovca.db.models import Image, Node, Request, Update
 from ovca.exceptions import Refused
+from ovca.remaster.conflicts import began
 from ovca.remaster.protocol import State
 
 FAILED = (State.FAILED_DEGRADED, State.FAILED_ROLLED_BACK, State.FAILED_FORWARD)
@@ -29,6 +30,8 @@ class Pins:
     state: State
     digest: str
     old_digest: str | None
+    began: str = ''
+    """Who began it, and when, as half a sentence."""
 
 
 def keepers(
@@ -62,8 +65,9 @@ def keepers(
     last = next((update for update in updates if update.state is not State.ABORTED), None)
     if last is not None and not last.state.ended:
         until = 'wait for the end of the update, or abort it with `ovca update-abort`'
-        keep(last.digest, f'update {last.id}, which is open, installs it; {until}')
-        keep(last.old_digest, f'update {last.id}, which is open, may go back to it; {until}')
+        told = f', which {last.began},' if last.began else ''
+        keep(last.digest, f'update {last.id}{told} is open and installs it; {until}')
+        keep(last.old_digest, f'update {last.id}{told} is open and may go back to it; {until}')
     elif last is not None and last.state in FAILED:
         until = 'finish that update with `ovca update-retry` first'
         keep(last.digest, f'update {last.id} ended {last.state}, and its repair installs it; {until}')
@@ -104,7 +108,7 @@ def read(session: Session) -> dict[str, str]:
     return keepers(
         {image.version: image.digest for image in session.scalars(select(Image))},
         running={node.name: node.running_digest for node in session.scalars(select(Node))},
-        updates=[Pins(u.id, State(u.state), u.digest, u.old_digest) for u in _until_kept(_newest_first(session))],
+        updates=[_pins(update) for update in _until_kept(_newest_first(session))],
         downloads=asked.get('download', set()) | asked.get('update', set()),
         wanted=asked.get('activate', set()),
     )
@@ -117,6 +121,11 @@ def _newest_first(session: Session) -> Iterator[Update]:
     while page:
         yield from page
         page = list(session.scalars(query.where(Update.id < page[-1].id)))
+
+
+def _pins(update: Update) -> Pins:
+    told = began(update.created_by, update.created_at)
+    return Pins(update.id, State(update.state), update.digest, update.old_digest, told)
 
 
 def _until_kept(updates: Iterable[Update]) -> Iterable[Update]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
     from ovca.remaster import plan as planning
     from ovca.remaster.channels import OfferView
     from ovca.remaster.inventory import Facts
+    from ovca.remaster.locks import LockView
+    from ovca.remaster.operations import Hold
     from ovca.remaster.outlook import Expectation
     from ovca.remaster.story import Story
 
@@ -303,6 +306,50 @@ class Service(Asking):
             if row is None:
                 raise UsageError(_no_update(update_id), id='no-update')
             return outlook.expectation(session, row)
+
+    def installable(self, version: str | None) -> None:
+        """Let the start of an update pass, before anything is done for it.
+
+        :raises UpdateOpen: one to another version is open. :raises OperationHeld: an operation is held.
+        """
+        from ovca.remaster import operations
+
+        with self.database.read() as session:
+            operations.installable(session, version)
+
+    def must_be_free(self, what: str) -> None:
+        """Refuse early what needs the appliance for itself.
+
+        :raises UpdateOpen: an update is open. :raises OperationHeld: an operation is held.
+        """
+        from ovca.remaster import operations
+
+        with self.database.read() as session:
+            operations.refuse(session, what)
+
+    # Locks.
+
+    def held(self, name: str, *, why: str) -> AbstractContextManager[Hold]:
+        """Hold an operation, see :func:`ovca.remaster.operations.held`, in the name of who has called."""
+        from ovca.remaster import operations
+
+        return operations.held(self.database, name, owner=self.user, node=self.here, why=why)
+
+    def locks(self) -> tuple[LockView, ...]:
+        """What forbids something now: the open update, an operation, a process that works on the images."""
+        from ovca.image import Store
+        from ovca.remaster import locks
+
+        with self.database.read() as session:
+            found = locks.views(session, here=self.here)
+        holder = Store.from_conf(self.conf).lock_holder()
+        return found if holder is None else (*found, locks.of_images(holder))
+
+    def breakable(self, name: str) -> LockView:
+        """The lock to break. :raises UsageError: there is none. :raises Refused: it is none that is broken."""
+        from ovca.remaster import locks
+
+        return locks.breakable(self.locks(), name)
 
     def landing(self, update: UpdateView) -> Landing:
         """Where an abort would end now."""

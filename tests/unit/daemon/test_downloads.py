@@ -266,3 +266,34 @@ def test_an_older_image_is_fetched_only_for_a_downgrade_that_both_allow(
     assert (found.state, error is None or error in (found.error or '')) == ('failed' if error else 'done', True), (
         found.error
     )
+
+
+@pytest.mark.parametrize(('kind', 'more'), [('update', {}), ('download', {'to_install': True})])
+def test_an_update_that_could_not_begin_is_refused_before_the_bulk_is_downloaded(
+    operated: Operated, clerk: Clerk, source: Source, kind: str, more: dict[str, bool]
+) -> None:
+    number = operated.update('INSTALL_1', version='2.0.0', digest='c' * 64, created_by='olga')
+    service, master = operated.service(), clerk()
+    request = service.submit(kind, uri=f'{source.url}/1.1.0.zip', **more)
+
+    master.step()
+    master.join(20)  # the server has sent its first megabyte, and would wait
+
+    with pytest.raises(Refused, match=rf'update {number} to 2\.0\.0, which olga began at .*Z, is open') as caught:
+        service.wait(request)
+    assert caught.value.id == 'update-open'
+    assert service.images() == []
+
+
+def test_what_is_only_downloaded_is_not_refused_while_an_update_is_open(
+    operated: Operated, clerk: Clerk, source: Source
+) -> None:
+    operated.update('INSTALL_1', version='2.0.0', digest='c' * 64)
+    source.handler.go.set()
+    service, master = operated.service(), clerk()
+    request = service.submit('download', uri=f'{source.url}/1.1.0.zip')
+
+    master.step()
+    master.join(60)
+
+    assert service.wait(request).state == 'done'

@@ -21,6 +21,7 @@ FIXTURES = 'ovca.testing.fixtures'
 MODULES = (
     'ovca.exceptions',
     'ovca.cli.base',
+    'ovca.remaster.operations',
     'ovca.power.base',
     'ovca.power.fake',
     'ovca.image.fetch.base',

@@ -54,7 +54,7 @@ def test_the_next_revision_is_reached_and_told(on_each: Operated, tmp_path: Path
 def test_while_an_update_is_open_it_is_refused(on_each: Operated, tmp_path: Path) -> None:
     on_each.update('INSTALL_2')
 
-    with pytest.raises(Refused, match=r'update 1 to 1\.1\.0 is open') as caught:
+    with pytest.raises(Refused, match=r'update 1 to 1\.1\.0, which otto began at .*Z, is open') as caught:
         migration.plan(on_each.database, newer(tmp_path, 1))
 
     assert caught.value.id == 'migration-too-early'
