@@ -10,11 +10,13 @@ from ovca.cli import base
 class MasterShow(base.ShowOne):
     """Show which node is master, under which epoch, and how fresh its lease is.
 
+    When the other node could not take over, it says since when and why.
+
     Example: ovca master-show -f json
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
-        facts = self.service.master()
+        facts, alone = self.service.master(), self.service.alone()
         shown = {
             'master': facts.holder,
             'epoch': facts.epoch,
@@ -26,5 +28,7 @@ class MasterShow(base.ShowOne):
             'ttl': facts.ttl,
             'expired': facts.expired,
             'fence_proof': facts.fence_proof,
+            'alone_since': alone.since if alone else None,
+            'alone_because': alone.why if alone else None,
         }
         return tuple(shown), tuple(shown.values())

@@ -16,6 +16,8 @@ LATER = '`ovca node-list` shows what came of it'
 class NodeList(base.Lister):
     """List the nodes with their roles, versions and health.
 
+    When the appliance runs on one node only, a line beside the table says since when and why.
+
     A table leaves out kind and quarantine where all nodes are alike; the formats for scripts hold all.
 
     Example: ovca node-list -f json
@@ -24,6 +26,8 @@ class NodeList(base.Lister):
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
         names = ('name', 'kind', 'role', 'version', 'health', 'ready', 'quarantined', 'last_seen_at')
         nodes = self.service.nodes()
+        if (alone := self.service.alone()) is not None:
+            watch.tell(self, str(alone))
         alike = [] if any(node.kind != 'management' for node in nodes) else ['kind']
         alike += [] if any(node.quarantined for node in nodes) else ['quarantined']
         shown = brief.columns(parsed_args, names, without=alike)

@@ -53,6 +53,9 @@ class Keeper:
         self._fencing: concurrent.futures.Future[str] | None = None
         self._fenced_epoch: int | None = None
         self._retry_at = 0.0
+        self._alarmed: set[tuple[int, str]] = set()
+        self.stuck: int | None = None
+        """The epoch that this node holds and cannot act under, as it does not see the other node off: nobody acts."""
         self._pool = concurrent.futures.ThreadPoolExecutor(1, 'fence')
 
     def tick(self) -> None:
@@ -161,6 +164,8 @@ class Keeper:
         except OvcaError as exc:
             LOG.error('ALARM: no take-over: %s', exc)
             self._retry_at = self.clock() + self.conf.cluster.poll_interval
+            self.stuck = epoch
+            self._alarm(epoch, exc)
             return
         try:
             self.lease.set_acting(epoch, proof)
@@ -169,11 +174,18 @@ class Keeper:
             self.lease.set_acting(epoch, proof)
         self._serve_now(epoch)
 
+    def _alarm(self, epoch: int, exc: OvcaError) -> None:
+        """Write to the journal why there is no take-over, once for each cause. :raises DatabaseError: not now."""
+        if (epoch, exc.id) not in self._alarmed:
+            self.lease.alarm(epoch, f'no take-over: {exc.with_id}')
+            self._alarmed.add((epoch, exc.id))
+
     def _serve_now(self, epoch: int) -> None:
-        self.epoch = epoch
+        self.epoch, self.stuck = epoch, None
         self._serve(epoch)
 
     def _lost(self) -> None:
+        self.stuck = None
         if self.epoch is not None:
             LOG.warning('does not lead any more; stops serving')
             self.epoch = None

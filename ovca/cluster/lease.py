@@ -170,6 +170,12 @@ class Lease:
             row.acting, row.fence_proof = True, proof
             self._tell(session, epoch, f'{self.node} acts as master: {proof}')
 
+    def alarm(self, epoch: int, detail: str) -> None:
+        """Write an alarm to the journal; the holder may do that before it acts."""
+        with self.database.write() as session:
+            self._mine(self._view(session, self._row(session)), epoch)
+            events.append(session, kind='alarm', detail=detail, node=self.node, epoch=epoch)
+
     def demote(self, epoch: int) -> None:
         """Give up acting, for good in this epoch; only after what the role started has been stopped.
 

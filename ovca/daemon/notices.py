@@ -3,7 +3,8 @@
 Every node follows the journal, and the one that acts as master tells. How far a node has come is in a file of its own,
 so that a restart misses nothing. What the master has told is not known to the standby; so a standby passes over an
 event only when it is old and somebody else acts as master, who has told it by then. After a take-over the new master
-tells what is younger, whoever told it before: a message comes at least once.
+tells what is younger, whoever told it before: a message comes at least once. A node that holds the lease and cannot
+take over tells as well: nobody else would, and that is what it has to tell.
 """
 
 from __future__ import annotations

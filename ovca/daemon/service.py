@@ -29,6 +29,7 @@ from ovca.cluster.peer import PeerCare
 from ovca.cluster.roles import Role, RoleError
 from ovca.daemon import drivers, systemd
 from ovca.daemon.board import Board
+from ovca.daemon.company import Company
 from ovca.daemon.components import ComponentCare
 from ovca.daemon.notices import Notices
 from ovca.daemon.reports import Reports
@@ -43,6 +44,7 @@ from ovca.power.base import PowerDriver
 from ovca.provision.server import HttpServer
 from ovca.provision.site import items as site_items
 from ovca.remaster import checks, components, evidence
+from ovca.remaster.conflicts import stamp
 from ovca.remaster.eligible import eligible
 from ovca.remaster.grants import GrantDesk
 from ovca.remaster.loop import Hands, RemasterLoop
@@ -74,7 +76,7 @@ class Ovcad:
         self.row = NodeRow(conf, self.database, incarnation=self.incarnation, boot_id=self.boot_id)
         self._stop = threading.Event()
         self._wakes = {
-            name: threading.Event() for name in ('lease', 'loop', 'beat', 'notices', 'components', 'reports')
+            name: threading.Event() for name in ('lease', 'loop', 'beat', 'notices', 'company', 'components', 'reports')
         }
         self._serving = threading.Lock()
         self._fatal: BaseException | None = None
@@ -107,7 +109,8 @@ class Ovcad:
             conf, self.lease, epoch=self._epoch, changed=self.wake, running=(self.version, self.digest)
         )
         self.peer = PeerCare(conf, self.lease, power=self._power)
-        self.notices = Notices(conf, self.database, notify.load(conf), epoch=self._epoch)
+        self.notices = Notices(conf, self.database, notify.load(conf), epoch=self._telling)
+        self.company = Company(conf, self.lease, epoch=self._epoch)
         self.components = ComponentCare(
             conf, self.lease, components.load(conf), epoch=self._epoch, running_digest=self.digest
         )
@@ -133,6 +136,7 @@ class Ovcad:
                     ('site', self._site_thread),
                     ('loop', self._loop_thread),
                     ('notices', lambda: self._aside('notices', self.notices.step)),
+                    ('company', lambda: self._aside('company', self.company.step)),
                     ('components', lambda: self._aside('components', self.components.step)),
                     ('reports', lambda: self._aside('reports', self.reports.step)),
                 )
@@ -172,6 +176,7 @@ class Ovcad:
 
     def facts(self) -> dict[str, Any]:
         """What the status server tells."""
+        alone = self.company.seen
         return {
             'node': self.name,
             'version': self.version,
@@ -181,6 +186,9 @@ class Ovcad:
             'epoch': self.keeper.seen_epoch,
             'health': self.health.report.status,
             'problems': dict(self.health.report.problems),
+            'alone': alone is not None,
+            'alone_since': stamp(alone.since) if alone and alone.since else None,
+            'alone_because': alone.why if alone else None,
         }
 
     # Start.
@@ -337,6 +345,10 @@ class Ovcad:
 
     def _epoch(self) -> int | None:
         return self.keeper.epoch
+
+    def _telling(self) -> int | None:
+        """The epoch under which this node tells the notifiers: also when it cannot take over, as nobody else does."""
+        return self.keeper.epoch if self.keeper.epoch is not None else self.keeper.stuck
 
     def _eligible(self) -> bool:
         with self.database.read() as session:

@@ -32,6 +32,7 @@ from ovca.remaster.reading import (
 if TYPE_CHECKING:
     from ovca.image.verification import Findings
     from ovca.remaster import plan as planning
+    from ovca.remaster.alone import Alone
     from ovca.remaster.channels import OfferView
     from ovca.remaster.inventory import Facts
     from ovca.remaster.locks import LockView
@@ -65,6 +66,13 @@ class Service(Asking):
         if mac:
             node = replace(node, mac=mac_form(mac), mac_source='configuration')
         return node
+
+    def alone(self) -> Alone | None:
+        """Whether the appliance runs on one node only, since when and why."""
+        from ovca.remaster.alone import alone
+
+        with self.database.read() as session:
+            return alone(session, self.conf)
 
     def node(self, name: str) -> NodeView:
         """One node. :raises UsageError: it is not known."""

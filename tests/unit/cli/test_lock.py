@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 import threading
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from ovca import conf, plugins
 from ovca.cluster.lease import Lease
 from ovca.daemon.requests import Requests
 from ovca.db.models import Lease as LeaseRow
-from ovca.db.models import Operation
+from ovca.db.models import Node, Operation
 from tests.operated import OLD, Operated
 from tests.unit.cli.test_commands import asked, run
 
@@ -182,3 +183,23 @@ def test_a_lock_is_broken_on_the_master_only(operated: Operated) -> None:
     assert (result.code, 'run the command on mn1' in result.err) == (7, True)
     with operated.database.read() as session:
         assert session.get(Operation, 'firmware') is not None
+
+
+def test_where_the_cluster_shows_itself_it_says_that_it_runs_on_one_node(operated: Operated) -> None:
+    operated.started()
+    both = run(operated, 'node-list'), run(operated, 'master-show', '-f', 'json').json
+    with operated.database.write() as session:
+        node = session.get_one(Node, 'mn2')
+        node.last_seen_at = session.scalars(select(LeaseRow)).one().renewed_at - dt.timedelta(seconds=600)
+    since = f'{node.last_seen_at:%Y-%m-%dT%H:%M:%SZ}'
+
+    table, data, master = (
+        run(operated, *words) for words in (['node-list'], ['node-list', '-f', 'json'], ['master-show', '-f', 'json'])
+    )
+
+    assert both[0].err == ''
+    assert (both[1]['alone_since'], both[1]['alone_because']) == (None, None)
+    line = f'running on one node, mn1, since {since}: mn2 was last seen then\n'
+    assert (table.err, data.err) == (line, line)
+    assert [row['name'] for row in data.json] == ['mn1', 'mn2']
+    assert (master.json['alone_since'], master.json['alone_because']) == (since, 'mn2 was last seen then')

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from ovca.cluster.keeper import Keeper
 from ovca.cluster.lease import Lease
 from ovca.db import schema
 from ovca.db.engine import Database
+from ovca.db.models import Event
+from ovca.exceptions import DatabaseUnavailable, LeaseLost, PowerError
 
 
 @pytest.mark.parametrize('noted', [False, True], ids=['before the demotion', 'after the demotion'])
@@ -52,3 +57,88 @@ def test_a_master_whose_hand_over_is_given_up_serves_again(tmp_path: Path, noted
     assert (keeper.epoch, view.acting) == (view.epoch, True)
     assert served == [epoch, view.epoch]
     assert view.epoch == epoch + noted, 'a noted demotion is final for its epoch'
+
+
+class Bmc:
+    """The other node's, as a claimant asks it to switch off: one answer after the other, the last one for ever."""
+
+    def __init__(self, *answers: Exception | str) -> None:
+        self.answers = list(answers)
+
+    def fence(self) -> str:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+@pytest.fixture
+def claimed(tmp_path: Path) -> Iterator[Lease]:
+    """mn1 was master and is gone; mn2 has claimed the lease and has to fence mn1."""
+    database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
+    schema.prepare(database)
+    before = Lease(database, 'mn1', 'run-1', ttl=0.01)
+    before.ensure_row()
+    before.claim(before.read())
+    yield Lease(database, 'mn2', 'run-2', ttl=30)
+    database.dispose()
+
+
+def keeper_with(lease: Lease, bmc: Bmc) -> Keeper:
+    conf: Any = SimpleNamespace(
+        cluster=SimpleNamespace(peer='mn1', ttl=30, renew_interval=10, self_demote=20, poll_interval=0.01)
+    )
+    return Keeper(
+        conf, lease, eligible=lambda: True, fence=bmc.fence, serve=lambda epoch: None, stop_serving=lambda: None
+    )
+
+
+def alarms(lease: Lease) -> list[str]:
+    with lease.database.read() as session:
+        return [e.detail for e in session.scalars(select(Event).where(Event.kind == 'alarm').order_by(Event.id))]
+
+
+def ticks(keeper: Keeper, number: int = 20) -> None:
+    for _ in range(number):
+        keeper.tick()
+        time.sleep(0.02)
+
+
+def test_why_there_is_no_take_over_is_an_alarm_once_for_each_cause(claimed: Lease) -> None:
+    silent, stays_on = PowerError('no answer', id='bmc-silent'), PowerError('it says on', id='not-off')
+    keeper = keeper_with(claimed, Bmc(silent, silent, stays_on, silent, stays_on, 'mn1 was seen to be off'))
+
+    while keeper.stuck is None:
+        keeper.tick()
+    stuck = keeper.stuck
+    while keeper.epoch is None:
+        keeper.tick()
+    keeper.close()
+
+    assert alarms(claimed) == ['no take-over: no answer [bmc-silent]', 'no take-over: it says on [not-off]']
+    assert (stuck, keeper.stuck) == (keeper.epoch, None)
+
+
+def test_the_alarm_is_written_as_soon_as_the_database_takes_it(claimed: Lease, monkeypatch: pytest.MonkeyPatch) -> None:
+    keeper = keeper_with(claimed, Bmc(PowerError('no answer', id='bmc-silent')))
+    tried: list[str] = []
+
+    def locked(epoch: int, detail: str) -> None:
+        tried.append(detail)
+        raise DatabaseUnavailable('locked')
+
+    with monkeypatch.context() as outage:
+        outage.setattr(claimed, 'alarm', locked)
+        while len(tried) < 2:
+            keeper.tick()
+    ticks(keeper)
+    keeper.close()
+
+    assert alarms(claimed) == ['no take-over: no answer [bmc-silent]']
+
+
+def test_a_claimant_that_has_lost_the_lease_writes_no_alarm(claimed: Lease) -> None:
+    with pytest.raises(LeaseLost):
+        claimed.alarm(1, 'no take-over')
+
+    assert alarms(claimed) == []

@@ -1,0 +1,138 @@
+"""People are told once that the appliance runs on one node, and once that it does not any more."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from ovca import conf
+from ovca.cluster.lease import Lease
+from ovca.daemon.company import Company
+from ovca.daemon.notices import Notices
+from ovca.db.models import Node
+from ovca.notify.fake import FakeNotifier
+from tests.operated import Operated
+
+
+class Watch:
+    """The acting master's look at the other node; time passes only when it is told to."""
+
+    def __init__(self, operated: Operated) -> None:
+        self.operated, self.time, self.epoch = operated, 0.0, 3
+        self.company = self.restarted()
+
+    def restarted(self) -> Company:
+        self.company = Company(
+            conf.load(str(self.operated.config_file)),
+            Lease(self.operated.database, 'mn1', 'this run', ttl=30),
+            epoch=lambda: self.epoch,
+            clock=lambda: self.time,
+        )
+        return self.company
+
+    def look(self, seconds: float = 0.0) -> None:
+        self.time += seconds + 5
+        self.company.step()
+
+    def standby(self, *, seen: bool) -> None:
+        """It is heard of, or has not been for ten minutes."""
+        with self.operated.database.write() as session:
+            age = dt.timedelta(seconds=0 if seen else 600)
+            session.get_one(Node, 'mn2').last_seen_at = self.operated.database.now(session) - age
+
+    def alarms(self) -> list[str]:
+        return [event.detail for event in self.operated.service().journal(kind='alarm', limit=100)]
+
+
+@pytest.fixture
+def watch(operated: Operated) -> Watch:
+    return Watch(operated)
+
+
+def test_it_is_told_once_when_it_begins_and_once_when_it_ends(watch: Watch) -> None:
+    watch.look()
+    watch.standby(seen=False)
+    for _ in range(4):
+        watch.look(30)
+    alone = watch.company.seen
+    watch.standby(seen=True)
+    for _ in range(4):
+        watch.look(30)
+
+    begin, end = watch.alarms()
+    assert begin == str(alone)
+    assert begin.startswith('running on one node, mn1, since ')
+    assert end.startswith('both nodes run again; this ends the alarm of ')
+    assert watch.company.seen is None
+
+
+def test_a_short_absence_is_no_alarm_but_is_seen(watch: Watch) -> None:
+    watch.standby(seen=False)
+    watch.look()
+    watch.look(20)
+    seen = watch.company.seen
+    watch.standby(seen=True)
+    watch.look(60)
+
+    assert seen is not None
+    assert watch.alarms() == []
+
+
+def test_a_restart_and_a_new_epoch_repeat_nothing(watch: Watch, operated: Operated) -> None:
+    watch.standby(seen=False)
+    watch.look()
+    watch.look(60)
+    watch.restarted()
+    watch.look(60)
+    watch.look(60)
+    watch.standby(seen=True)
+    watch.restarted()
+    watch.look()
+    watch.look(60)
+
+    assert [text.split(';')[0][:16] for text in watch.alarms()] == ['running on one n', 'both nodes run a']
+
+
+def test_an_update_takes_a_node_away_without_an_alarm_and_what_it_leaves_is_one(
+    watch: Watch, operated: Operated
+) -> None:
+    number = operated.update('INSTALL_1')
+    operated.wiped(number)
+    watch.look()
+    watch.look(60)
+    during = watch.alarms()
+    operated.move(number, 'FAILED_DEGRADED', 'no attempts left', reason='no attempts left')
+    watch.look(60)
+
+    assert during == []
+    (alarm,) = watch.alarms()
+    assert alarm.endswith(': mn2 was wiped and is not back yet')
+
+
+def test_a_standby_looks_and_writes_nothing(watch: Watch, operated: Operated) -> None:
+    watch.epoch = None  # type: ignore[assignment]
+    watch.standby(seen=False)
+    watch.look()
+    watch.look(60)
+
+    assert watch.company.seen is not None
+    assert watch.alarms() == []
+
+
+def test_the_notifiers_tell_both(watch: Watch, operated: Operated, tmp_path: Path) -> None:
+    settings = conf.load(str(operated.config_file))
+    settings.set_override('state_path', str(tmp_path / 'state'), 'provision')
+    notifier = FakeNotifier(settings)
+    notices = Notices(settings, operated.database, [notifier], epoch=lambda: 3)
+    watch.standby(seen=False)
+    watch.look()
+    watch.look(60)
+    watch.standby(seen=True)
+    watch.look()
+
+    notices.step()
+
+    assert [(message.kind, message.text) for message in notifier.sent] == [('alarm', text) for text in watch.alarms()]
+    assert len(notifier.sent) == 2
