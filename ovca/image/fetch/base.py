@@ -20,11 +20,13 @@ from ovca.image.fetch.rates import Pace
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-__all__ = ['CHUNK', 'FetchOptions', 'Fetcher', 'Opened', 'SourceChanged', 'SourceError']
+__all__ = ['CHUNK', 'FetchOptions', 'Fetcher', 'Opened', 'SourceBusy', 'SourceChanged', 'SourceError']
 
 LOG = logging.getLogger(__name__)
 CHUNK = 1024 * 1024
 LONGEST_PAUSE = 30.0
+LONGEST_PATIENCE = 600.0
+"""Seconds that a source is left alone at most, whatever it asks for."""
 FIRST_ATTEMPTS = 4
 """How often a source is tried that has never answered: its address may be wrong, and somebody waits to be told."""
 NAP = 0.25
@@ -80,6 +82,14 @@ class ProxyFailed(OSError):
     """The proxy is in the way; like a broken connection it is tried again."""
 
 
+class SourceBusy(OSError):
+    """The source cannot answer now; ``seconds`` is how long it asks to be left alone, if it says so."""
+
+    def __init__(self, what: str, seconds: float | None = None) -> None:
+        self.seconds = seconds
+        super().__init__(what)
+
+
 @dataclass(frozen=True)
 class Opened:
     """A source from ``offset`` on. ``validator`` changes when its content does (a strong ETag, a time)."""
@@ -116,8 +126,10 @@ class Fetcher(ABC):
 
     *What errors mean.* ``OSError``, from :meth:`_open` or from the iterator: the connection broke; after
     ``options.pause`` seconds, and then twice as many each time, it is tried again, ``options.attempts`` times without
-    any progress. :exc:`SourceError`: it is hopeless (not found, forbidden), and the download ends with its text, which
-    is ``<shown>: <what>``; take :attr:`shown` for the first half, as a URI may hold a password.
+    any progress. :exc:`SourceBusy`, an ``OSError``: the source names the seconds for which it wants to be left alone;
+    they are waited for instead, up to ten minutes. :exc:`SourceError`: it is hopeless (not found, forbidden), and the
+    download ends with its text, which is ``<shown>: <what>``; take :attr:`shown` for the first half, as a URI may hold
+    a password.
 
     *What must be idempotent.* :meth:`_open`: the source is only read, however often it is opened. A ``validator`` must
     change whenever the content does; without one nothing is resumed. When it opens at 0 although bytes are there, and
@@ -202,9 +214,24 @@ class Fetcher(ABC):
                 if failures >= most or stopped():
                     id = 'proxy-refused' if isinstance(exc, ProxyFailed) else 'source-unreachable'
                     raise SourceError(self.shown, f'{exc}; tried {failures} times', id=id) from exc
-                LOG.info('%s: %s; trying again', self.shown, exc)
-                # A server that restarts needs some time, so each wait is twice the one before.
-                self._sleep(min(LONGEST_PAUSE, self.options.pause * 2 ** (failures - 1)), stopped)
+                self._sleep(self._pause(exc, failures, most), stopped)
+                if stopped():
+                    return
+
+    def _pause(self, exc: OSError, failures: int, most: int) -> float:
+        """The seconds until it is tried again. They are told where they are no longer ours to choose."""
+        # A server that restarts needs some time, so each wait is twice the one before.
+        seconds = min(LONGEST_PAUSE, self.options.pause * 2.0 ** (failures - 1))
+        asked = exc.seconds if isinstance(exc, SourceBusy) else None
+        if asked is None or asked <= seconds:
+            LOG.info('%s: %s; trying again', self.shown, exc)
+            return seconds
+        seconds = min(asked, LONGEST_PATIENCE)
+        self.notice(
+            f'{self.shown}: {exc}, and asks for {asked:.0f} s of patience; it is asked again in {seconds:.0f} s '
+            f'(attempt {failures + 1} of {most})'
+        )
+        return seconds
 
     def _new(self, opened: Opened, kept: Part, stopped: Callable[[], bool]) -> Iterator[bytes]:
         """The bytes of what was opened that are not there yet. :raises SourceChanged: it is another source."""

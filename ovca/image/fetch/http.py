@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import email.utils
+import datetime as dt
 import logging
-import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
@@ -18,8 +16,10 @@ from requests.auth import HTTPBasicAuth
 
 from ovca.image.errors import SourceError
 from ovca.image.fetch import credentials
-from ovca.image.fetch.base import Fetcher, FetchOptions, Opened
+from ovca.image.fetch.answer import BUSY, Answer, retry_after
+from ovca.image.fetch.base import Fetcher, FetchOptions, Opened, SourceBusy
 from ovca.image.fetch.connections import Connections
+from ovca.image.fetch.crew import Refused
 from ovca.image.fetch.proxies import chosen
 from ovca.image.fetch.rates import LowSpeed
 from ovca.image.fetch.session import explain, new_session
@@ -29,50 +29,6 @@ READ = 256 * 1024
 PATIENCE = 0.5
 """Seconds after which a piece is given although it is small."""
 REDIRECTS = 5
-RANGE = re.compile(r'bytes (\d+)-(\d+)/(\d+|\*)')
-BUSY = (408, 425, 429, 500, 502, 503, 504)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """An answer with the URI that gave it, after all redirects, and the login that it got."""
-
-    response: requests.Response
-    uri: str
-    login: credentials.Login | None
-
-    @property
-    def size(self) -> int | None:
-        """The length of the whole source."""
-        if self.response.status_code == 206 and (match := self.range):
-            return int(match[3]) if match[3].isdigit() else None
-        length = self.response.headers.get('Content-Length', '')
-        return int(length) if length.isdigit() and self.response.status_code == 200 else None
-
-    @property
-    def range(self) -> re.Match[str] | None:
-        return RANGE.fullmatch(self.response.headers.get('Content-Range', '').strip())
-
-    @property
-    def etag(self) -> str | None:
-        """The ETag, if it is a strong one: then the same ETag means the same bytes."""
-        etag = str(self.response.headers.get('ETag', ''))
-        return etag if etag.startswith('"') else None
-
-    @property
-    def validator(self) -> str | None:
-        """What changes whenever the content does."""
-        return self.etag or self._modified()
-
-    def _modified(self) -> str | None:
-        """Last-Modified, unless it is of the very second of the answer: within that, another change would not show."""
-        modified, date = (str(self.response.headers.get(name, '')) for name in ('Last-Modified', 'Date'))
-        try:
-            changed = email.utils.parsedate_to_datetime(modified)
-            fresh = bool(date) and (email.utils.parsedate_to_datetime(date) - changed).total_seconds() < 1
-        except (TypeError, ValueError):
-            return None
-        return None if fresh else modified
 
 
 class HttpFetcher(Fetcher):
@@ -90,6 +46,8 @@ class HttpFetcher(Fetcher):
         """More than one connection were tried, and broke."""
         self._reading: set[requests.Response] = set()
         """The answers that threads wait for."""
+        self._lines: Connections | None = None
+        """The connections that are at work."""
         logging.getLogger('urllib3').setLevel(logging.WARNING)  # its details hold queries, and these may hold secrets
 
     def stream(self, part: Path, stopped: Callable[[], bool]) -> Iterator[bytes]:
@@ -107,6 +65,8 @@ class HttpFetcher(Fetcher):
 
     def interrupt(self) -> None:
         """Shut the connections for reading: who waits for bytes gets the end of them."""
+        if self._lines is not None:
+            self._lines.stop()
         for response in tuple(self._reading):
             with suppress(OSError, ValueError, RuntimeError):  # it has ended by itself meanwhile
                 response.raw.shutdown()
@@ -153,7 +113,7 @@ class HttpFetcher(Fetcher):
         response.close()
         said = f'the server answers {response.status_code} {response.reason}'
         if response.status_code in BUSY:
-            return OSError(said)
+            return SourceBusy(said, retry_after(response.headers, dt.datetime.now(dt.UTC)))
         if response.status_code == 401:
             return SourceError(
                 self.shown, f'{said}; write the login into [update] credentials_file or the URI', id='source-login'
@@ -225,14 +185,18 @@ class HttpFetcher(Fetcher):
         def line() -> Line:
             return Line(self, answer, size, etag)
 
-        return self._several(Connections(first, start, size, line, self.options.connections))
+        lines = Connections(first, start, size, line, self.options.connections, pause=self.options.pause)
+        return self._several(lines)
 
     def _several(self, lines: Connections) -> Iterator[bytes]:
+        self._lines = lines
         try:
             yield from lines.pieces()
         except OSError:
             self._alone = not lines.helped  # the server may not like more than one
             raise
+        finally:
+            self._lines = None
 
     @contextmanager
     def _waiting(self, response: requests.Response) -> Iterator[None]:
@@ -283,18 +247,20 @@ class Line:
         self._session = new_session(source.options)
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
-        """The bytes from ``start`` to before ``stop``. :raises OSError: they do not come."""
+        """The bytes from ``start`` to before ``stop``. :raises OSError: they do not come. :raises Refused: never."""
         headers = {'Range': f'bytes={start}-{stop - 1}', 'If-Range': self._etag}
         try:
             answer = self._source._get(self._session, self._first.uri, headers, self._first.login)
         except SourceError as exc:
-            raise OSError(str(exc)) from exc
+            raise Refused(str(exc)) from exc
         wanted = f'bytes {start}-{stop - 1}/{self._size}'
         response = answer.response
+        if response.status_code in BUSY:
+            raise self._source._refusal(answer)
         right = response.status_code == 206 and response.headers.get('Content-Range', '').strip() == wanted
         if not right or answer.etag not in (None, self._etag) or 'Content-Encoding' in response.headers:
             response.close()
-            raise OSError(f'the server gives no ranges ({response.status_code})')
+            raise Refused(f'the server gives no ranges ({response.status_code})')
         with closing(self._source._chunks(response)) as pieces:  # type: ignore[type-var]
             yield from pieces
 

@@ -280,7 +280,8 @@ class _Handler(BaseHTTPRequestHandler):
                 time.sleep(SEND / self.server.shared_rate)
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
-        self.send_response(status)
+        headers = {'Date': self.date_time_string(), **headers}
+        self.send_response_only(status)
         for name, value in headers.items():
             if value:
                 self.send_header(name, value)

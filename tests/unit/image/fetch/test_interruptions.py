@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import signal
 import socket
 import subprocess
@@ -15,7 +16,8 @@ import pytest
 
 from ovca.image.errors import SourceError
 from ovca.image.fetch import held
-from ovca.image.fetch.base import SourceChanged
+from ovca.image.fetch.answer import retry_after
+from ovca.image.fetch.base import Fetcher, SourceChanged
 
 from .conftest import CONTENT, MEGABYTE, OTHER, Fetch, Make, leave
 from .peers import Nginx, Origin
@@ -122,6 +124,81 @@ def test_a_server_that_is_busy_is_asked_again(fetch: Fetch, origin: Origin, stat
     origin.statuses = [(status, {})] * 2
 
     assert fetch(origin.uri) == CONTENT
+
+
+@pytest.fixture
+def slept(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """How long was slept, without that it was."""
+    found: list[float] = []
+    monkeypatch.setattr(Fetcher, '_sleep', staticmethod(lambda seconds, stopped: found.append(seconds)))
+    return found
+
+
+@pytest.mark.parametrize('status', [429, 503])
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(
+    fetch: Fetch, origin: Origin, status: int, notices: list[str]
+) -> None:
+    origin.statuses = [(status, {'Retry-After': '1'})]
+    begun = time.monotonic()
+
+    assert fetch(origin.uri) == CONTENT
+    assert time.monotonic() - begun >= 1.0
+    assert len(notices) == 1
+    assert notices[0].startswith(f'{origin.uri}: the server answers {status} ')
+    assert notices[0].endswith('asks for 1 s of patience; it is asked again in 1 s (attempt 2 of 3)')
+
+
+@pytest.mark.parametrize(
+    ('asked', 'seconds'),
+    [
+        ('120', 120.0),
+        ('86400', 600.0),  # nobody waits for a day; it is asked again before
+        ('Wed, 25 Nov 2026 10:02:00 GMT', 120.0),
+        ('Wednesday, 25-Nov-26 10:02:00 GMT', 120.0),
+        ('Wed Nov 25 10:02:00 2026', 120.0),
+        ('Wed, 25 Nov 2026 09:00:00 GMT', 0.01),  # it is over
+        ('0', 0.01),
+        ('soon', 0.01),
+        ('-5', 0.01),
+        ('1.5', 0.01),
+        ('9' * 5000, 0.01),
+        ('Wed, 99 Nov 2026 10:02:00 GMT', 0.01),
+        ('', 0.01),
+    ],
+)
+def test_what_a_server_asks_for_is_bounded_and_may_be_nonsense(
+    fetch: Fetch, origin: Origin, slept: list[float], notices: list[str], asked: str, seconds: float
+) -> None:
+    # Its clock is its own: a date counts from the one that it tells.
+    origin.statuses = [(503, {'Retry-After': asked, 'Date': 'Wed, 25 Nov 2026 10:00:00 GMT'})]
+
+    assert fetch(origin.uri) == CONTENT
+    assert slept[0] == seconds
+    assert len(notices) == (seconds > 1)
+
+
+def test_without_a_date_of_its_own_the_time_of_a_busy_server_is_held_against_our_clock() -> None:
+    now = dt.datetime(2026, 11, 25, 10, 0, tzinfo=dt.UTC)
+
+    assert retry_after({'Retry-After': 'Wed, 25 Nov 2026 10:00:30 GMT'}, now) == 30.0
+
+
+def test_a_server_that_stays_busy_is_given_up(fetch: Fetch, origin: Origin, slept: list[float]) -> None:
+    origin.statuses = [(429, {'Retry-After': '400'})] * 9
+
+    with pytest.raises(SourceError, match=r'the server answers 429 .*; tried 3 times'):
+        fetch(origin.uri)
+
+    assert slept == [400.0, 400.0]
+
+
+def test_a_stop_is_heeded_at_once_while_a_busy_server_is_left_alone(
+    make: Make, origin: Origin, part: Path, notices: list[str]
+) -> None:
+    origin.statuses = [(503, {'Retry-After': '300'})]
+
+    assert list(make(origin.uri).stream(part, lambda: bool(notices))) == []
+    assert len(origin.requests) == 1
 
 
 def test_a_stalled_connection_is_given_up_and_taken_up_again(fetch: Fetch, origin: Origin, part: Path) -> None:
@@ -271,8 +348,8 @@ def test_a_stop_is_heeded_while_it_waits(make: Make, origin: Origin, part: Path)
     origin.always_cut = 0
     looks: Iterator[bool] = iter([False, False, True, True, True, True])
 
-    with pytest.raises(SourceError, match='tried 2 times'):
-        list(make(origin.uri, pause=10.0, attempts=9).stream(part, lambda: next(looks)))
+    assert list(make(origin.uri, pause=10.0, attempts=9).stream(part, lambda: next(looks))) == []
+    assert len(origin.requests) == 1  # it is not asked again for nobody
 
 
 def test_a_limit_for_the_rate_holds_over_breaks(make: Make, origin: Origin, part: Path) -> None:
