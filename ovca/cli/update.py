@@ -188,15 +188,13 @@ class UpdateWatch(base.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
-        number = values.update_id(parsed_args.id)
-        waiting = self.service.open_request() if number is None else None
+        waiting, number = watch.chosen(self, values.update_id(parsed_args.id))
         if parsed_args.formatter == 'json':
-            following = None if waiting is not None else self.service.update(number).id
-            watch.stream(self, waiting.id if waiting is not None else None, following)
+            watch.stream(self, waiting, number)
         elif waiting is not None:
-            watch.finish(self, waiting.id, planned=True, progress=parsed_args.progress)
+            watch.finish(self, waiting, planned=True, progress=parsed_args.progress)
         else:
-            watch.follow(self, self.service.update(number).id, progress=parsed_args.progress)
+            watch.follow(self, number, progress=parsed_args.progress)
 
 
 class UpdateList(base.Lister):

@@ -11,6 +11,7 @@ from ovca.cli import base, lines, live, values
 from ovca.exceptions import Interrupted, Refused, UpdateAborted, UpdateFailed, UsageError
 
 if TYPE_CHECKING:
+    from ovca.remaster.outlook import Expectation
     from ovca.remaster.plan import Plan
     from ovca.remaster.reading import NodeView, RequestView, UpdateView
 
@@ -109,6 +110,36 @@ def tell_path(command: base.Command, result: dict[str, Any]) -> None:
         tell(command, f'{path[0]} is the first step on the way to {path[-1]}: {", ".join(path)}')
 
 
+def chosen(command: base.Command, number: int | None) -> tuple[int | None, int]:
+    """What is to be followed: the request that is not finished, if there is one, or else the update.
+
+    The update with this number, or the newest; without the database the newest one that the other node knows.
+
+    :raises UsageError: there is none. :raises DatabaseUnavailable: nobody can tell.
+    """
+    from ovca.exceptions import DatabaseUnavailable
+
+    try:
+        waiting = command.service.open_request() if number is None else None
+        return (waiting.id, 0) if waiting is not None else (None, command.service.update(number).id)
+    except DatabaseUnavailable:
+        found = command.service.newest_elsewhere() if number is None else number
+        if found is None:
+            raise
+        return None, found
+
+
+def _expectation(command: base.Command, update_id: int) -> Expectation | None:
+    """How long it is likely to take; nothing while the database is away."""
+    from ovca.exceptions import DatabaseUnavailable
+
+    try:
+        found: Expectation = command.service.expectation(update_id)
+    except DatabaseUnavailable:
+        return None
+    return found
+
+
 def follow(command: base.Command, update_id: int, *, progress: str = 'text') -> None:
     """Follow an update to its end and say how it ended.
 
@@ -118,7 +149,7 @@ def follow(command: base.Command, update_id: int, *, progress: str = 'text') -> 
 
     last = None
     try:
-        expected = command.service.expectation(update_id)
+        expected = _expectation(command, update_id)
         stream = command.app.stderr
         as_json = progress == 'json'
         with (lines.UpdateLines if as_json else live.UpdateView)(stream, expected=expected) as view:
@@ -134,8 +165,10 @@ def follow(command: base.Command, update_id: int, *, progress: str = 'text') -> 
     say(command, plan.ending(last.update))
 
 
-def stream(command: base.Command, request_id: int | None, update_id: int | None) -> None:
+def stream(command: base.Command, request_id: int | None, update_id: int) -> None:
     """Follow a request and the update that comes out of it, or an update, as JSON lines on the standard output.
+
+    A request that only downloads has no update; then the number of one is 0.
 
     :raises UpdateFailed: it ended elsewhere than DONE. :raises Interrupted: Ctrl-C; all goes on.
     """
@@ -145,14 +178,12 @@ def stream(command: base.Command, request_id: int | None, update_id: int | None)
                 done = command.service.wait(request_id, told, on_notice=told.say)
         except KeyboardInterrupt:
             raise Interrupted(f'interrupted; what was asked for goes on, {PICKED_UP}') from None
-        update_id = (done.result or {}).get('update_id')
-        if update_id is None:
-            return
-    if update_id is None:
-        raise ValueError('there is nothing to follow')
+        update_id = (done.result or {}).get('update_id') or 0
+    if not update_id:
+        return
     last = None
     try:
-        with lines.UpdateLines(command.app.stdout, expected=command.service.expectation(update_id)) as view:
+        with lines.UpdateLines(command.app.stdout, expected=_expectation(command, update_id)) as view:
             for last in command.service.follow(update_id, on_notice=view.say):
                 view(last)
             if last is not None:

@@ -68,7 +68,10 @@ OPTS: list[cfg.Opt] = [
         'peer_url',
         type=types.uri('http', 'https'),
         mutable=True,
-        help="The URL of the other node's status server, used to wake it.",
+        help=(
+            "The URL of the other node's status server, used to wake it, and by `ovca update-watch` to ask it while "
+            'the database does not answer.'
+        ),
     ),
     cfg.Opt(
         'virtual_ip',

@@ -55,6 +55,8 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
+REPORT_INTERVAL = 60.0
+"""Seconds between two looks for a report that is due; the loop wakes it when it has changed something."""
 
 
 class Ovcad:
@@ -138,7 +140,7 @@ class Ovcad:
                     ('notices', lambda: self._aside('notices', self.notices.step)),
                     ('company', lambda: self._aside('company', self.company.step)),
                     ('components', lambda: self._aside('components', self.components.step)),
-                    ('reports', lambda: self._aside('reports', self.reports.step)),
+                    ('reports', lambda: self._aside('reports', self.reports.step, REPORT_INTERVAL)),
                 )
             ]
             for thread in threads:
@@ -287,17 +289,19 @@ class Ovcad:
                 LOG.info('%s', exc)
             except OvcaError as exc:
                 LOG.error('%s', exc)
-            if not changed:
+            if changed:
+                self._wakes['reports'].set()  # it may have been the end of an update
+            else:
                 self._wait('loop', self.conf.cluster.poll_interval)
 
-    def _aside(self, name: str, step: Callable[[], None]) -> None:
-        """Work that the protocol does not wait for."""
+    def _aside(self, name: str, step: Callable[[], None], interval: float | None = None) -> None:
+        """Work that the protocol does not wait for; by default it looks as often as the loop."""
         while not self._stop.is_set():
             try:
                 step()
             except OvcaError as exc:
                 LOG.debug('%s: %s', name, exc)  # the database or the lease, of which the other threads tell
-            self._wait(name, self.conf.cluster.poll_interval)
+            self._wait(name, self.conf.cluster.poll_interval if interval is None else interval)
 
     # Health, proof, schema.
 

@@ -203,7 +203,7 @@ class Event(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     update_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
     at: Mapped[dt.datetime] = mapped_column(index=True)
-    node: Mapped[str | None] = mapped_column(String(255))
+    node: Mapped[str | None] = mapped_column(String(255), index=True)
     actor: Mapped[str] = mapped_column(String(255))
     epoch: Mapped[int | None] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(String(64), index=True)

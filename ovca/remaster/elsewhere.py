@@ -46,8 +46,11 @@ def sources(conf: cfg.ConfigOpts) -> list[str]:
     return [*found, f'http://{host}:{cluster.port}']
 
 
-def ask(conf: cfg.ConfigOpts, update_id: int, after: int) -> Answer:
-    """Ask all in turn until one can read the database; else the newest that one of them remembers."""
+def ask(conf: cfg.ConfigOpts, update_id: int | None, after: int = 0) -> Answer:
+    """Ask all in turn until one can read the database; else the newest that one of them remembers.
+
+    Without a number it is about the newest update.
+    """
     remembered: Answer | None = None
     silent: Answer | None = None
     for url in sources(conf):
@@ -62,7 +65,7 @@ def ask(conf: cfg.ConfigOpts, update_id: int, after: int) -> Answer:
             LOG.debug('%s does not tell how the update stands: %s', url, exc)
             continue
         role = 'which acts as master' if data.get('acting') is True else 'which does not act as master'
-        if snapshot is None or snapshot.update.id != update_id:
+        if snapshot is None or update_id not in (None, snapshot.update.id):
             silent = silent or Answer(f'{node} answers, {role}, but does not know how the update stands')
             continue
         snapshot = replace(snapshot, told_by=node)

@@ -305,6 +305,13 @@ class Service(Asking):
                     return
             self._sleep(POLL if said is None else AWAY)
 
+    def newest_elsewhere(self) -> int | None:
+        """The number of the newest update as the other node tells it, for a start without the database."""
+        from ovca.remaster import elsewhere
+
+        heard = elsewhere.ask(self.conf, None).snapshot
+        return heard.update.id if heard is not None else None
+
     def expectation(self, update_id: int) -> Expectation:
         """How long this update is likely to take. :raises UsageError: there is no such update."""
         from ovca.remaster import outlook

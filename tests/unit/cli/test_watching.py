@@ -8,12 +8,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
 
 import pexpect
 import pytest
 
 from ovca import testing
+from ovca.db.engine import Database
 from ovca.db.models import Directive
+from ovca.exceptions import DatabaseUnavailable
+from ovca.remaster import elsewhere
 from tests.operated import Operated
 
 pytestmark = pytest.mark.timeout(60)
@@ -191,6 +196,27 @@ def test_json_follows_a_download_into_its_update(operated: Operated) -> None:
 
     assert done.returncode == 0, done.stderr
     assert [json.loads(line)['kind'] for line in done.stdout.splitlines()][-1] == 'end'
+
+
+def test_watching_may_begin_while_the_database_is_away(operated: Operated, monkeypatch: pytest.MonkeyPatch) -> None:
+    number = operated.started().update('VERIFY_2')
+    operated.move(number, 'DONE', 'both run it', reason='both run it')
+    heard = operated.service().snapshot(number)
+    turns = [DatabaseUnavailable('it is away')] * 3
+    read = Database.read
+
+    def away(database: Database) -> Any:
+        if turns:
+            raise turns.pop()
+        return read(database)
+
+    monkeypatch.setattr(Database, 'read', away)
+    monkeypatch.setattr(elsewhere, 'ask', lambda *_: elsewhere.Answer('mn2 tells', replace(heard, told_by='mn2')))
+
+    result = testing.run(['update-watch'], config_file=operated.config_file)
+
+    assert (result.code, turns) == (0, [])
+    assert 'the database answers again' in result.err
 
 
 def test_a_pause_without_a_terminal_is_one_line(operated: Operated) -> None:

@@ -85,6 +85,7 @@ QUESTIONS: dict[str, Callable[[Service], object]] = {
     'what update-watch expects': lambda service: service.expectation(5),
     'event-list': lambda service: service.journal(limit=5),
     'event-list --alarms': lambda service: service.journal(kind='alarm', limit=5),
+    'event-list --node': lambda service: service.journal(node='mn9', limit=5),
     'event-list --since': lambda service: service.journal(since=dt.timedelta(hours=1), limit=5),
     'event-list --update': lambda service: service.journal(update_id=3, limit=5),
     'image-list': lambda service: service.images(),

@@ -1,4 +1,4 @@
-"""Indexes for a long history: what a node was given and has proved, and the journal by time and by kind."""
+"""Indexes for a long history: what a node was given and has proved, and the journal by time, kind and node."""
 
 from __future__ import annotations
 
@@ -15,3 +15,4 @@ def upgrade() -> None:
     op.create_index('ix_entry_node_final_at', 'entry', ['node', 'final_at'])
     op.create_index('ix_event_at', 'event', ['at'])
     op.create_index('ix_event_kind', 'event', ['kind'])
+    op.create_index('ix_event_node', 'event', ['node'])
