@@ -11,6 +11,12 @@ from ovca.exceptions import Refused
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--yes', action='store_true', help='do not ask')
+    parser.add_argument(
+        '--pause-before-commit',
+        action='store_const',
+        const=True,
+        help='stop before the commit point, with the new software as master, until `ovca update-continue`',
+    )
     parser.add_argument('--dry-run', action='store_true', help='run the checks, show the plan, and stop')
     watch.progress(parser)
     parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
@@ -68,7 +74,8 @@ class Update(base.Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         wanted, version = watch.wanted(self, parsed_args), parsed_args.image_version
         if parsed_args.yes and not parsed_args.dry_run:
-            watch.begin(self, parsed_args, 'update', planned=False, **wanted)
+            held = parsed_args.pause_before_commit
+            watch.begin(self, parsed_args, 'update', planned=False, pause_before_commit=held, **wanted)
             return
         self.service.must_lead()
         if not parsed_args.dry_run:
@@ -102,7 +109,15 @@ def activate(command: base.Command, parsed_args: Any, version: str) -> None:
     question = f'{"Downgrade" if plan.downgrade else "Update"} both nodes to {version}?'
     _confirm(command, question, parsed_args.yes, f'`{again}` starts it later')
     allowed = parsed_args.allow_downgrade
-    watch.begin(command, parsed_args, 'activate', planned=True, version=version, allow_downgrade=allowed)
+    watch.begin(
+        command,
+        parsed_args,
+        'activate',
+        planned=True,
+        version=version,
+        allow_downgrade=allowed,
+        pause_before_commit=parsed_args.pause_before_commit,
+    )
 
 
 def _confirm(command: base.Command, question: str, yes: bool, later: str) -> None:
@@ -158,7 +173,8 @@ class UpdateRetry(base.Command):
         if parsed_args.dry_run:
             return
         self.confirm(f'Retry update {plan.retry_of}?', yes=parsed_args.yes)
-        watch.begin(self, parsed_args, 'retry', planned=True, update_id=plan.retry_of)
+        held = parsed_args.pause_before_commit
+        watch.begin(self, parsed_args, 'retry', planned=True, update_id=plan.retry_of, pause_before_commit=held)
 
 
 class UpdateWatch(base.Command):

@@ -56,6 +56,36 @@ OPTS: list[cfg.Opt] = [
         help='How many times the installation of one node is tried.',
     ),
     cfg.FloatOpt(
+        'alarm_after',
+        default=0.5,
+        min=0.01,
+        max=1,
+        help=(
+            'Share of a deadline after which an alarm tells that a step takes long; each percent that an installer '
+            'gets on begins its deadline anew.'
+        ),
+    ),
+    cfg.IntOpt(
+        'power_orders',
+        default=20,
+        min=1,
+        max=1000,
+        help=(
+            'How many power cycles one update may order; with none left, it waits for the node until the deadline and '
+            'ends.'
+        ),
+    ),
+    cfg.IntOpt(
+        'hand_overs',
+        default=6,
+        min=2,
+        max=1000,
+        help=(
+            'How many hand-overs one update may make when nodes change roles on their own; with none left, it waits '
+            'until the deadline and ends. The way back to sound software is always open.'
+        ),
+    ),
+    cfg.FloatOpt(
         'grant_ttl',
         default=900.0,
         min=5,

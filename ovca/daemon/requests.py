@@ -13,13 +13,17 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from ovca.cluster.lease import Lease
 from ovca.daemon.images import Images
+from ovca.daemon.reinstall import Reinstalls
 from ovca.db import events
 from ovca.db.models import Image, Node, Request, Update
 from ovca.exceptions import LeaseLost, OvcaError, Refused, UsageError
-from ovca.remaster import checks, conflicts, inventory, locks, operations
+from ovca.remaster import checks, claims, conflicts, decisions, directives, inventory, locks, operations
+from ovca.remaster.decisions import Decider
+from ovca.remaster.directives import Kind
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State, abort_landing
 
@@ -27,8 +31,9 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
-LENGTHY = ('download', 'update', 'activate', 'retry', 'image-delete')
+LENGTHY = ('download', 'update', 'activate', 'retry', 'image-delete', 'reinstall', 'replace')
 """What is carried out in a thread of its own, one after the other; the rest is quick and waits for none of them."""
+GIVEN_UP = 'the hand-over was given up; see the log of ovca.service on this node, and `ovca node-list`'
 
 
 class Requests:
@@ -42,11 +47,14 @@ class Requests:
         epoch: Callable[[], int | None],
         changed: Callable[[], None],
         running: tuple[str | None, str | None],
+        fail_over: Callable[[int, str, Callable[[Session], None]], str],
     ) -> None:
         self.conf, self.lease, self.database = conf, lease, lease.database
         self._epoch, self._changed = epoch, changed
         self.version, self.digest = running
         self.images = Images(conf, lease, epoch=epoch, running=running)
+        self.reinstalls = Reinstalls(conf, lease, digest=self.digest, changed=changed)
+        self._fail_over = fail_over
         self._worker: threading.Thread | None = None
         self._tidied: tuple[object, ...] | None = None
         self._carried = 0
@@ -68,8 +76,12 @@ class Requests:
             row = session.get_one(Request, waiting.id, with_for_update=True)
             if row.state not in ('open', 'running'):
                 return True  # aborted meanwhile; look for the next one
-            row.state, row.taken_epoch = 'running', epoch
+            again, row.state, row.taken_epoch = row.taken_epoch is not None, 'running', epoch
             args, kind, who = dict(row.args), row.kind, row.created_by
+        if kind == 'failover' and again:
+            # The hand-over ends this request in its own transaction; so that one was given up, and is not tried again.
+            self._finish(epoch, waiting.id, error=GIVEN_UP, result={'error_id': 'hand-over-given-up'}, exit_code=6)
+            return True
         if kind in LENGTHY:
             self._worker = threading.Thread(
                 target=self._carry_out,
@@ -120,7 +132,8 @@ class Requests:
             LOG.exception('request %s (%s)', id, kind)
             self._finish(epoch, id, error=f'{type(exc).__name__}: {exc}; see the log of ovca.service', exit_code=1)
         else:
-            self._finish(epoch, id, result=result)
+            if kind != 'failover':  # that one is finished by whoever gives the lease away
+                self._finish(epoch, id, result=result)
         self._carried += 1
         self._changed()
 
@@ -148,18 +161,18 @@ class Requests:
             LOG.warning('request %s: its end could not be written, it is begun again: %s', id, exc)
 
     def _dispatch(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
-        downgrade = bool(args.get('allow_downgrade'))
+        downgrade, hold = bool(args.get('allow_downgrade')), bool(args.get('pause_before_commit'))
         match kind:
             case 'download':
                 return self.images.download(epoch, id, args, install=bool(args.get('to_install')))
             case 'activate':
-                return self._activate(epoch, args['version'], who, downgrade=downgrade)
+                return self._activate(epoch, args['version'], who, downgrade=downgrade, hold=hold)
             case 'update':
                 got = self.images.download(epoch, id, args, install=True)
                 self.images.heed(id)
                 if 'up_to_date' in got:
                     return got
-                return {**got, **self._activate(epoch, got['version'], who, downgrade=downgrade)}
+                return {**got, **self._activate(epoch, got['version'], who, downgrade=downgrade, hold=hold)}
             case 'abort':
                 return self._abort(epoch, args, who)
             case 'image-delete':
@@ -170,9 +183,39 @@ class Requests:
                 return self._break(epoch, args, who)
             case 'retry':
                 return {'update_id': self._retry(epoch, args, who)}
+        return self._decide(epoch, id, kind, args, who)
+
+    def _decide(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
+        by = Decider(who, self.lease.node, epoch)
+        match kind:
+            case 'pause' | 'continue':
+                with self.lease.fenced(epoch) as session:
+                    pause = kind == 'pause'
+                    update = (
+                        decisions.pause(session, by, args.get('reason')) if pause else decisions.resume(session, by)
+                    )
+                    return {'update_id': update.id}
+            case 'failover':
+                return {'master': self._fail_over(epoch, who, lambda session: self._handed_over(session, id))}
+            case 'reinstall':
+                return {'update_id': self.reinstalls.reinstall(args['node'], by, reason=args.get('reason'))}
+            case 'replace':
+                facts = inventory.Facts(None, args.get('bmc'), args.get('mac'))
+                return {'update_id': self.reinstalls.replace(args['node'], facts, by, reason=args.get('reason'))}
+            case claims.KIND:
+                if args.get('node') == self.lease.node:
+                    return {'master': self.lease.node}
+                raise Refused(
+                    f'{self.lease.node} is master and serves; there is nothing to take over', id='master-serves'
+                )
         raise Refused(
             f'this service does not know requests of the kind {kind!r}; is the other node newer?', id='unknown-request'
         )
+
+    def _handed_over(self, session: Session, id: int) -> None:
+        """In the transaction that gives the lease away: afterwards this node may write nothing."""
+        row = session.get_one(Request, id)
+        row.state, row.result, row.finished_at = 'done', {'master': self.conf.cluster.peer}, self.database.now(session)
 
     def _node(self, epoch: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
         name = str(args['name'])
@@ -204,7 +247,7 @@ class Requests:
 
     # the update
 
-    def _activate(self, epoch: int, version: str, who: str, *, downgrade: bool) -> dict[str, Any]:
+    def _activate(self, epoch: int, version: str, who: str, *, downgrade: bool, hold: bool) -> dict[str, Any]:
         with self.database.read() as session:
             open_now = conflicts.opened(session)
             operations.installable(session, version)
@@ -215,9 +258,9 @@ class Requests:
         if bad:
             raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')
         told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
-        return {'update_id': self._open(epoch, version, who, retry_of=None), 'checks': told}
+        return {'update_id': self._open(epoch, version, who, retry_of=None, hold=hold), 'checks': told}
 
-    def _open(self, epoch: int, version: str, who: str, *, retry_of: Update | None) -> int:
+    def _open(self, epoch: int, version: str, who: str, *, retry_of: Update | None, hold: bool = False) -> int:
         peer = self.conf.cluster.peer
         with self.lease.fenced(epoch) as session:
             operations.refuse(session, f'an update to {version}')
@@ -247,6 +290,8 @@ class Requests:
                 update.proven_at = retry_of.proven_at
             session.add(update)
             session.flush()
+            if hold:
+                directives.give(session, update, Kind.HOLD, who)
             events.append(
                 session,
                 kind='state',
@@ -280,7 +325,7 @@ class Requests:
         bad = checks.failures(checks.run_all(self.conf, self.database, last.version, retry=True))
         if bad:
             raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')
-        return self._open(epoch, last.version, who, retry_of=last)
+        return self._open(epoch, last.version, who, retry_of=last, hold=bool(args.get('pause_before_commit')))
 
     def _abort(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
         with self.lease.fenced(epoch) as session:

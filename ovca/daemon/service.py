@@ -39,11 +39,11 @@ from ovca.daemon.site import SiteCare, ask_node
 from ovca.daemon.status import status_app
 from ovca.db import schema
 from ovca.db.engine import Database, check_single_host
-from ovca.exceptions import DatabaseError, LeaseLost, OvcaError
+from ovca.exceptions import DatabaseError, LeaseLost, OvcaError, PowerError
 from ovca.power.base import PowerDriver
 from ovca.provision.server import HttpServer
 from ovca.provision.site import items as site_items
-from ovca.remaster import checks, components, evidence
+from ovca.remaster import checks, claims, components, evidence
 from ovca.remaster.conflicts import stamp
 from ovca.remaster.eligible import eligible
 from ovca.remaster.grants import GrantDesk
@@ -105,10 +105,16 @@ class Ovcad:
             gave_away=self._gave_away,
             give_up=self._give_up,
             poke=self._poke,
+            save_site=self.save_site,
         )
         self.loop = RemasterLoop(conf, self.lease, hands, running_digest=self.digest)
         self.requests = Requests(
-            conf, self.lease, epoch=self._epoch, changed=self.wake, running=(self.version, self.digest)
+            conf,
+            self.lease,
+            epoch=self._epoch,
+            changed=self.wake,
+            running=(self.version, self.digest),
+            fail_over=self.loop.fail_over,
         )
         self.peer = PeerCare(conf, self.lease, power=self._power)
         self.notices = Notices(conf, self.database, notify.load(conf), epoch=self._telling)
@@ -364,7 +370,8 @@ class Ovcad:
     def _checks(self, version: str) -> list[str]:
         with self.database.read() as session:
             update = newest_update(session)
-            retry = update is not None and update.retry_of is not None
+            # One node is installed alone, or again: what runs differs, and that is no hindrance.
+            retry = update is not None and (update.retry_of is not None or update.proven_at is not None)
         # That a downgrade was asked for was checked when the update was opened; the manifest's word is asked for anew.
         results = checks.run_all(self.conf, self.database, version, retry=retry, allow_downgrade=True)
         return checks.failures(results)
@@ -372,7 +379,14 @@ class Ovcad:
     def _fence(self) -> str:
         peer = self.conf.cluster.peer
         LOG.warning('powers %s off before it takes over', peer)
-        self._power(peer).off_and_wait(self.conf.cluster.fence_timeout)
+        try:
+            self._power(peer).off_and_wait(self.conf.cluster.fence_timeout)
+        except PowerError:
+            word = claims.take(self.database, self.name, peer)
+            if word is None:
+                raise
+            LOG.warning('%s', word)
+            return word
         return f'{peer} was seen to be off at {time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}'
 
     def _serve(self, epoch: int) -> None:
@@ -416,10 +430,11 @@ class Ovcad:
         self.keeper.give_up()
         self.wake()
 
-    def _gave_away(self, epoch: int) -> None:
+    def _gave_away(self, epoch: int, reboot: bool) -> None:
         self.keeper.gave_away()
-        LOG.info('%s gave the lease away (epoch %s) and reboots', self.name, epoch)
-        self._reboot()
+        LOG.info('%s gave the lease away (epoch %s)%s', self.name, epoch, ' and reboots' if reboot else '')
+        if reboot:
+            self._reboot()
 
     def _reboot(self) -> None:
         try:

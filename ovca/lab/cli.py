@@ -168,10 +168,14 @@ class MakeImage(Command):
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument('image', metavar='<version>')
         parser.add_argument('--update-from', metavar='<version>', help='the oldest version it may update')
+        parser.add_argument('--downgrade-to', metavar='<version>', help='the oldest version it may be downgraded to')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        self.say(str(self.lab().make_image(parsed_args.image, update_from=parsed_args.update_from)))
+        made = self.lab().make_image(
+            parsed_args.image, update_from=parsed_args.update_from, downgrade_to=parsed_args.downgrade_to
+        )
+        self.say(str(made))
         return 0
 
 

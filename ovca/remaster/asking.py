@@ -35,10 +35,24 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 KINDS = (
-    *('download', 'activate', 'update', 'abort', 'retry', 'image-delete', 'node-add', 'node-set', 'node-delete'),
+    'download',
+    'activate',
+    'update',
+    'abort',
+    'retry',
+    'pause',
+    'continue',
+    'failover',
+    'claim',
+    'reinstall',
+    'replace',
+    'image-delete',
+    'node-add',
+    'node-set',
+    'node-delete',
     'lock-break',
 )
-LONG = ('download', 'activate', 'update', 'retry')
+LONG = ('download', 'activate', 'update', 'retry', 'reinstall', 'replace')
 """Requests that an update comes out of, or its image."""
 POLL = 0.25
 PATIENCE = 5.0

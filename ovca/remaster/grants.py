@@ -203,8 +203,10 @@ class GrantDesk:
         epoch = self._acting(node)
         with self.lease.fenced(epoch) as session:
             _, entry = self._own_grant(session, node, update, attempt, nonce)
-            entry.percent, entry.step_detail = max(0.0, min(100.0, percent)), text[:500]
-            entry.step_at = self.lease.database.now(session)
+            known, percent = entry.percent or 0.0, max(0.0, min(100.0, percent))
+            if int(percent) > int(known):  # only what gets on begins the deadline anew, at most a hundred times
+                entry.step_at = self.lease.database.now(session)
+            entry.percent, entry.step_detail = max(known, percent), text[:500]
         self._changed()
 
     def written(self, node: str, update: int, attempt: int, nonce: str) -> None:

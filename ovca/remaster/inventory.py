@@ -120,14 +120,30 @@ def change(session: Session, conf: cfg.ConfigOpts, name: str, facts: Facts, *, w
     :raises UsageError: there is no such node. :raises Refused: the present state forbids it.
     """
     check_change(session, conf, name, facts)
-    row = session.get_one(Node, name)
+    changed = put(session.get_one(Node, name), facts)
+    if changed:
+        _tell(session, name, f'{name} was changed: {", ".join(changed)}', who, epoch)
+
+
+def put(row: Node, facts: Facts) -> list[str]:
+    """Write what is said into a node's row; return what that changed."""
     changed = []
     for field, value in facts.given.items():
         if (getattr(row, field) or '') != value:
             setattr(row, field, value or None)
             changed.append(f'{field} {"is" if value else "was"} {value or "cleared"}')
-    if changed:
-        _tell(session, name, f'{name} was changed: {", ".join(changed)}', who, epoch)
+    return changed
+
+
+def check_replace(session: Session, conf: cfg.ConfigOpts, name: str, facts: Facts) -> None:
+    """Let the replacement of a machine pass. :raises Refused: the node is alive, or its BMC or card are another's."""
+    row = session.get_one(Node, name)
+    lease = session.scalars(select(Lease).limit(1)).one_or_none()
+    age = (database_now(session) - row.last_seen_at).total_seconds() if row.last_seen_at else None
+    refuse_alive(
+        name, here=conf.cluster.node_name, holder=lease.holder if lease else None, age=age, limit=silent_after(conf)
+    )
+    _check_free(session, conf, name, facts)
 
 
 def check_change(session: Session, conf: cfg.ConfigOpts, name: str, facts: Facts) -> None:

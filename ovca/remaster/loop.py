@@ -7,6 +7,7 @@ act a pass, its intent committed before it, and no transaction is open while it 
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 import secrets
 from collections.abc import Callable
@@ -20,10 +21,10 @@ from sqlalchemy.orm import Session
 
 from ovca.cluster.lease import Lease, LeaseView
 from ovca.db import events
-from ovca.db.models import Entry, Image, InstallGrant, Node, Update
-from ovca.exceptions import LeaseLost, OvcaError, PowerError
+from ovca.db.models import Entry, Event, Image, InstallGrant, Node, Update
+from ovca.exceptions import LeaseLost, OvcaError, PowerError, Refused
 from ovca.power.base import BootDevice, PowerDriver, PowerState
-from ovca.remaster import evidence
+from ovca.remaster import evidence, operations
 from ovca.remaster.observe import Limits, Observation, fresh, observe
 from ovca.remaster.protocol import (
     TARGET,
@@ -44,6 +45,10 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
+WAITS_FOR_PERSON = ('first-waits', 'proving-waits')
+"""The rules at which all is done but an operator's word."""
+
+
 class Stale(OvcaError):
     """The update changed since it was looked at; look again."""
 
@@ -60,12 +65,14 @@ class Hands:
     """Run the checks for a version; return the sentences of those that fail."""
     stop_serving: Callable[[], None]
     """Stop roles and virtual IP, and verify it; raises when something still runs."""
-    gave_away: Callable[[int], None]
-    """The lease was handed over under this epoch; the node reboots."""
+    gave_away: Callable[[int, bool], None]
+    """The lease was handed over under this epoch; whether the node is to reboot."""
     give_up: Callable[[], None]
     """A hand-over was given up; serve again after a re-claim."""
     poke: Callable[[], None]
     """Wake the peer."""
+    save_site: Callable[[str], None]
+    """Let a node that is to be wiped save what an operator set by hand; one that is silent is not waited for."""
 
 
 class RemasterLoop:
@@ -93,6 +100,8 @@ class RemasterLoop:
             return True
         rule = rule_for(seen.situation)
         try:
+            if seen.slow:
+                self._tell_slow(epoch, seen)
             return self._perform(epoch, seen, rule)
         except Stale:
             return True
@@ -233,6 +242,7 @@ class RemasterLoop:
 
     def _issue(self, epoch: int, seen: Observation) -> None:
         target = self._target(seen)
+        self.hands.save_site(target)
         with self.lease.fenced(epoch) as session:
             update = self._locked(session, seen)
             entry = self._entry(session, update, target)
@@ -260,7 +270,7 @@ class RemasterLoop:
                     )
                 )
             else:
-                grant.issued_at, grant.expires_at, grant.boot_token_hash = now, expires, None
+                grant.issued_at, grant.expires_at, grant.boot_token_hash, grant.revoked_at = now, expires, None, None
             self._tell(session, seen, epoch, 'grant-issued', f'{target} may be wiped (attempt {entry.attempt})')
 
     def _attempt(self, epoch: int, seen: Observation, rule: Rule) -> None:
@@ -295,12 +305,32 @@ class RemasterLoop:
 
     def _alarm(self, epoch: int, seen: Observation, rule: Rule) -> bool:
         key = (seen.update.id, seen.update.state, rule.id)
-        if not rule.decision.alarm or key in self._alarmed:
+        for_person = rule.id in WAITS_FOR_PERSON
+        if key in self._alarmed or not (rule.decision.alarm or for_person):
             return False
         self._alarmed.add(key)
+        kind, more = ('waits', ': `ovca update-continue`') if for_person else ('alarm', '')
         with self.lease.fenced(epoch) as session:
-            self._tell(session, seen, epoch, 'alarm', f'{seen.update.state}: {rule.when}')
+            self._tell(session, seen, epoch, kind, f'{seen.update.state}: {rule.when}{more}')
         return True
+
+    def _tell_slow(self, epoch: int, seen: Observation) -> None:
+        """Raise the alarm of the soft limit, once for a state and attempt, also by the next master."""
+        state, attempt = seen.situation.state, seen.entry.attempt if seen.entry else 1
+        key = (seen.update.id, f'{state} {attempt}', 'slow')
+        if key in self._alarmed:
+            return
+        deadline = self.limits.deadline(state)
+        detail = (
+            f'{state} takes longer than {self.limits.alarm_after * deadline:.0f} s'
+            + (f' (attempt {attempt} on {seen.target})' if seen.target else '')
+            + f'; {deadline:.0f} s are its deadline'
+        )
+        known = select(Event.id).where(Event.update_id == seen.update.id, Event.kind == 'alarm', Event.detail == detail)
+        with self.lease.fenced(epoch) as session:
+            if session.scalars(known.limit(1)).first() is None:
+                self._tell(session, seen, epoch, 'alarm', detail)
+        self._alarmed.add(key)
 
     # What acts on the world.
 
@@ -345,25 +375,81 @@ class RemasterLoop:
         self._rehashed[seen.update.id] = verdict
 
     def _hand_over(self, epoch: int, seen: Observation, rule: Rule) -> None:
-        """Stop serving, note that, and give the lease away in one transaction; then the node reboots."""
         receiver = seen.peer
         if receiver is None:
             return
         try:
+            self._pass_on(epoch, receiver.name, lambda session: self._give(session, epoch, seen, rule, receiver.name))
+        except OvcaError as exc:
+            LOG.warning('the hand-over to %s is given up: %s', receiver.name, exc)
+        else:
+            self.hands.gave_away(epoch, True)
+
+    def _pass_on(self, epoch: int, to: str, give: Callable[[Session], None]) -> None:
+        """Stop serving, note that, and give the lease away in one transaction; ``give`` says what else it changes.
+
+        :raises OvcaError: it was given up; this node serves again.
+        """
+        try:
             self.hands.stop_serving()
             self.lease.demote(epoch)
             with self.lease.handing_over(epoch) as session:
-                self._give(session, epoch, seen, rule, receiver.name)
-        except OvcaError as exc:
+                give(session)
+        except OvcaError:
             # The outcome may be unknown (a lost reply): the row tells, and nobody serves until it is read.
-            if self._given(epoch, receiver.name):
-                self.hands.gave_away(epoch)
-                return
-            LOG.warning('the hand-over to %s is given up: %s', receiver.name, exc)
-            self.hands.give_up()
-            return
+            if not self._given(epoch, to):
+                self.hands.give_up()
+                raise
         self.hands.poke()
-        self.hands.gave_away(epoch)
+
+    def fail_over(self, epoch: int, who: str, done: Callable[[Session], None]) -> str:
+        """Give the lease to the other node, outside an update; ``done`` is called in the transaction that does it.
+
+        Returns the new master's name. :raises Refused: the other node cannot take over, or did not.
+        """
+        to = self.conf.cluster.peer
+        with self.database.read() as session:
+            self._may_take_over(session, epoch, to)
+
+        def give(session: Session) -> None:
+            node = self._may_take_over(session, epoch, to)
+            events.append(
+                session, kind='hand-over', node=to, actor=who, epoch=epoch, detail=f'{self.node} to {to}: asked for'
+            )
+            done(session)
+            self.lease.hand_over(session, epoch, to, str(node.incarnation))
+
+        try:
+            self._pass_on(epoch, to, give)
+        except OvcaError as exc:
+            raise Refused(
+                f'the hand-over to {to} is given up, {self.node} serves again: {exc}; see the log of ovca.service',
+                id='hand-over-given-up',
+            ) from exc
+        self.hands.gave_away(epoch, False)
+        return str(to)
+
+    def _may_take_over(self, session: Session, epoch: int, to: str | None) -> Node:
+        operations.refuse(session, 'a failover')
+        node = session.get(Node, to) if to else None
+        if node is None:
+            raise Refused('there is no second management node to hand over to; set [cluster] peer', id='no-second-node')
+        problem = self._unfit(node, epoch, self.database.now(session))
+        if problem:
+            raise Refused(f'{to} cannot take over: {problem}; see `ovca node-show {to}`', id='peer-not-ready')
+        return node
+
+    def _unfit(self, node: Node, epoch: int, now: dt.datetime) -> str | None:
+        if node.quarantined:
+            return f'it is in quarantine ({node.quarantine_reason})'
+        if not fresh(node, epoch, self.limits, now):
+            return 'it is not heard of'
+        if node.running_digest != self.running_digest:
+            return f'it runs {node.running_version}, another image than this node'
+        if not node.ready or node.incarnation is None:
+            why = '; '.join(f'{name}: {text}' for name, text in (node.health_detail or {}).items())
+            return f'it is {node.health}' + (f' ({why})' if why else '')
+        return None
 
     def _give(self, session: Session, epoch: int, seen: Observation, rule: Rule, to: str) -> None:
         update = self._locked(session, seen)

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ovca.db.engine import now as database_now
-from ovca.db.models import Entry, InstallGrant, Node, Update
+from ovca.db.models import Directive, Entry, InstallGrant, Node, Update
+from ovca.remaster import directives
+from ovca.remaster.directives import Kind
 from ovca.remaster.protocol import (
     BEFORE_COMMIT_ENDED,
     TARGET,
+    WIPING,
     Grant,
     Health,
     Situation,
@@ -42,6 +45,9 @@ class Limits:
     order_interval: float
     ready_age: float
     unhealthy_limit: float
+    alarm_after: float
+    power_orders: int
+    hand_overs: int
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Limits:
@@ -69,6 +75,9 @@ class Observation:
     grant: InstallGrant | None
     peer: Node | None
     now: dt.datetime
+    directives: tuple[Directive, ...] = ()
+    slow: bool = False
+    """The soft limit of the present step has passed."""
 
     def name(self, which: Which) -> str:
         """The pinned node's name."""
@@ -137,6 +146,13 @@ def grant_status(grants: list[InstallGrant], epoch: int, now: dt.datetime) -> tu
     return Grant.NONE, None
 
 
+def step_began(update: Update, entry: Entry | None) -> dt.datetime:
+    """When the present step's deadline began to run: with the state or attempt, anew with each percent installed."""
+    if State(update.state) in WIPING and entry is not None and entry.step == 'installing':
+        return max(update.deadline_from, entry.step_at)
+    return update.deadline_from
+
+
 def observe(
     session: Session,
     *,
@@ -181,6 +197,10 @@ def observe(
     peer_fresh = fresh(peer, epoch, limits, now)
     peer_runs = software(peer.running_digest, update) if peer and peer_fresh else Software.UNKNOWN
     leader_runs = software(running_digest, update)
+    decided = directives.active(session, update.id)
+    kinds = {row.kind for row in decided}
+    deadline = limits.deadline(state)
+    lasts = (now - step_began(update, entry)).total_seconds()
     situation = Situation(
         state=state,
         leader=leader,
@@ -198,21 +218,25 @@ def observe(
         rehashed=rehashed,
         checks=checks,
         attempts_left=attempt < limits.attempts,
-        late=(now - update.deadline_from).total_seconds() > limits.deadline(state),
+        resets_left=sum(e.power_orders for e in entries.values()) < limits.power_orders,
+        hand_overs_left=update.handovers < limits.hand_overs,
+        late=lasts > deadline,
         abort=update.abort_requested_at is not None,
+        paused=Kind.PAUSE in kinds,
+        held=Kind.HOLD in kinds,
     )
     if situation.proven and leader is Which.FIRST:
         # A retry of the second node: the first was proved in the update that is retried.
         situation = _with_proof(situation, leader_runs)
-    for row in (update, entry, grant, peer):
+    for row in (update, entry, grant, peer, *decided):
         if row is not None:
             session.expunge(row)
-    return Observation(situation, update, target, entry, grant, peer, now)
+    counts = replace(situation, late=True).overdue
+    slow = not state.ended and counts and lasts > limits.alarm_after * deadline
+    return Observation(situation, update, target, entry, grant, peer, now, tuple(decided), slow)
 
 
 def _with_proof(situation: Situation, runs: Software) -> Situation:
-    from dataclasses import replace
-
     return replace(situation, leader_final=situation.leader_final or runs is Software.NEW)
 
 

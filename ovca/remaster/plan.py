@@ -97,6 +97,8 @@ def make(
 def next_step(update: UpdateView) -> str:
     """What an operator does now, given how the update stands."""
     retry = '`ovca update-retry`'
+    if update.reinstalls and update.state is not State.DONE and update.state.ended:
+        return f'mend what the reason names, then repeat `ovca node-reinstall {update.second}`'
     match update.state:
         case State.DONE:
             return 'nothing is to be done'
@@ -126,4 +128,9 @@ def ending(update: UpdateView) -> str:
     """One sentence on how the update ended."""
     if update.state is State.DONE:
         return f'update {update.id} is done: both nodes run {update.version}'
+    if update.reinstalls:
+        why = update.reason or 'no reason was recorded'
+        return (
+            f'the installation of {update.second} with {update.version} (run {update.id}) ended {update.state}: {why}'
+        )
     return f'update {update.id} to {update.version} ended {update.state}: {update.reason or "no reason was recorded"}'

@@ -16,6 +16,8 @@ What the rules rely on, and others keep:
 * A node is wiped only by an installer that consumed a grant; a consumed grant counts as a wipe from then on.
 * An entry is final only on evidence: the pinned digest runs, and this attempt's token is on the disk.
 * PROVING to INSTALL_2 is the commit point: before it an update rolls back, after it it only goes forward.
+* A pause ends with the stage: nothing that was begun is broken off, failures and aborts act as ever, and no deadline
+  passes while a person lets an update wait. Whoever pauses revokes the grants that nobody has consumed.
 """
 
 from __future__ import annotations
@@ -136,13 +138,30 @@ class Situation:
     """The leader's system against the list of the old image; asked for only where a rule needs it."""
     checks: Verdict = Verdict.PENDING
     attempts_left: bool = True
+    resets_left: bool = True
+    """Fewer power cycles were ordered in this update than are allowed."""
+    hand_overs_left: bool = True
+    """Fewer hand-overs were made in this update than are allowed; those back to sound software need no permission."""
     late: bool = False
     """The deadline of the state, or of the attempt, has passed."""
     abort: bool = False
+    paused: bool = False
+    """An operator wants the update to go no further than the stage that it is in."""
+    held: bool = False
+    """An operator wants to be asked before the commit point."""
 
     @property
     def target_leads(self) -> bool:
         return TARGET.get(self.state) is self.leader
+
+    @property
+    def overdue(self) -> bool:
+        """Whether the deadline has passed and counts: while a person lets an update wait, none does.
+
+        A roll-back is never made to wait.
+        """
+        waits = self.paused or (self.held and self.state is State.PROVING)
+        return self.late and not (waits and self.state is not State.ROLLBACK)
 
 
 class Act(enum.StrEnum):
@@ -220,11 +239,15 @@ def _as_pinned(s: Situation) -> bool:
 
 
 def _used_up(s: Situation) -> bool:
-    return not s.attempts_left and (s.late or s.grant is Grant.FAILED)
+    return not s.attempts_left and (s.overdue or s.grant is Grant.FAILED)
 
 
 def _again(s: Situation) -> bool:
-    return s.attempts_left and (s.late or s.grant is Grant.FAILED)
+    return s.attempts_left and not s.paused and (s.overdue or s.grant is Grant.FAILED)
+
+
+def _not_begun(s: Situation) -> bool:
+    return not s.target_leads and s.grant in (Grant.NONE, Grant.OPEN)
 
 
 def _proven_new(s: Situation) -> bool:
@@ -244,11 +267,12 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule('requested-checks-failed', S.REQUESTED, 'a check fails', lambda s: s.checks is Verdict.FAILED,
           Act.MOVE, S.ABORTED),
+    _rule('requested-paused', S.REQUESTED, 'the update is paused', lambda s: s.paused, Act.WAIT),
     _rule('requested-retry-second', S.REQUESTED, 'the checks pass, and the first node is proven already',
           lambda s: s.checks is Verdict.PASSED and s.proven, Act.MOVE, S.INSTALL_2),
     _rule('requested-start', S.REQUESTED, 'the checks pass', lambda s: s.checks is Verdict.PASSED,
           Act.MOVE, S.INSTALL_1),
-    _rule('requested-late', S.REQUESTED, 'the checks do not come to an end', lambda s: s.late, Act.MOVE, S.ABORTED),
+    _rule('requested-late', S.REQUESTED, 'the checks do not come to an end', lambda s: s.overdue, Act.MOVE, S.ABORTED),
     # The first node, while the old master leads.
     _rule('first-abort-untouched', S.INSTALL_1, 'an abort is asked for, and no grant was consumed',
           lambda s: s.abort and not s.target_leads and not s.wiped, Act.MOVE, S.ABORTED),
@@ -259,6 +283,8 @@ RULES: tuple[Rule, ...] = (
     _rule('first-unhealthy', S.VERIFY_1, 'the target stays unhealthy',
           lambda s: not s.target_leads and s.peer_health is H.FAILED,
           Act.MOVE, S.FAILED_DEGRADED, quarantine=Quarantine.FIRST),
+    _rule('first-waits', S.VERIFY_1, 'the target could take over, and the update is paused',
+          lambda s: s.paused and not s.target_leads and s.peer_final and s.peer_health is H.SOAKED, Act.WAIT),
     _rule('first-hand-over', S.VERIFY_1, 'the target is final, was healthy for the soak, and is ready',
           lambda s: not s.target_leads and s.peer_final and s.peer_health is H.SOAKED and s.peer_ready,
           Act.HAND_OVER, S.PROVING),
@@ -267,16 +293,18 @@ RULES: tuple[Rule, ...] = (
     _rule('first-used-up', _1, 'the attempts are used up',
           lambda s: not s.target_leads and _used_up(s),
           Act.MOVE, S.FAILED_DEGRADED, quarantine=Quarantine.FIRST, alarm=True),
+    _rule('first-paused', S.INSTALL_1, 'the update is paused, and the wipe has not begun',
+          lambda s: s.paused and _not_begun(s), Act.WAIT),
     _rule('first-issue', S.INSTALL_1, 'there is no usable grant',
           lambda s: not s.target_leads and s.grant is Grant.NONE, Act.ISSUE),
     _rule('first-drive', S.INSTALL_1, 'the grant is open and nothing was reported',
-          lambda s: not s.target_leads and s.grant is Grant.OPEN, Act.DRIVE),
+          lambda s: not s.target_leads and s.grant is Grant.OPEN and s.resets_left, Act.DRIVE),
     # The first node leads before it was asked to.
     _rule('first-leads-new', _1, 'the target leads, on the new software, and its entry is final',
           lambda s: s.target_leads and _proven_new(s), Act.MOVE, S.PROVING),
     _rule('first-leads-retry', _1, 'the target leads by an earlier update, and the peer is ready',
           lambda s: s.target_leads and s.leader_runs is Software.NEW and s.leader_final_before and s.peer_ready
-          and s.peer_runs is Software.OLD, Act.HAND_OVER),
+          and s.peer_runs is Software.OLD and s.hand_overs_left, Act.HAND_OVER),
     _rule('first-leads-old', _1, 'the target leads on the old software, and no grant was consumed',
           lambda s: s.target_leads and s.leader_runs is Software.OLD and not s.wiped, Act.MOVE, S.ABORTED),
     _rule('first-leads-old-sound', _1, 'the target leads on the old software, and its system is whole',
@@ -288,7 +316,7 @@ RULES: tuple[Rule, ...] = (
     _rule('first-leads-old-unsure', _1, 'the target leads on the old software, and a grant was consumed',
           lambda s: s.target_leads and s.leader_runs is Software.OLD, Act.REHASH),
     _rule('first-leads-late', _1, 'the target leads, and the other node is not back by the deadline',
-          lambda s: s.target_leads and s.late, Act.MOVE, S.FAILED_DEGRADED, alarm=True),
+          lambda s: s.target_leads and s.overdue, Act.MOVE, S.FAILED_DEGRADED, alarm=True),
     # The new software is tried as master.
     _rule('proving-old-leads', S.PROVING, 'the old node leads', lambda s: s.leader is W.SECOND,
           Act.MOVE, S.ROLLBACK),
@@ -297,22 +325,25 @@ RULES: tuple[Rule, ...] = (
     _rule('proving-abort', S.PROVING, 'an abort is asked for', lambda s: s.abort, Act.MOVE, S.ROLLBACK),
     _rule('proving-unhealthy', S.PROVING, 'the new master stays unhealthy', lambda s: s.leader_health is H.FAILED,
           Act.MOVE, S.ROLLBACK),
+    _rule('proving-waits', S.PROVING, 'it is proven, and the update is paused, or held before its commit point',
+          lambda s: (s.paused or s.held) and s.leader_health is H.SOAKED, Act.WAIT),
     _rule('proving-proven', S.PROVING, 'the target leads, runs the pinned digest, and was healthy for the soak',
           lambda s: s.leader is W.FIRST and _proven_new(s) and s.leader_health is H.SOAKED,
           Act.MOVE, S.INSTALL_2, commit_point=True),
-    _rule('proving-late', S.PROVING, 'the deadline passes', lambda s: s.late, Act.MOVE, S.ROLLBACK),
+    _rule('proving-late', S.PROVING, 'the deadline passes', lambda s: s.overdue, Act.MOVE, S.ROLLBACK),
     # Back to the old software.
     _rule('rollback-back', S.ROLLBACK, 'the leader runs the old software', lambda s: s.leader_runs is Software.OLD,
           Act.MOVE, S.FAILED_ROLLED_BACK, quarantine=Quarantine.FIRST),
     _rule('rollback-hand-over', S.ROLLBACK, 'the old node is ready',
           lambda s: s.leader is W.FIRST and s.peer_ready and s.peer_runs is Software.OLD, Act.HAND_OVER),
-    _rule('rollback-late', S.ROLLBACK, 'the old node is not ready by the deadline', lambda s: s.late,
+    _rule('rollback-late', S.ROLLBACK, 'the old node is not ready by the deadline', lambda s: s.overdue,
           Act.MOVE, S.FAILED_DEGRADED, alarm=True),
     # The second node; from here on only forward.
     _rule('second-leads-hand-over', _2, 'the target leads, and the proven node is ready',
-          lambda s: s.target_leads and s.peer_ready and s.peer_runs is Software.NEW, Act.HAND_OVER),
+          lambda s: s.target_leads and s.peer_ready and s.peer_runs is Software.NEW and s.hand_overs_left,
+          Act.HAND_OVER),
     _rule('second-leads-late', _2, 'the target leads, and the proven node is not back by the deadline',
-          lambda s: s.target_leads and s.late, Act.MOVE, S.FAILED_FORWARD, alarm=True),
+          lambda s: s.target_leads and s.overdue, Act.MOVE, S.FAILED_FORWARD, alarm=True),
     _rule('second-abort', _2, 'an abort is asked for under the proven node',
           lambda s: s.abort and not s.target_leads, Act.MOVE, S.FAILED_FORWARD, quarantine=Quarantine.SECOND),
     _rule('second-final', S.INSTALL_2, 'the target has proved digest and token',
@@ -322,27 +353,29 @@ RULES: tuple[Rule, ...] = (
           and s.peer_runs is Software.NEW and s.peer_health is H.SOAKED and s.peer_ready
           and s.leader_health is not H.FAILED, Act.MOVE, S.DONE),
     _rule('second-unhealthy-again', S.VERIFY_2, 'the target stays unhealthy, and an attempt is left',
-          lambda s: not s.target_leads and s.peer_health is H.FAILED and s.attempts_left,
+          lambda s: not s.target_leads and s.peer_health is H.FAILED and s.attempts_left and not s.paused,
           Act.ATTEMPT, S.INSTALL_2),
     _rule('second-unhealthy', S.VERIFY_2, 'the target stays unhealthy, and the attempts are used up',
-          lambda s: not s.target_leads and s.peer_health is H.FAILED,
+          lambda s: not s.target_leads and s.peer_health is H.FAILED and not s.attempts_left,
           Act.MOVE, S.FAILED_FORWARD, quarantine=Quarantine.SECOND, alarm=True),
     _rule('second-again', _2, 'the attempt failed or is late, and one is left',
           lambda s: not s.target_leads and _again(s), Act.ATTEMPT, S.INSTALL_2),
     _rule('second-used-up', _2, 'the attempts are used up', lambda s: not s.target_leads and _used_up(s),
           Act.MOVE, S.FAILED_FORWARD, quarantine=Quarantine.SECOND, alarm=True),
+    _rule('second-paused', S.INSTALL_2, 'the update is paused, and the wipe has not begun',
+          lambda s: s.paused and _not_begun(s), Act.WAIT),
     _rule('second-issue', S.INSTALL_2, 'there is no usable grant',
           lambda s: not s.target_leads and s.grant is Grant.NONE, Act.ISSUE),
     _rule('second-drive', S.INSTALL_2, 'the grant is open and nothing was reported',
-          lambda s: not s.target_leads and s.grant is Grant.OPEN, Act.DRIVE),
+          lambda s: not s.target_leads and s.grant is Grant.OPEN and s.resets_left, Act.DRIVE),
     # After the end: the old software serves again as soon as it can.
     _rule('ended-hand-back', BEFORE_COMMIT_ENDED, 'the leader does not run the old software, a ready peer does',
-          lambda s: s.leader_runs is not Software.OLD and s.peer_ready and s.peer_runs is Software.OLD,
-          Act.HAND_OVER),
+          lambda s: not s.proven and s.leader_runs is not Software.OLD and s.peer_ready
+          and s.peer_runs is Software.OLD, Act.HAND_OVER),
     # What is left is waiting; a deadline or an event ends it.
     _rule('ended', ENDED, 'the update is over', lambda s: True, Act.WAIT),
     _rule('late-waiting', frozenset(S) - ENDED, 'the deadline has passed, and nothing else applies',
-          lambda s: s.late, Act.WAIT, alarm=True),
+          lambda s: s.overdue, Act.WAIT, alarm=True),
     _rule('waiting', frozenset(S) - ENDED, 'nothing else applies', lambda s: True, Act.WAIT),
 )  # fmt: skip
 
@@ -402,4 +435,31 @@ def abort_landing(state: State, *, wiped: bool) -> Landing:
         True,
         State.FAILED_FORWARD,
         'the new software is proven and stays master; the second node is left as it is (FAILED_FORWARD)',
+    )
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Whether a pause is possible, and what it does."""
+
+    possible: bool
+    sentence: str
+
+
+def pause_effect(state: State) -> Effect:
+    """Say where an update stops that is paused now; the command shows it before it asks."""
+    if state.ended:
+        return Effect(False, f'the update is over ({state}); there is nothing to pause')
+    if state is State.ROLLBACK:
+        return Effect(False, 'a roll-back is not made to wait: the appliance is on its way to sound software')
+    return Effect(
+        True,
+        {
+            State.REQUESTED: 'it stops before the first node is touched',
+            State.INSTALL_1: 'an install that has begun goes on to its end; it stops before the hand-over',
+            State.VERIFY_1: 'it stops before the hand-over',
+            State.PROVING: 'it stops before the commit point, with the new software as master',
+            State.INSTALL_2: 'an install that has begun goes on to its end; no new one begins',
+            State.VERIFY_2: 'nothing is left to be begun but another attempt; the update may come to its end',
+        }[state],
     )

@@ -133,6 +133,11 @@ class UpdateView:
     reason: str | None
     finished_at: dt.datetime | None
 
+    @property
+    def reinstalls(self) -> bool:
+        """Whether this run installs one node alone: its first node was proven from the beginning."""
+        return self.retry_of is None and self.proven_at == self.created_at
+
 
 @dataclass(frozen=True)
 class EventView:

@@ -366,6 +366,61 @@ class Service(Asking):
 
         return locks.breakable(self.locks(), name)
 
+    def claim(self, known_off: str) -> int:
+        """Ask that this node leads although the other one's BMC cannot prove that it is off; the request's number.
+
+        Written here, not by a master: there is none. :raises UsageError: the name is not that of the other node, or of
+        the last master. :raises Refused: there is a master.
+        """
+        from ovca.remaster import claims
+
+        peer = self.conf.cluster.peer
+        if known_off != peer:
+            raise UsageError(f'the other management node is {peer}, not {known_off}', id='other-holder')
+        with self.database.write() as session:
+            return claims.ask(session, claims.Claim(self.here, known_off), self.user)
+
+    def wait_for_master(self, name: str, seconds: float) -> bool:
+        """Wait until a node acts as master; return whether it does."""
+        until = self._clock() + seconds
+        for leader in self._polled(self.master, quiet):
+            if leader.holder == name and leader.acting and not leader.expired:
+                return True
+            if self._clock() > until:
+                break
+        return False
+
+    def unserved(self) -> float | None:
+        """Seconds that nobody acted as master at the last change of master, from the journal; None: not known."""
+        from ovca.remaster.gaps import last_gap
+
+        with self.database.read() as session:
+            return last_gap(session)
+
+    def explain(self) -> dict[str, Any]:
+        """What the open update does and why, and what would happen if something failed now.
+
+        :raises Refused: no update is open.
+        """
+        from ovca.remaster import foretold
+        from ovca.remaster.observe import Limits, observe
+
+        limits = Limits.from_conf(self.conf)
+        with self.database.read() as session:
+            update, leader = newest_update(session), reading.master(session, self.here)
+            node = session.get(Node, leader.holder) if leader.holder else None
+            if update is None or State(update.state).ended or node is None:
+                raise Refused(
+                    'no update is open, so there is nothing to explain; see `ovca update-list`', id='nothing-open'
+                )
+            seen = observe(session, me=node.name, epoch=leader.epoch, running_digest=node.running_digest, limits=limits)
+        if seen is None:
+            raise Refused(
+                f'{node.name} is master and no part of update {update.id}; see `ovca master-show`', id='nothing-open'
+            )
+        times = foretold.Times(leader.ttl, self.conf.cluster.self_demote)
+        return foretold.told(seen, limits, times)
+
     def landing(self, update: UpdateView) -> Landing:
         """Where an abort would end now."""
         with self.database.read() as session:

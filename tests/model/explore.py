@@ -112,6 +112,19 @@ def explore(config: Config, *, only: Container[int] | None = None, limit: int = 
     return finish(None, [])
 
 
+def reachable(config: Config) -> list[World]:
+    """All states that a world can come to, in the order in which they are found."""
+    system = System(config)
+    found = {start(config): None}
+    todo = deque(found)
+    while todo:
+        for move in system.moves(todo.popleft()):
+            if move.after not in found:
+                found[move.after] = None
+                todo.append(move.after)
+    return list(found)
+
+
 def _unserved(world: World) -> bool:
     return world[V] == NO and world[V + 1] == NO and world[HO] == 0 and world[DEM] == 0
 

@@ -8,14 +8,18 @@ from tests.model.world import (
     FAILED,
     GOOD,
     HALF,
+    HE,
     INSTALLING,
+    LF,
     NEW,
     NEW_OLD,
     NO,
     OFF,
     OLD,
+    PA,
     PR,
     RAW,
+    RL,
     SOAKED,
     ST,
     TARGET_N,
@@ -50,11 +54,18 @@ NAMES = {
     15: 'only a whole system leads',
     16: 'a fence never cuts the power of a node that is installing',
     17: 'a lease is given only to a node that can serve',
+    18: 'while an operator lets the update wait, no stage of it begins',
+    19: 'no more power cycles and hand-overs are ordered than are allowed',
 }
-"""15 to 17 are the rules CLAIM, FENCE and HANDOVER as properties of their own. 13 (one open update, its digest fixed)
-is built into the model: it has one update, and no way to change what it pins."""
+"""15 to 17 are the rules CLAIM, FENCE and HANDOVER as properties of their own; 18 and 19 the pause and the bounds.
+13 (one open update, its digest fixed) is built into the model: it has one update, and no way to change what it pins."""
 
+BEGUN = frozenset(N[state] for state in (State.INSTALL_1, State.INSTALL_2))
 _HALF_DISK = frozenset((HALF, RAW))
+
+
+def _waits(w: World) -> bool:
+    return bool(w[PA] or (w[HE] and w[ST] == N[State.PROVING]))
 
 
 def known_good(w: World, i: int) -> bool:
@@ -79,9 +90,18 @@ def broken_by_move(config: Config, before: World, events: tuple[Event, ...], aft
     """Return the number of an invariant that this step breaks."""
     # A decision that was on its way rests on the health of the moment it was made; what is pinned must still hold.
     arrived = any(what == 'arrived' for what, _ in events)
+    proving = ('enter', N[State.PROVING]) in events
     for what, i in events:
         if what == 'stale-write':
             return 2
+        if _waits(before) and (what in ('commit', 'issue') or (what == 'enter' and i in BEGUN)):
+            return 18
+        if what == 'give' and before[PA] and proving:
+            return 18
+        if what == 'drive' and not before[RL]:
+            return 19
+        if what == 'give' and not before[LF] and before[ST] in TARGET_N and not proving:
+            return 19
         if what in ('ungranted', 'consume-again'):
             return 3
         if what == 'consume' and TARGET_N.get(before[ST]) != i:

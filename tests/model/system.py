@@ -30,17 +30,21 @@ from tests.model.world import (
     GR,
     GRANTS,
     HALF,
+    HE,
     HEALTHS,
     HO,
+    LF,
     NEW,
     NEW_OLD,
     NO,
     NOW,
     OFF,
     OLD,
+    PA,
     PENDING,
     PR,
     RAW,
+    RL,
     RT,
     RUN,
     SOFTWARE,
@@ -187,6 +191,10 @@ class System(Machines):
                 self.boot(w, i)
                 events += (('reset', i),)
             self._put(out, 'gives the lease to the other node and reboots', i, w, events=events)
+            if self.config.caps:
+                w = [*w]
+                w[LF] = 0
+                self._put(out, 'gives the lease to the other node for the last time', i, w, True, events)
         w = list(s)
         w[HO] = GIVING_UP
         self._put(out, 'gives the hand-over up after the demotion', i, w, fault=True in ready)
@@ -209,6 +217,7 @@ class System(Machines):
                         w = list(s)
                         w[P] = 2 + 2 * n
                         self._put(out, f'decides {self.config.rules[n].id} and stalls', i, w, True)
+        self._person(s, i, out)
         if self.config.abort and not s[AB] and s[ST] not in ENDED_N:
             w = list(s)
             w[AB] = 1
@@ -216,6 +225,23 @@ class System(Machines):
             self._put(out, 'takes an abort', i, w, True)
         if s[RT] and s[ST] in (N[State.FAILED_DEGRADED], N[State.FAILED_ROLLED_BACK], N[State.FAILED_FORWARD]):
             self._retry(s, i, out)
+
+    def _person(self, s: World, i: int, out: list[Move]) -> None:
+        """An operator pauses the update, or lets it go on."""
+        if s[PA] or s[HE]:
+            w = list(s)
+            w[PA] = w[HE] = 0
+            self.revise(w)
+            self._put(out, 'an operator continues', i, w)
+        if self.config.pause and not s[PA] and s[ST] not in ENDED_N and s[ST] != N[State.ROLLBACK]:
+            w = list(s)
+            w[PA] = 1
+            if s[GR] == G_OPEN:
+                w[GR] = G_NONE
+                o = 1 - i
+                w[M + o] = ASK_OLD if s[M + o] == ASK_NOW else s[M + o]
+            self.revise(w)
+            self._put(out, 'an operator pauses', i, w, True)
 
     def _arrives(self, s: World, i: int, out: list[Move]) -> None:
         n, stale = divmod(s[P] - 2, 2)
@@ -228,6 +254,24 @@ class System(Machines):
 
     def decision(self, s: World, i: int, late: int, ready: int) -> int:
         """The number of the rule that applies."""
+        key = self._key(s, i, late, ready)
+        n = self._rules.get(key)
+        if n is None:
+            situation = self._situation(key)
+            rule = rule_for(situation, self.config.rules)
+            self._used.add(rule.id)
+            if rule.decision.act is Act.REHASH:
+                whole = Verdict.PASSED if s[D + i] == OLD else Verdict.FAILED
+                rule = rule_for(replace(situation, rehashed=whole), self.config.rules)
+                self._used.add(rule.id)
+            n = self._rules[key] = self.config.rules.index(rule)
+        return n
+
+    def situation(self, s: World, i: int, *, late: bool = False, ready: bool = True) -> Situation:
+        """What node ``i`` knows when it leads."""
+        return self._situation(self._key(s, i, int(late), int(ready)))
+
+    def _key(self, s: World, i: int, late: int, ready: int) -> tuple[int, ...]:
         o = 1 - i
         seen = s[M + o] == UP
         disk, odisk = s[D + i], s[D + o] if seen else HALF
@@ -237,28 +281,23 @@ class System(Machines):
         else:
             checks = 0
         proven_new = s[PR] and i == 0 and disk in (RAW, NEW, NEW_OLD)
-        key = (s[ST], i, disk, int(s[F + i] or proven_new), s[F + i] or s[FB + i], s[H + i], odisk, s[F + o],
-               s[H + o] if seen else PENDING, ready, s[PR], s[GR], s[WI], checks, s[AL], late,
-               s[AB])  # fmt: skip
-        n = self._rules.get(key)
-        if n is None:
-            runs = SOFTWARE[disk]
-            verdicts = (Verdict.PENDING, Verdict.PASSED, Verdict.FAILED)
-            situation = Situation(
-                state=STATES[s[ST]], leader=WHICH[i], leader_runs=runs, leader_final=bool(key[3]),
-                leader_final_before=runs is Software.NEW and bool(key[4]), leader_health=HEALTHS[s[H + i]],
-                peer_runs=SOFTWARE[odisk], peer_final=bool(s[F + o]), peer_health=HEALTHS[key[8]],
-                peer_ready=bool(ready), proven=bool(s[PR]), grant=GRANTS[s[GR]], wiped=bool(s[WI]),
-                checks=verdicts[checks], attempts_left=bool(s[AL]), late=bool(late),
-                abort=bool(s[AB]))  # fmt: skip
-            rule = rule_for(situation, self.config.rules)
-            self._used.add(rule.id)
-            if rule.decision.act is Act.REHASH:
-                whole = Verdict.PASSED if disk == OLD else Verdict.FAILED
-                rule = rule_for(replace(situation, rehashed=whole), self.config.rules)
-                self._used.add(rule.id)
-            n = self._rules[key] = self.config.rules.index(rule)
-        return n
+        return (s[ST], i, disk, int(s[F + i] or proven_new), s[F + i] or s[FB + i], s[H + i], odisk, s[F + o],
+                s[H + o] if seen else PENDING, ready, s[PR], s[GR], s[WI], checks, s[AL], late,
+                s[AB], s[PA], s[HE], s[RL], s[LF])  # fmt: skip
+
+    def _situation(self, key: tuple[int, ...]) -> Situation:
+        verdicts = (Verdict.PENDING, Verdict.PASSED, Verdict.FAILED)
+        state, leader, disk, final, final_before, health, odisk, ofinal, ohealth, ready, proven, grant, wiped = key[:13]
+        checks, left, late, abort, paused, held, resets, hand_overs = key[13:]
+        runs = SOFTWARE[disk]
+        return Situation(
+            state=STATES[state], leader=WHICH[leader], leader_runs=runs, leader_final=bool(final),
+            leader_final_before=runs is Software.NEW and bool(final_before), leader_health=HEALTHS[health],
+            peer_runs=SOFTWARE[odisk], peer_final=bool(ofinal), peer_health=HEALTHS[ohealth],
+            peer_ready=bool(ready), proven=bool(proven), grant=GRANTS[grant], wiped=bool(wiped),
+            checks=verdicts[checks], attempts_left=bool(left), late=bool(late), abort=bool(abort),
+            paused=bool(paused), held=bool(held), resets_left=bool(resets),
+            hand_overs_left=bool(hand_overs))  # fmt: skip
 
     def _carry_out(self, s: World, i: int, n: int, out: list[Move], *, arrived: bool | None = None) -> None:
         rule = self.config.rules[n]
@@ -277,6 +316,7 @@ class System(Machines):
                 events += (('commit', i),)
             events += self.enter(w, to)
         elif act is Act.ISSUE:
+            events += (('issue', o),)
             w[GR] = G_OPEN
             w[M + o] = ASK_OLD if s[M + o] == ASK_NOW else s[M + o]
         elif act is Act.ATTEMPT and to is not None:
@@ -286,8 +326,12 @@ class System(Machines):
             older = {ASK_NOW: ASK_OLD, GO_NOW: GO_OLD, WRITE_NOW: WRITE_OLD}
             w[M + o] = older.get(s[M + o], s[M + o])
         elif act is Act.DRIVE:
-            events += (*self.boot(w, o, network=True), ('reset', o))
+            events += (*self.boot(w, o, network=True), ('reset', o), ('drive', o))
             self._put(out, f'[{rule.id}]', i, w, s[M + o] == ASK_NOW, events)
+            if self.config.caps:
+                w = [*w]
+                w[RL] = 0
+                self._put(out, f'[{rule.id}], the last one', i, w, True, events)
             return
         elif act is Act.HAND_OVER:
             w[HO] = self._give[n]
@@ -313,4 +357,5 @@ class System(Machines):
             w[D + n] = NEW_OLD if s[D + n] == NEW else s[D + n]
             w[M + n] = older.get(s[M + n], s[M + n])
         w[ST], w[GR], w[WI], w[AL], w[AB], w[RT] = N[State.REQUESTED], G_NONE, 0, 1, 0, s[RT] - 1
+        w[PA], w[HE], w[RL], w[LF] = 0, int(self.config.hold), 1, 1
         self._put(out, 'an operator retries', i, w, True)

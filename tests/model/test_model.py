@@ -51,6 +51,10 @@ SITUATIONS = st.builds(
     attempts_left=st.booleans(),
     late=st.booleans(),
     abort=st.booleans(),
+    paused=st.booleans(),
+    held=st.booleans(),
+    resets_left=st.booleans(),
+    hand_overs_left=st.booleans(),
 )
 
 

@@ -11,6 +11,8 @@ A state is a tuple of small integers (the fields are named below). Bounds and ab
   present epoch or of an older one. Attempts are counted by "one is left" (two in all), a token or a running installer
   belongs to the present attempt or to an older one. So nothing is bounded but retries and aborts (at most
   :attr:`Config.retries` and one a run).
+* A pause, or the hold before the commit point, is always ended by somebody at some time. How many power cycles and
+  hand-overs are allowed is left out, too: each may be the last one.
 * A decision is taken and written at once; with :attr:`Config.inflight` a master may also stall between both, and its
   decision arrives later. A stalled power cycle with network boot is the same as the faults "power loss" and "stray
   power-on with network boot"; a delayed or lost reply is the same as a loss of power right after it.
@@ -49,7 +51,8 @@ Event = tuple[str, int]
 M, D, H, V = 0, 2, 4, 6
 HO, L, RUN, ACT, DEM, FEN = 8, 9, 10, 11, 12, 13
 ST, GR, WI, AL, PR, F, AB, FB, RT, P = 14, 15, 16, 17, 18, 19, 21, 22, 24, 25
-SIZE = 26
+PA, HE, RL, LF = 26, 27, 28, 29
+SIZE = 30
 
 # M: what a machine does. An installer "now" belongs to the present attempt (and order), else to an older one.
 OFF, DEAD, UP, PAUSED, ASK_NOW, ASK_OLD, GO_NOW, GO_OLD, WRITE_NOW, WRITE_OLD = range(10)
@@ -97,6 +100,12 @@ class Config:
     """Without faults no deadline passes either."""
     abort: bool = False
     retries: int = 0
+    pause: bool = False
+    """An operator may pause at any moment, and continues at some other."""
+    hold: bool = False
+    """The update is held before its commit point until an operator continues it."""
+    caps: bool = False
+    """The power cycles and hand-overs of the update may be used up with each that is made."""
     inflight: bool = False
     torn: bool = False
     """A wipe may stop where the old system still boots."""
@@ -130,4 +139,5 @@ def start(config: Config) -> World:
     w[M] = w[M + 1] = UP
     w[V + 1], w[L], w[RUN], w[ACT], w[FEN] = NOW, 1, 1, 1, 2
     w[ST], w[AL], w[RT] = N[State.REQUESTED], 1, config.retries
+    w[HE], w[RL], w[LF] = int(config.hold), 1, 1
     return tuple(w)

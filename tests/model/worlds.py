@@ -18,6 +18,9 @@ CORE = {
     'good image, an abort': Config(abort=True, early_give_up=False),
     'decisions that stall': Config(inflight=True, early_give_up=False),
     'a retry': Config(retries=1, early_give_up=False),
+    'paused and held': Config(pause=True, hold=True, early_give_up=False),
+    'held, and bounds used up': Config(image=BAD_MASTER, hold=True, caps=True, early_give_up=False),
+    'a retry, and bounds used up': Config(retries=1, caps=True, early_give_up=False),
 }
 """Less than a minute together, on one core."""
 
@@ -27,6 +30,7 @@ DEEP = {
     'image bad as master, all at once': Config(
         image=BAD_MASTER, abort=True, torn=True, retries=1, inflight=True, early_give_up=False
     ),
+    'paused, all at once': Config(pause=True, hold=True, abort=True, torn=True, retries=1, early_give_up=False),
     'two retries': Config(retries=2, early_give_up=False),
 }
 """Some minutes together."""
@@ -134,6 +138,16 @@ MUTATIONS = (
     Mutation('CLAIM and EVIDENCE: the master believes the report',
              _config(eligible=anybody, rules=_FINAL_BY_REPORT), (15,)),
     Mutation('the end state hands back', _config(image=BAD_MASTER, rules=without('ended-hand-back')), (12,)),
+    Mutation('a pause before the hand-over', _config(pause=True, rules=without('first-waits')), (18,)),
+    Mutation('a pause before the first wipe', _config(pause=True, rules=without('first-paused')), (18,)),
+    Mutation('a pause before the second wipe', _config(pause=True, rules=without('second-paused')), (18,)),
+    Mutation('a pause before the start', _config(pause=True, rules=without('requested-paused')), (18,)),
+    Mutation('the hold before the commit point', _config(hold=True, rules=without('proving-waits')), (18,)),
+    Mutation('the bound of power cycles', _config(caps=True, rules=guarded(
+        'first-drive', lambda s: not s.target_leads and s.grant is Grant.OPEN)), (19,)),
+    Mutation('the bound of hand-overs', _config(caps=True, rules=guarded(
+        'second-leads-hand-over',
+        lambda s: s.target_leads and s.peer_ready and s.peer_runs is Software.NEW)), (19,)),
     Mutation('the deadline of an install', _config(rules=without('first-again', 'first-used-up')), (12,)),
     Mutation('the deadline of the proving', _config(
         image=BAD_MASTER, rules=without('proving-late', 'proving-unhealthy')), (12,)),

@@ -10,6 +10,7 @@ from ovca import conf
 from ovca.cluster.lease import Lease
 from ovca.daemon.requests import Requests
 from ovca.db import models
+from ovca.exceptions import Refused
 from tests.operated import OLD, Operated
 
 Clerk = Callable[[], Requests]
@@ -25,6 +26,11 @@ def operated(tmp_path: Path, database_url: str) -> Iterator[Operated]:
     appliance.close()
 
 
+def nobody_to_take_over(epoch: int, who: str, done: object) -> str:
+    """The loop of an appliance whose standby is not ready."""
+    raise Refused('mn2 cannot take over: it is not heard of', id='peer-not-ready')
+
+
 @pytest.fixture
 def clerk(operated: Operated) -> Clerk:
     """Make the acting master's clerk, with the configuration as it is now."""
@@ -36,6 +42,7 @@ def clerk(operated: Operated) -> Clerk:
             epoch=lambda: 3,
             changed=lambda: None,
             running=('1.0.0', OLD),
+            fail_over=nobody_to_take_over,
         )
 
     return make

@@ -16,6 +16,7 @@ from ovca.remaster.protocol import Act, Health, decide
 LIMITS = Limits(
     soak=1, prove_soak=60, install_deadline=600, verify_deadline=600, prove_deadline=600, rollback_deadline=600,
     attempts=2, grant_ttl=60, order_interval=5, ready_age=5, unhealthy_limit=30,
+    alarm_after=0.5, power_orders=20, hand_overs=6,
 )  # fmt: skip
 
 

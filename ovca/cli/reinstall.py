@@ -1,0 +1,82 @@
+"""Installing one node with the software that the master runs."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from ovca.cli import base, watch
+from ovca.exceptions import Refused, UsageError
+
+
+def _arguments(parser: argparse.ArgumentParser) -> None:
+    base.completes(parser.add_argument('name', metavar='<name>', help='the node'), base.nodes)
+    parser.add_argument('--reason', metavar='<text>', help='why; it is kept with the run')
+    parser.add_argument('--yes', action='store_true', help='do not ask')
+    watch.progress(parser)
+    parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
+
+
+class NodeReinstall(base.Command):
+    """Wipe the other management node, and install it with the software that the master runs.
+
+    For a node in quarantine, as a roll-back leaves it, and for one that is damaged. It is a run like an update, with
+    grants, attempts and deadlines, of the second node only: the master is compared with its image first.
+
+    Example: ovca node-reinstall mn2
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _arguments(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        self.service.must_lead()
+        node = self.service.node(parsed_args.name)
+        if node.name == self.service.here:
+            raise Refused(
+                f'{node.name} is master; a master never wipes itself: hand over first with `ovca failover`',
+                id='node-is-master',
+            )
+        runs = node.version or 'nothing that is known'
+        state = f'quarantined: {node.quarantine_reason}' if node.quarantined else node.health
+        watch.tell(self, f'{node.name} runs {runs} ({state}); it is wiped, and installed as {self.service.here} is')
+        self.confirm(f'Wipe {node.name}?', yes=parsed_args.yes)
+        watch.begin(self, parsed_args, 'reinstall', planned=True, node=node.name, reason=parsed_args.reason)
+
+
+class NodeReplace(base.Command):
+    """Put a new machine in the place of a management node that died for good, and install it.
+
+    Its BMC and network card are noted under the old name. While an update is open this is possible for the node that
+    it installs at this moment: a new attempt begins there.
+
+    Example: ovca node-replace mn2 --mac 52:54:00:00:00:09 --bmc https://192.0.2.29/redfish/v1/Systems/1
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        parser = super().get_parser(prog_name)
+        _arguments(parser)
+        parser.add_argument('--mac', metavar='<address>', help='the card that the new machine boots from')
+        parser.add_argument('--bmc', metavar='<uri>', help='the BMC of the new machine, without a password')
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from ovca.remaster.inventory import Facts
+
+        self.service.must_lead()
+        facts = Facts(None, parsed_args.bmc, parsed_args.mac)
+        node = self.service.node(parsed_args.name)
+        unheard = self.service.unheard(node.name, facts)
+        if unheard:
+            raise UsageError(
+                f'the configuration names {" and ".join(unheard)} of {node.name}, and it wins: change it there, on '
+                f'both nodes, then repeat the command without it',
+                id='configuration-wins',
+            )
+        said: dict[str, Any] = {name: value for name, value in facts.given.items()}
+        now = ', '.join(f'{name} {value}' for name, value in said.items()) or 'the BMC and the card that are known'
+        watch.tell(self, f'{node.name} is forgotten as it was; the new machine has {now}; it is wiped and installed')
+        self.confirm(f'Replace {node.name}?', yes=parsed_args.yes)
+        watch.begin(self, parsed_args, 'replace', planned=True, node=node.name, reason=parsed_args.reason, **said)
