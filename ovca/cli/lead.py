@@ -28,6 +28,7 @@ class Failover(base.Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         self.service.must_lead()
+        self.service.must_be_free('a failover')
         peer = self.conf.cluster.peer
         if peer is None:
             raise Refused('there is no second management node to hand over to; set [cluster] peer', id='no-second-node')

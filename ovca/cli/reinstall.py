@@ -33,6 +33,7 @@ class NodeReinstall(base.Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         self.service.must_lead()
+        self.service.must_be_free(f'the installation of {parsed_args.name}')
         node = self.service.node(parsed_args.name)
         if node.name == self.service.here:
             raise Refused(

@@ -63,6 +63,7 @@ class Reinstalls:
         """
         with self.lease.fenced(by.epoch) as session:
             node = self._peer(session, name)
+            operations.refuse_held(session, f'the replacement of {name}')
             inventory.check_replace(session, self.conf, name, facts)
             inventory.put(node, facts)
             update = replace_target(session, by, name, silent_after=inventory.silent_after(self.conf))

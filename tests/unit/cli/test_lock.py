@@ -29,9 +29,12 @@ REFUSED = [(name, each) for name in TABLE for each in SITUATIONS if TABLE[name][
 TYPED: dict[str, tuple[str, ...]] = {
     'activate': ('activate', '1.2.0', '--yes'),
     'db-upgrade': ('db-upgrade', '--yes'),
+    'failover': ('failover', '--yes'),
     'image-delete': ('image-delete', '1.1.0', '--yes'),
     'lock-break': ('lock-break', 'update', '--yes'),
     'node-delete': ('node-delete', 'mn2', '--yes'),
+    'node-reinstall': ('node-reinstall', 'mn2', '--yes'),
+    'node-replace': ('node-replace', 'mn2', '--mac', '52:54:00:00:00:31', '--yes'),
     'node-set': ('node-set', 'mn2', '--mac', '52:54:00:00:00:31'),
     'update': ('update', 'https://example.com/x.zip', '--image-version', '1.2.0'),
     'update-retry': ('update-retry', '--yes'),
@@ -50,6 +53,7 @@ def clerk(operated: Operated) -> Iterator[None]:
         epoch=lambda: 3,
         changed=lambda: None,
         running=('1.0.0', OLD),
+        fail_over=lambda epoch, who, done: 'mn2',
     )
     over = threading.Event()
 
