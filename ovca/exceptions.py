@@ -11,6 +11,7 @@ import re
 from typing import ClassVar
 
 __all__ = [
+    'BackupError',
     'ConfigError',
     'DatabaseError',
     'DatabaseUnavailable',
@@ -143,6 +144,12 @@ class ProvisionError(OvcaError):
 
 class GrantRefused(ProvisionError):
     """The right to wipe was asked for and is not given."""
+
+
+class BackupError(OvcaError):
+    """A backup could not be made or read, or is not what it was."""
+
+    exit_code = 12
 
 
 class PluginError(OvcaError):

@@ -29,6 +29,7 @@ GROUPS = (
     'ovca.notify',
     'ovca.role',
     'ovca.site',
+    'ovca.backup',
     'ovca.pages',
 )
 BASES = {
@@ -41,6 +42,7 @@ BASES = {
     'ovca.notify': 'ovca.notify.base:Notifier',
     'ovca.role': 'ovca.cluster.roles:Role',
     'ovca.site': 'ovca.provision.site.base:SiteItem',
+    'ovca.backup': 'ovca.backup.base:BackupSource',
 }
 """What a driver of each group derives from; imported when a driver is loaded, and not before.
 

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 from oslo_config import cfg
 
 from ovca import plugins
-from ovca.conf import check, cluster, database, health, image, notify, power, provision, remaster, update
+from ovca.conf import backup, check, cluster, database, health, image, notify, power, provision, remaster, update
 from ovca.exceptions import PluginError
 
 GROUP = 'ovca.conf'
-MODULES = (update, image, database, cluster, remaster, provision, power, health, check, notify)
+MODULES = (update, image, database, cluster, remaster, provision, power, health, check, notify, backup)
 _NAME = re.compile(r'[a-z][a-z0-9_-]*')
 _METHODS = frozenset(dir(cfg.ConfigOpts.GroupAttr))
 """Names that no option can have: the group has methods of these names."""

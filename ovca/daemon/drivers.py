@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ovca import notify, plugins
+from ovca.backup import base as backup
 from ovca.cluster import health, roles
 from ovca.power import base as power
 from ovca.provision import base as provision
@@ -28,6 +29,7 @@ def named(conf: cfg.ConfigOpts) -> list[tuple[str, int, Iterable[str]]]:
         (notify.GROUP, notify.Notifier.api, conf.notify.drivers),
         (site.GROUP, site.SiteItem.api, site_items.configured(conf)),
         (components.GROUP, components.Component.api, conf.remaster.components),
+        (backup.GROUP, backup.BackupSource.api, conf.backup.sources),
     ]
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ovca.backup import safeguard
 from ovca.cluster.lease import Lease
 from ovca.daemon.images import Images
 from ovca.daemon.reinstall import Reinstalls
@@ -182,7 +183,7 @@ class Requests:
             case 'lock-break':
                 return self._break(epoch, args, who)
             case 'retry':
-                return {'update_id': self._retry(epoch, args, who)}
+                return self._retry(epoch, args, who)
         return self._decide(epoch, id, kind, args, who)
 
     def _decide(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
@@ -258,9 +259,20 @@ class Requests:
         if bad:
             raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')
         told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
-        return {'update_id': self._open(epoch, version, who, retry_of=None, hold=hold), 'checks': told}
+        return {**self._begin(epoch, version, who, retry_of=None, hold=hold), 'checks': told}
 
-    def _open(self, epoch: int, version: str, who: str, *, retry_of: Update | None, hold: bool = False) -> int:
+    def _begin(
+        self, epoch: int, version: str, who: str, *, retry_of: Update | None, hold: bool = False
+    ) -> dict[str, Any]:
+        """Make a backup, and open the update. :raises BackupError: there is none, and one is required."""
+        saved = safeguard.before_update(self.conf, self.database, version, who)
+        number = self._open(epoch, version, who, retry_of=retry_of, hold=hold, saved=saved.told)
+        saved.belongs_to(number)
+        return {'update_id': number, 'backup': saved.id}
+
+    def _open(
+        self, epoch: int, version: str, who: str, *, retry_of: Update | None, hold: bool = False, saved: str
+    ) -> int:
         peer = self.conf.cluster.peer
         with self.lease.fenced(epoch) as session:
             operations.refuse(session, f'an update to {version}')
@@ -299,13 +311,13 @@ class Requests:
                 node=self.lease.node,
                 epoch=epoch,
                 to_state=State.REQUESTED.value,
-                detail=f'update to {version} asked for by {who}: {update.first} first, then {update.second}',
+                detail=f'update to {version} asked for by {who}: {update.first} first, then {update.second}; {saved}',
             )
             number = update.id
         self._changed()
         return number
 
-    def _retry(self, epoch: int, args: dict[str, Any], who: str) -> int:
+    def _retry(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
         with self.database.read() as session:
             operations.refuse(session, 'a retry')
             last = newest_update(session)
@@ -325,7 +337,7 @@ class Requests:
         bad = checks.failures(checks.run_all(self.conf, self.database, last.version, retry=True))
         if bad:
             raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')
-        return self._open(epoch, last.version, who, retry_of=last, hold=bool(args.get('pause_before_commit')))
+        return self._begin(epoch, last.version, who, retry_of=last, hold=bool(args.get('pause_before_commit')))
 
     def _abort(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
         with self.lease.fenced(epoch) as session:

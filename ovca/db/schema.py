@@ -38,7 +38,7 @@ def current(database: Database) -> str | None:
     if database.missing:
         return None
     with database.read() as session:
-        return _current(session)
+        return current_in(session)
 
 
 def check(database: Database, folder: Path = FOLDER) -> None:
@@ -58,9 +58,8 @@ def upgrade(database: Database, revision: str = 'head', *, folder: Path = FOLDER
     """
     target = head(folder) if revision == 'head' else revision
     with database.write() as session:
-        if database.dialect != 'sqlite':  # there the write transaction itself is the lock
-            _wait_for_turn(session)
-        found = _current(session)
+        wait_for_turn(session)
+        found = current_in(session)
         if found is not None and number(found) >= number(target):
             _judge(database, found, head(folder))
             return
@@ -77,7 +76,20 @@ def prepare(database: Database, folder: Path = FOLDER) -> None:
     check(database, folder)
 
 
-def _wait_for_turn(session: Session) -> None:
+def bring(session: Session, revision: str, *, folder: Path = FOLDER) -> None:
+    """Migrate up to the revision within the caller's write transaction, whose turn it is; from nothing, if need be."""
+    found = current_in(session)
+    if found is None or number(found) < number(revision):
+        _run(session, revision, folder)
+
+
+def wait_for_turn(session: Session) -> None:
+    """Keep other migrations away until the end of this write transaction.
+
+    :raises SchemaError: another node's takes longer than a minute.
+    """
+    if session.connection().dialect.name == 'sqlite':
+        return  # there the write transaction itself is the lock
     deadline = time.monotonic() + _PATIENCE
     query = text('SELECT pg_try_advisory_xact_lock(:key)')
     while not session.execute(query, {'key': _LOCK}).scalar_one():
@@ -104,7 +116,8 @@ def _run(session: Session, target: str, folder: Path) -> None:
         script.run_env()
 
 
-def _current(session: Session) -> str | None:
+def current_in(session: Session) -> str | None:
+    """Like :func:`current`, in the caller's transaction."""
     if not inspect(session.connection()).has_table('alembic_version'):
         return None
     found = session.execute(text('SELECT version_num FROM alembic_version')).scalar_one_or_none()

@@ -14,6 +14,7 @@ from sqlalchemy import select
 from ovca.db.engine import Database
 from ovca.db.models import Node, Request
 from ovca.exceptions import (
+    BackupError,
     ConfigError,
     DatabaseError,
     DatabaseUnavailable,
@@ -69,6 +70,7 @@ ERRORS: dict[int, type[OvcaError]] = {
         DatabaseError,
         PowerError,
         ProvisionError,
+        BackupError,
     )
 }
 Notice = Callable[[str], None]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
+from ovca.backup.aftermath import RESTORED
 from ovca.remaster.observe import final_digests, newest_update, software
 from ovca.remaster.protocol import State, may_claim
 
@@ -14,6 +15,9 @@ def eligible(session: Session, node: str, running_digest: str | None) -> bool:
     if running_digest is None:
         return False
     if update is None or (State(update.state).ended and running_digest not in (update.digest, update.old_digest)):
+        return True
+    if update.reason == RESTORED:
+        # What became of that update on the disks is not known here. An operator starts the node first that is to lead.
         return True
     final = running_digest in final_digests(session, node)
     return may_claim(software(running_digest, update), final, update_open=True, runs_known=True)

@@ -39,6 +39,7 @@ GENERAL = {
         exceptions.PowerError,
         exceptions.ProvisionError,
         exceptions.PluginError,
+        exceptions.BackupError,
     )
 }
 """The classes that say how a command ends, but not why: whoever raises one gives the id of the situation."""

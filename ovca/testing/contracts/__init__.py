@@ -24,6 +24,7 @@ The package has to be installed, for its entry points are tested as well.
 
 from __future__ import annotations
 
+from ovca.testing.contracts.backup import BackupContract
 from ovca.testing.contracts.base import Contract, DriverContract
 from ovca.testing.contracts.check import CheckContract
 from ovca.testing.contracts.command import CommandContract, TableContract
@@ -37,6 +38,7 @@ from ovca.testing.contracts.role import RoleContract
 from ovca.testing.contracts.site import SiteContract
 
 __all__ = [
+    'BackupContract',
     'CheckContract',
     'CommandContract',
     'ComponentContract',

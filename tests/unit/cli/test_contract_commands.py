@@ -19,8 +19,11 @@ from tests.published import publish
 NAMES = [extension.name for extension in plugins.extensions('ovca.cli') if extension.core]
 TABLES = [name for name in NAMES if issubclass(plugins.load_one('ovca.cli', name), lister.Lister | show.ShowOne)]
 ARGUMENTS: dict[str, Sequence[str]] = {'image-show': ('1.1.0',)}
-CHANGING = ('channel-build', 'image-build', 'image-keygen', 'image-sign', 'image-verify')
-"""They need files of their own; their data is read by the tests of classes like :class:`TestImageBuild`."""
+CHANGING = (
+    *('backup-create', 'backup-list', 'backup-restore', 'backup-show', 'backup-verify'),
+    *('channel-build', 'image-build', 'image-keygen', 'image-sign', 'image-verify'),
+)
+"""They need files of their own; their data is read by classes like :class:`TestImageBuild`, here or in test_backup."""
 
 
 class TestCommands(contracts.CommandContract):

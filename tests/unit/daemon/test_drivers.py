@@ -24,6 +24,7 @@ NAMED = {
     'ovca.notify': '[notify]\ndrivers = log,odd\n',
     'ovca.site': '[provision]\nsite_items = odd\n',
     'ovca.component': '[remaster]\ncomponents = odd\n',
+    'ovca.backup': '[backup]\nsources = odd\n',
 }
 Start = Callable[[str], subprocess.CompletedProcess[str]]
 

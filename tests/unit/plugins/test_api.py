@@ -31,6 +31,7 @@ MODULES = (
     'ovca.remaster.components',
     'ovca.cluster.health',
     'ovca.cluster.roles',
+    'ovca.backup.base',
     'ovca.notify.base',
     'ovca.lab.lab',
     'ovca.testing',
