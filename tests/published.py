@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from ovca.db.engine import Database
@@ -11,12 +12,34 @@ from ovca.image.build import build, keygen
 from ovca.testing.appliance import Config
 
 
-def publish(config: Config, folder: Path, database: Database) -> PublishedImage:
-    """Build, sign, receive and publish version 1.1.0, which may be installed over 1.0.0."""
+def publish(
+    config: Config,
+    folder: Path,
+    database: Database,
+    *,
+    files: Mapping[str, str] | None = None,
+    checks: Mapping[str, str] | None = None,
+) -> PublishedImage:
+    """Build, sign, receive and publish version 1.1.0, which may be installed over 1.0.0.
+
+    ``files`` and ``checks``, programs that are run before an update, are texts by path.
+    """
     (folder / 'tree/etc').mkdir(parents=True)
     (folder / 'tree/etc/ovca-release').write_text('ovca 1.1.0\n')
+    for name, text in {**(files or {}), **(checks or {})}.items():
+        path = folder / 'tree' / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        path.chmod(0o755 if name in (checks or {}) else 0o644)
     bundle, keys = folder / 'x.iso.zip', folder / 'keys'
-    build(bundle, version='1.1.0', mgmt=folder / 'tree', secret_key=keygen(keys, 'vendor')[0], update_from='1.0.0')
+    build(
+        bundle,
+        version='1.1.0',
+        mgmt=folder / 'tree',
+        secret_key=keygen(keys, 'vendor')[0],
+        update_from='1.0.0',
+        checks=tuple(checks or ()),
+    )
     config.set('image', key_folder=keys)
     conf = config.load()
 
@@ -31,7 +54,9 @@ def publish(config: Config, folder: Path, database: Database) -> PublishedImage:
                     digest=image.digest,
                     iso=str(image.iso),
                     size=image.size,
-                    manifest={'version': '1.1.0', 'update_from': '1.0.0'},
+                    files_digest=image.files_digest,
+                    manifest=image.manifest,
+                    signed_by=image.signed_by,
                     published_at=database.now(session),
                 )
             )

@@ -45,6 +45,16 @@ class ImageBuild(base.ShowOne):
             default=[],
             help='a version that older ones have to be updated to first; may be repeated',
         )
+        parser.add_argument(
+            '--check',
+            metavar='<path>',
+            action='append',
+            default=[],
+            help=(
+                'a program below the tree of --mgmt, as usr/libexec/ovca/checks/racks, that is run as a check before '
+                'an update to this version begins; may be repeated'
+            ),
+        )
         notes = parser.add_mutually_exclusive_group()
         notes.add_argument('--notes', metavar='<text>', default='', help='the release notes')
         notes.add_argument('--notes-file', metavar='<file>', type=Path, help='a file that holds the release notes')
@@ -79,6 +89,7 @@ class ImageBuild(base.ShowOne):
                 downgrade_to=parsed_args.downgrade_to,
                 stepping_stones=tuple(parsed_args.stepping_stone),
                 notes=notes,
+                checks=tuple(parsed_args.check),
             )
         columns = ('file', 'size', 'version', 'signed', 'iso_size', 'iso_sha256')
         size = parsed_args.output.stat().st_size

@@ -18,6 +18,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         help='stop before the commit point, with the new software as master, until `ovca update-continue`',
     )
     parser.add_argument('--dry-run', action='store_true', help='run the checks, show the plan, and stop')
+    watch.accepting(parser)
     watch.progress(parser)
     parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
 
@@ -74,8 +75,8 @@ class Update(base.Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         wanted, version = watch.wanted(self, parsed_args), parsed_args.image_version
         if parsed_args.yes and not parsed_args.dry_run:
-            held = parsed_args.pause_before_commit
-            watch.begin(self, parsed_args, 'update', planned=False, pause_before_commit=held, **wanted)
+            held, accept = parsed_args.pause_before_commit, parsed_args.accept or None
+            watch.begin(self, parsed_args, 'update', planned=False, pause_before_commit=held, accept=accept, **wanted)
             return
         self.service.must_lead()
         if not parsed_args.dry_run:
@@ -101,14 +102,15 @@ def activate(command: base.Command, parsed_args: Any, version: str) -> None:
     if not parsed_args.dry_run:
         command.service.installable(version)
     plan = command.service.plan(version)
-    watch.checks(command, version, allow_downgrade=parsed_args.allow_downgrade)
+    accept, allowed = parsed_args.accept, parsed_args.allow_downgrade
+    missing = watch.checks(command, version, accept, allow_downgrade=allowed)
     watch.show(command, plan)
+    watch.warned(command, missing, asked=parsed_args.dry_run or (command.interactive and not parsed_args.yes))
     if parsed_args.dry_run:
         return
     again = f'ovca activate {version}' + (' --allow-downgrade' if plan.downgrade else '')
     question = f'{"Downgrade" if plan.downgrade else "Update"} both nodes to {version}?'
     _confirm(command, question, parsed_args.yes, f'`{again}` starts it later')
-    allowed = parsed_args.allow_downgrade
     watch.begin(
         command,
         parsed_args,
@@ -117,6 +119,7 @@ def activate(command: base.Command, parsed_args: Any, version: str) -> None:
         version=version,
         allow_downgrade=allowed,
         pause_before_commit=parsed_args.pause_before_commit,
+        accept=[*accept, *(each.id for each in missing)] or None,
     )
 
 
@@ -168,13 +171,21 @@ class UpdateRetry(base.Command):
             self.service.must_lead()
             self.service.must_be_free('a retry')
         plan = self.service.retry_plan()
-        watch.checks(self, plan.version, retry=True)
+        missing = watch.checks(self, plan.version, parsed_args.accept, retry=True)
         watch.show(self, plan)
+        watch.warned(self, missing, asked=parsed_args.dry_run or (self.interactive and not parsed_args.yes))
         if parsed_args.dry_run:
             return
         self.confirm(f'Retry update {plan.retry_of}?', yes=parsed_args.yes)
-        held = parsed_args.pause_before_commit
-        watch.begin(self, parsed_args, 'retry', planned=True, update_id=plan.retry_of, pause_before_commit=held)
+        watch.begin(
+            self,
+            parsed_args,
+            'retry',
+            planned=True,
+            update_id=plan.retry_of,
+            pause_before_commit=parsed_args.pause_before_commit,
+            accept=[*parsed_args.accept, *(each.id for each in missing)] or None,
+        )
 
 
 class UpdateWatch(base.Command):

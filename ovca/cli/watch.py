@@ -11,6 +11,7 @@ from ovca.cli import base, lines, live, values
 from ovca.exceptions import Interrupted, Refused, UpdateAborted, UpdateFailed, UsageError
 
 if TYPE_CHECKING:
+    from ovca.remaster.checks import CheckResult
     from ovca.remaster.outlook import Expectation
     from ovca.remaster.plan import Plan
     from ovca.remaster.reading import NodeView, RequestView, UpdateView
@@ -225,9 +226,28 @@ def downgrades(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def checks(command: base.Command, version: str, *, retry: bool = False, allow_downgrade: bool | None = None) -> None:
-    """Run the checks and show them. :raises Refused: one failed."""
-    from ovca.remaster.checks import Result, run_all
+def accepting(parser: argparse.ArgumentParser) -> None:
+    """Add the option that accepts warnings."""
+    parser.add_argument(
+        '--accept',
+        metavar='<check>',
+        action='append',
+        default=[],
+        help='go on although this check warns; may be repeated, and is kept in the history',
+    )
+
+
+def checks(
+    command: base.Command,
+    version: str,
+    accept: list[str],
+    *,
+    retry: bool = False,
+    allow_downgrade: bool | None = None,
+) -> list[CheckResult]:
+    """Run the checks and show them; return the warnings that nobody has accepted. :raises Refused: one failed."""
+    from ovca.remaster.acceptance import implied
+    from ovca.remaster.checks import Result, run_all, warnings
 
     allowed = bool(allow_downgrade)
     results = run_all(command.conf, command.service.database, version, retry=retry, allow_downgrade=allowed)
@@ -237,6 +257,23 @@ def checks(command: base.Command, version: str, *, retry: bool = False, allow_do
     if failed:
         why = '; '.join(f'{r.id}: {r.detail}' + (f' ({r.remedy})' if r.remedy else '') for r in failed)
         raise Refused(f'{len(failed)} of {len(results)} checks failed: {why}', id='checks-failed')
+    return warnings(results, implied(accept, downgrade=allowed))
+
+
+def warned(command: base.Command, missing: list[CheckResult], *, asked: bool) -> None:
+    """Show the warnings that nobody has accepted, so that the answer to the next question covers them.
+
+    :raises Refused: nobody is ``asked``.
+    """
+    from ovca.remaster.acceptance import WarningNotAccepted, options
+
+    if missing and not asked:
+        raise WarningNotAccepted(missing)
+    for each in missing:
+        say(command, f'Warning, {each.id}: {each.detail}; {each.remedy}')
+    if missing:
+        say(command, f'The answer yes accepts that; a script adds {options(missing)}')
+        say(command)
 
 
 def show(command: base.Command, plan: Plan) -> None:

@@ -17,7 +17,8 @@ from ovca.exceptions import LeaseLost, OvcaError, Refused
 from ovca.image import channel, route
 from ovca.image.fetch import redacted
 from ovca.image.route import Terms
-from ovca.remaster import channels, checks, operations, retention
+from ovca.remaster import channels, operations, retention
+from ovca.remaster.checks.image import terms
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -142,7 +143,7 @@ class Images:
 
     def _accept(self, manifest: Manifest, *, downgrade: bool) -> None:
         with self.database.read() as session:
-            present = checks.terms(session, self.digest)
+            present = terms(session, self.digest)
         problem = route.problem(Terms.of(manifest.as_dict()), self.version, present=present, downgrade=downgrade)
         if problem:
             raise Refused(f'{problem[0]}; {problem[1]}', id='version-path')

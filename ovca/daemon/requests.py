@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -22,7 +22,8 @@ from ovca.daemon.reinstall import Reinstalls
 from ovca.db import events
 from ovca.db.models import Image, Node, Request, Update
 from ovca.exceptions import LeaseLost, OvcaError, Refused, UsageError
-from ovca.remaster import checks, claims, conflicts, decisions, directives, inventory, locks, operations
+from ovca.remaster import acceptance, checks, claims, conflicts, decisions, directives, inventory, locks, operations
+from ovca.remaster.checks import CheckResult
 from ovca.remaster.decisions import Decider
 from ovca.remaster.directives import Kind
 from ovca.remaster.observe import newest_update
@@ -162,18 +163,20 @@ class Requests:
             LOG.warning('request %s: its end could not be written, it is begun again: %s', id, exc)
 
     def _dispatch(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
-        downgrade, hold = bool(args.get('allow_downgrade')), bool(args.get('pause_before_commit'))
+        downgrade, accept = bool(args.get('allow_downgrade')), frozenset(args.get('accept') or ())
+        hold = bool(args.get('pause_before_commit'))
         match kind:
             case 'download':
                 return self.images.download(epoch, id, args, install=bool(args.get('to_install')))
             case 'activate':
-                return self._activate(epoch, args['version'], who, downgrade=downgrade, hold=hold)
+                return self._activate(epoch, args['version'], who, downgrade=downgrade, accept=accept, hold=hold)
             case 'update':
                 got = self.images.download(epoch, id, args, install=True)
                 self.images.heed(id)
                 if 'up_to_date' in got:
                     return got
-                return {**got, **self._activate(epoch, got['version'], who, downgrade=downgrade, hold=hold)}
+                opened = self._activate(epoch, got['version'], who, downgrade=downgrade, accept=accept, hold=hold)
+                return {**got, **opened}
             case 'abort':
                 return self._abort(epoch, args, who)
             case 'image-delete':
@@ -248,30 +251,54 @@ class Requests:
 
     # the update
 
-    def _activate(self, epoch: int, version: str, who: str, *, downgrade: bool, hold: bool) -> dict[str, Any]:
+    def _activate(
+        self, epoch: int, version: str, who: str, *, downgrade: bool, accept: frozenset[str], hold: bool
+    ) -> dict[str, Any]:
         with self.database.read() as session:
             open_now = conflicts.opened(session)
             operations.installable(session, version)
         if open_now is not None:
             return {'update_id': open_now.id}
         results = checks.run_all(self.conf, self.database, version, allow_downgrade=downgrade)
+        accepted = self._judged(results, acceptance.implied(accept, downgrade=downgrade))
+        told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
+        begun = self._begin(epoch, version, who, retry_of=None, accepted=accepted, hold=hold)
+        return {**begun, 'checks': told}
+
+    @staticmethod
+    def _judged(results: list[CheckResult], accept: frozenset[str]) -> list[CheckResult]:
+        """Return the warnings that were accepted. :raises Refused: a check failed, or one warns that was not named."""
         bad = checks.failures(results)
         if bad:
             raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')
-        told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
-        return {**self._begin(epoch, version, who, retry_of=None, hold=hold), 'checks': told}
+        return acceptance.require(results, accept)
 
     def _begin(
-        self, epoch: int, version: str, who: str, *, retry_of: Update | None, hold: bool = False
+        self,
+        epoch: int,
+        version: str,
+        who: str,
+        *,
+        retry_of: Update | None,
+        accepted: Sequence[CheckResult],
+        hold: bool = False,
     ) -> dict[str, Any]:
         """Make a backup, and open the update. :raises BackupError: there is none, and one is required."""
         saved = safeguard.before_update(self.conf, self.database, version, who)
-        number = self._open(epoch, version, who, retry_of=retry_of, hold=hold, saved=saved.told)
+        number = self._open(epoch, version, who, retry_of=retry_of, accepted=accepted, hold=hold, saved=saved.told)
         saved.belongs_to(number)
         return {'update_id': number, 'backup': saved.id}
 
     def _open(
-        self, epoch: int, version: str, who: str, *, retry_of: Update | None, hold: bool = False, saved: str
+        self,
+        epoch: int,
+        version: str,
+        who: str,
+        *,
+        retry_of: Update | None,
+        accepted: Sequence[CheckResult],
+        hold: bool = False,
+        saved: str,
     ) -> int:
         peer = self.conf.cluster.peer
         with self.lease.fenced(epoch) as session:
@@ -313,6 +340,7 @@ class Requests:
                 to_state=State.REQUESTED.value,
                 detail=f'update to {version} asked for by {who}: {update.first} first, then {update.second}; {saved}',
             )
+            acceptance.keep(session, update, accepted, who, node=self.lease.node, epoch=epoch)
             number = update.id
         self._changed()
         return number
@@ -334,10 +362,10 @@ class Requests:
                 f'{last.version if proven else last.old_version}; see `ovca node-list`',
                 id='retry-elsewhere',
             )
-        bad = checks.failures(checks.run_all(self.conf, self.database, last.version, retry=True))
-        if bad:
-            raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')
-        return self._begin(epoch, last.version, who, retry_of=last, hold=bool(args.get('pause_before_commit')))
+        results = checks.run_all(self.conf, self.database, last.version, retry=True)
+        accepted = self._judged(results, frozenset(args.get('accept') or ()))
+        hold = bool(args.get('pause_before_commit'))
+        return self._begin(epoch, last.version, who, retry_of=last, accepted=accepted, hold=hold)
 
     def _abort(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
         with self.lease.fenced(epoch) as session:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import ovca
 from ovca import notify, plugins
+from ovca.cluster import machine
 from ovca.cluster import roles as role_room
 from ovca.cluster.clock import boot_id
 from ovca.cluster.health import HealthContext, HealthMonitor
@@ -43,7 +44,7 @@ from ovca.exceptions import DatabaseError, LeaseLost, OvcaError, PowerError
 from ovca.power.base import PowerDriver
 from ovca.provision.server import HttpServer
 from ovca.provision.site import items as site_items
-from ovca.remaster import checks, claims, components, evidence
+from ovca.remaster import acceptance, checks, claims, components, evidence
 from ovca.remaster.conflicts import stamp
 from ovca.remaster.eligible import eligible
 from ovca.remaster.grants import GrantDesk
@@ -127,11 +128,8 @@ class Ovcad:
 
     def run(self) -> None:
         """Serve until :meth:`stop`. :raises OvcaError: the service cannot go on."""
-        status = HttpServer(
-            status_app(self.facts, self.wake, self.board.tell, self.site.save_now),
-            self.conf.cluster.address,
-            self.conf.cluster.port,
-        )
+        app = status_app(self.facts, self.wake, self.board.tell, self.site.save_now, machine=self.machine)
+        status = HttpServer(app, self.conf.cluster.address, self.conf.cluster.port)
         status.start()
         try:
             self._prepare()
@@ -198,6 +196,10 @@ class Ovcad:
             'alone_since': stamp(alone.since) if alone and alone.since else None,
             'alone_because': alone.why if alone else None,
         }
+
+    def machine(self) -> dict[str, Any]:
+        """What the status server tells of the machine."""
+        return machine.look(self.conf, self.database).as_dict()
 
     # Start.
 
@@ -374,7 +376,18 @@ class Ovcad:
             retry = update is not None and (update.retry_of is not None or update.proven_at is not None)
         # That a downgrade was asked for was checked when the update was opened; the manifest's word is asked for anew.
         results = checks.run_all(self.conf, self.database, version, retry=retry, allow_downgrade=True)
+        self._tell_warnings(results)
         return checks.failures(results)
+
+    def _tell_warnings(self, results: list[checks.CheckResult]) -> None:
+        """A warning that nobody has accepted does not end an update that is open; it is told."""
+        epoch = self._epoch()
+        if epoch is None or not checks.warnings(results):
+            return
+        with self.lease.fenced(epoch) as session:
+            update = newest_update(session)
+            if update is not None:
+                acceptance.tell(session, update, results, node=self.name, epoch=epoch)
 
     def _fence(self) -> str:
         peer = self.conf.cluster.peer

@@ -1,4 +1,4 @@
-"""The node's own status server: wake, site settings, status and metrics. It tells nothing secret.
+"""The node's own status server: wake, site settings, machine, status and metrics. It tells nothing secret.
 
 Whoever asks it to save the site settings has them saved a little earlier than the node would by itself, and no more.
 """
@@ -14,17 +14,22 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from ovca.cluster.machine import PATH
+
 
 def status_app(
     facts: Callable[[], dict[str, Any]],
     wake: Callable[[], None],
     update: Callable[[int], dict[str, Any]] | None = None,
     save_site: Callable[[], dict[str, Any]] | None = None,
+    *,
+    machine: Callable[[], dict[str, Any]] | None = None,
 ) -> Starlette:
     """Return the application. ``facts`` are numbers, words and booleans; ``wake`` is a hint and may be repeated.
 
     ``update`` tells of the newest update and its events after a number; it may take as long as the database does.
     ``save_site`` saves the site settings and tells when, or why they are not saved; it takes some seconds at most.
+    ``machine`` tells of clock, disks and network cards; it may take as long as the disks do.
     """
 
     async def do_wake(request: Request) -> Response:
@@ -53,12 +58,18 @@ def status_app(
         answer = save_site()
         return JSONResponse(answer, 503 if answer.get('error') else 200)
 
+    def tell_machine(request: Request) -> Response:
+        if machine is None:
+            return Response(status_code=404)
+        return JSONResponse(machine())
+
     return Starlette(
         routes=[
             Route('/v1/wake', do_wake, methods=['POST']),
             Route('/v1/site', site, methods=['POST']),
             Route('/v1/status', status),
             Route('/v1/update', newest_update),
+            Route(PATH, tell_machine),
             Route('/metrics', metrics),
         ]
     )

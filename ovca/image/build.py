@@ -11,8 +11,9 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from ovca.exceptions import UsageError
 from ovca.image.isowriter import Node, add_file, add_tree, folder_node, write_iso
-from ovca.image.manifest import FORMAT, Manifest
+from ovca.image.manifest import FORMAT, Manifest, check_paths
 from ovca.image.signing import CHUNK, LEVEL, MANIFEST, SIGNATURE, Password, keygen, member, sign_manifest
 from ovca.image.version import ImageVersion
 
@@ -33,13 +34,17 @@ def build(
     downgrade_to: str | None = None,
     stepping_stones: tuple[str, ...] = (),
     notes: str = '',
+    checks: tuple[str, ...] = (),
     level: int = LEVEL,
 ) -> Manifest:
     """Write the bundle ``output`` and return its manifest; without ``secret_key`` it is not signed.
 
-    :raises UsageError: a tree holds what an image cannot hold, or the key cannot be used.
+    ``checks`` are programs of the tree ``mgmt`` that are run before an update to this image begins.
+
+    :raises UsageError: a tree holds what an image cannot hold, a check is no program of it, or the key cannot be used.
     """
     text = str(ImageVersion(version))
+    _need_programs(mgmt, checks)
     trees = {name: tree for name, tree in (('mgmt', mgmt), ('hmp', hmp), ('ovm', ovm)) if tree is not None}
     root = folder_node('')
     for name, tree in trees.items():
@@ -61,6 +66,7 @@ def build(
                 'downgrade_to': str(ImageVersion(downgrade_to)) if downgrade_to else None,
                 'stepping_stones': list(stepping_stones),
                 'notes': notes,
+                'checks': list(checks),
                 'iso': {'name': iso.name, 'size': size, 'sha256': digest},
                 'files_digest': hashlib.sha256(listing).hexdigest(),
                 'components': {name: _component(name, nodes) for name in trees},
@@ -74,6 +80,19 @@ def build(
         _zip(archive, members, iso, level)
         archive.replace(output)
     return Manifest.parse(manifest, str(output))
+
+
+def _need_programs(mgmt: Path, checks: tuple[str, ...]) -> None:
+    try:
+        check_paths(list(checks))
+    except ValueError as exc:
+        raise UsageError(f'{exc}; name each check as usr/libexec/ovca/checks/racks', id='bad-check') from exc
+    for path in checks:
+        program = mgmt / path
+        if program.is_symlink() or not program.is_file() or not program.stat().st_mode & 0o100:
+            raise UsageError(
+                f'the check {path} is no program in {mgmt}; put it there, and make it executable', id='bad-check'
+            )
 
 
 def _zip(path: Path, members: dict[str, bytes], iso: Path, level: int) -> None:

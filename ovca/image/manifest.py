@@ -19,6 +19,8 @@ LIMIT = 1024 * 1024
 SHA256 = re.compile(r'[0-9a-f]{64}')
 ISO_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+-]{0,200}\.iso')
 COMPONENT = re.compile(r'[a-z][a-z0-9_-]{0,62}')
+CHECK_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,62}')
+MAX_CHECKS = 16
 # A path in which no name can be wrong or too long; what it does not know is looked at name by name.
 HARMLESS = re.compile(r'(?:(?!\.{1,2}(?:/|$))[^/\x00-\x1f\x7f-\x9f\\\u2028\u2029\ud800-\udfff]{1,63}(?:/(?!$)|$))+')
 
@@ -47,6 +49,8 @@ class Manifest:
     version: only that one's makers know what it does to data that the older one has to read."""
     stepping_stones: tuple[str, ...] = ()
     notes: str = ''
+    checks: tuple[str, ...] = ()
+    """Programs below the tree of the management nodes that are run before an update to this version begins."""
     components: dict[str, dict[str, Any]] = field(default_factory=dict)
     other: dict[str, Any] = field(default_factory=dict)
     """What a newer ovca, or the vendor's own tools, have put in as well."""
@@ -79,6 +83,7 @@ class Manifest:
                 downgrade_to=typed(raw, 'downgrade_to', str, None),
                 stepping_stones=tuple(typed(raw, 'stepping_stones', list, [])),
                 notes=typed(raw, 'notes', str, ''),
+                checks=check_paths(typed(raw, 'checks', list, [])),
                 components=typed(raw, 'components', dict, {}),
                 other={key: value for key, value in raw.items() if key not in known},
             )
@@ -149,6 +154,12 @@ def agree(manifest: Manifest, files: dict[str, ListedFile], source: str) -> None
                     f'the manifest says {key} {facts[key]} of {name}, files.json says {found}',
                     id='not-a-bundle',
                 )
+    for path in manifest.checks:
+        file = files.get(f'mgmt_image/{path}')
+        if file is None or file.link is not None or not file.mode & 0o100:
+            raise BundleError(
+                source, f'the check {path!r} of the manifest is no program in files.json', id='not-a-bundle'
+            )
 
 
 # One file of the list.
@@ -187,6 +198,24 @@ def _judge(file: ListedFile, source: str, limits: Limits) -> None:
             raise BundleError(source, f'files.json lists {name[:80]!r}, which {what}', id='image-limit')
     if len(path.encode()) > MAX_PATH:
         raise BundleError(source, f'files.json lists {path[:80]!r}, which is too long', id='bundle-unsafe')
+
+
+def check_paths(paths: list[Any]) -> tuple[str, ...]:
+    """Return the programs that an image brings as checks; the last part of a path is the name of its check.
+
+    :raises ValueError: they are too many, lie outside the tree, or two have one name.
+    """
+    if len(paths) > MAX_CHECKS:
+        raise ValueError(f'it names more than {MAX_CHECKS} checks')
+    seen: set[str] = set()
+    for path in paths:
+        parts = path.split('/') if type(path) is str and len(path) <= MAX_PATH else ['']
+        if any(flaw(part) for part in parts) or not CHECK_NAME.fullmatch(parts[-1]):
+            raise ValueError(f'the check {str(path)[:200]!r} is no path of a program below the tree')
+        if parts[-1] in seen:
+            raise ValueError(f'two checks are called {parts[-1]!r}')
+        seen.add(parts[-1])
+    return tuple(paths)
 
 
 def _text(value: Any) -> str:

@@ -76,6 +76,7 @@ def sections(lab: spec.LabSpec, node: spec.NodeSpec, overrides: Overrides | None
             'poll': 0.1,
         },
         'health': {'interval': 1, 'timeout': 3},
+        'check': {'space_reserve': 0, 'network_folder': node.network},
     }
     for group, options in (overrides or {}).items():
         found.setdefault(group, {}).update(options)

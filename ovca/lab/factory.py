@@ -144,6 +144,7 @@ def _make_node(lab: spec.LabSpec, node: spec.NodeSpec) -> None:
     node.root.mkdir(parents=True, exist_ok=True)
     (node.root / spec.MARKER).write_text('The disk of a node in a process lab; an installer may empty this folder.\n')
     hardware.write_reboot(node, lab.python)
+    hardware.write_card(node)
     hardware.write_shell(lab, node)
 
 

@@ -27,6 +27,14 @@ except (OSError, ValueError, KeyError) as exc:
 """
 
 
+def write_card(node: spec.NodeSpec) -> None:
+    """Put the node's network card into the machine, as the kernel would show it, with a cable in it."""
+    card = node.network / 'eth0'
+    card.mkdir(parents=True, exist_ok=True)
+    (card / 'address').write_text(f'{node.mac}\n')
+    (card / 'carrier').write_text('1\n')
+
+
 class PowerSupply:
     """One machine's power. Calls are not locked against each other; its BMC is the only one to use it."""
 

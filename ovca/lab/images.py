@@ -45,6 +45,8 @@ class Recipe:
     plugins: tuple[Plugin, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     """Text by path below the node's root, put over what is there; ``usr/lib/ovca/ovca/new.py``."""
+    checks: Mapping[str, str] = field(default_factory=dict)
+    """Programs that are run before an update to this image begins, by path below the root."""
 
 
 def cache_folder() -> Path:
@@ -78,6 +80,7 @@ def make(output: Path, recipe: Recipe, *, secret_key: Path, cache: Path | None =
             update_from=recipe.update_from,
             downgrade_to=recipe.downgrade_to,
             notes=recipe.notes,
+            checks=tuple(recipe.checks),
         )
         (folder / 'bundle').replace(output)
     return output
@@ -97,11 +100,12 @@ def make_tree(root: Path, recipe: Recipe, cache: Path) -> None:
     release = root / 'etc/ovca-release'
     release.parent.mkdir(parents=True, exist_ok=True)
     release.write_text(f'ovca {recipe.version}\n')
-    for name, text in recipe.files.items():
+    for name, text in {**recipe.files, **recipe.checks}.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         path.write_text(text)
+        path.chmod(0o755 if name in recipe.checks else 0o644)
         if name.startswith(f'{TREE}/') and path.suffix == '.py':
             _compile(tree, path)
 

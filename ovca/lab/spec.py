@@ -55,6 +55,11 @@ class NodeSpec:
         return self.folder / 'hw'
 
     @property
+    def network(self) -> Path:
+        """Its network cards, a folder each."""
+        return self.hardware / 'net'
+
+    @property
     def log(self) -> Path:
         return self.folder / 'machine.log'
 

@@ -8,6 +8,7 @@ import pytest
 
 from ovca.db.models import Lease, Node
 from ovca.remaster import checks
+from ovca.remaster.checks import cluster, image, machines, power
 from ovca.remaster.fakes import FakeCheck
 from ovca.testing import contracts
 from tests.published import publish
@@ -19,12 +20,12 @@ class TestNodes(contracts.CheckContract):
     def make_passing(self) -> checks.Check:
         with self._database.write() as session:
             session.get_one(Node, 'mn2').health = 'healthy'
-        return checks.Nodes(self.context())
+        return cluster.Nodes(self.context())
 
     def make_failing(self) -> checks.Check:
         with self._database.write() as session:
             session.get_one(Node, 'mn2').health = 'unhealthy'
-        return checks.Nodes(self.context())
+        return cluster.Nodes(self.context())
 
 
 class TestLease(contracts.CheckContract):
@@ -39,7 +40,7 @@ class TestLease(contracts.CheckContract):
     def check(self, *, acting: bool) -> checks.Check:
         with self._database.write() as session:
             session.get_one(Lease, 'management').acting = acting
-        return checks.LeaseHeld(self.context())
+        return cluster.LeaseHeld(self.context())
 
 
 class TestVersionPath(contracts.CheckContract):
@@ -50,10 +51,10 @@ class TestVersionPath(contracts.CheckContract):
         publish(self.config, tmp_path, self._database)
 
     def make_passing(self) -> checks.Check:
-        return checks.VersionPath(self.context('1.1.0'))
+        return image.VersionPath(self.context('1.1.0'))
 
     def make_failing(self) -> checks.Check:
-        return checks.VersionPath(self.context('9.9.9'))
+        return image.VersionPath(self.context('9.9.9'))
 
 
 class TestImage(contracts.CheckContract):
@@ -74,7 +75,7 @@ class TestImage(contracts.CheckContract):
         (path,) = self.config.shared.rglob('mgmt_image/**/ovca-release')
         path.chmod(0o644)
         path.write_text(text)
-        return checks.ImageVerified(self.context('1.1.0'))
+        return image.ImageVerified(self.context('1.1.0'))
 
 
 class TestBmc(contracts.CheckContract):
@@ -82,12 +83,12 @@ class TestBmc(contracts.CheckContract):
 
     def make_passing(self) -> checks.Check:
         self.config.set('power', driver='fake')
-        return checks.BmcReachable(self.context())
+        return power.BmcReachable(self.context())
 
     def make_failing(self) -> checks.Check:
         nobody = 'http://127.0.0.1:1/redfish/v1/Systems/1'
         self.config.set('power', driver='redfish', bmc={'mn1': nobody, 'mn2': nobody}, timeout=0.5)
-        return checks.BmcReachable(self.context())
+        return power.BmcReachable(self.context())
 
 
 class TestSpace(contracts.CheckContract):
@@ -95,11 +96,11 @@ class TestSpace(contracts.CheckContract):
 
     def make_passing(self) -> checks.Check:
         self.config.set('image', space_reserve=0)
-        return checks.Space(self.context())
+        return machines.Space(self.context())
 
     def make_failing(self) -> checks.Check:
         self.config.set('image', space_reserve=2**50)
-        return checks.Space(self.context())
+        return machines.Space(self.context())
 
 
 class TestFake(contracts.CheckContract):

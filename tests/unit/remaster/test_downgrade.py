@@ -9,7 +9,8 @@ import pytest
 from ovca import conf
 from ovca.db.models import Image, Node
 from ovca.remaster import checks
-from ovca.remaster.checks import CheckContext, Result, VersionPath
+from ovca.remaster.checks import CheckContext, Result
+from ovca.remaster.checks.image import VersionPath
 from tests.operated import NEW, OLD, Operated
 
 

@@ -1,0 +1,95 @@
+"""Runs a program that is not ours: without a shell, for a limited time, and with a limited answer."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+CHUNK = 64 * 1024
+
+
+class ProgramFailed(Exception):
+    """A program gave no answer; the text says why."""
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a program wrote."""
+
+    out: bytes
+    err: bytes
+    status: int
+
+
+def run(argv: Sequence[str], *, given: bytes, env: Mapping[str, str], timeout: float, limit: int) -> Said:
+    """Run a program in an empty folder of its own; ``given`` is its standard input.
+
+    At the end, whatever it has started is killed.
+
+    :raises ProgramFailed: it cannot be started, takes longer than ``timeout`` seconds, or says more than ``limit``
+        bytes.
+    """
+    with tempfile.TemporaryDirectory(prefix='ovca-check-') as folder, tempfile.TemporaryFile() as stdin:
+        stdin.write(given)
+        stdin.seek(0)
+        try:
+            process = subprocess.Popen(
+                argv,
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env={**env, 'HOME': folder, 'TMPDIR': folder},
+                cwd=folder,
+                start_new_session=True,  # so that what it starts can be killed with it
+            )
+        except OSError as exc:
+            raise ProgramFailed(f'it cannot be started: {exc.strerror}') from exc
+        with process:
+            try:
+                out, err = _read(process, time.monotonic() + timeout, limit)
+            except TimeoutError:
+                raise ProgramFailed(f'it took longer than {timeout:g} s') from None
+            finally:
+                # Nobody has waited for it yet, so its number still names this group.
+                os.killpg(process.pid, signal.SIGKILL)
+    return Said(out, err, process.returncode)
+
+
+def _read(process: subprocess.Popen[bytes], deadline: float, limit: int) -> tuple[bytes, bytes]:
+    """What it writes until it ends; what it has started and left behind may hold the pipes open for ever."""
+    got: dict[str, bytearray] = {'out': bytearray(), 'err': bytearray()}
+    with selectors.DefaultSelector() as selector:
+        for name, stream in (('out', process.stdout), ('err', process.stderr)):
+            selector.register(_opened(stream), selectors.EVENT_READ, name)
+        while True:
+            ended = _ended(process.pid)
+            ready = selector.select(0.02)
+            if ended and not ready:
+                return bytes(got['out']), bytes(got['err'])
+            for key, _ in ready:
+                piece = os.read(key.fd, CHUNK)
+                if not piece:
+                    selector.unregister(key.fileobj)
+                got[key.data] += piece
+                if len(got[key.data]) > limit:
+                    raise ProgramFailed(f'it says more than {limit} bytes')
+            if time.monotonic() > deadline:
+                raise TimeoutError
+
+
+def _opened(stream: IO[bytes] | None) -> IO[bytes]:
+    if stream is None:
+        raise RuntimeError('the program was started without a pipe')
+    return stream
+
+
+def _ended(pid: int) -> bool:
+    """Whether a child has ended; it stays to be waited for."""
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None

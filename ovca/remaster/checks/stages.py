@@ -1,0 +1,51 @@
+"""The checks that are repeated before a later stage of an update: those that may have come to fail meanwhile."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ovca.db.engine import Database
+from ovca.remaster.checks import Check, CheckContext, CheckResult, answer
+from ovca.remaster.checks.cluster import LeaseHeld, NoOperation
+from ovca.remaster.checks.image import ImagePresent, ImageVerified
+from ovca.remaster.checks.machines import Space
+from ovca.remaster.checks.power import BmcReachable
+from ovca.remaster.observe import newest_update
+from ovca.remaster.protocol import State
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+STAGES = (State.INSTALL_1, State.PROVING, State.INSTALL_2)
+"""The stages, by the state that is about to be entered: the first wipe, the hand-over, and the second wipe."""
+
+
+def stage_checks(conf: cfg.ConfigOpts, database: Database, version: str, stage: State) -> list[CheckResult]:
+    """Run what has to hold when an open update is about to enter a state; each check is answered.
+
+    :data:`State.INSTALL_1` reads all of the image again, which takes as long as the storage needs; the others look at
+    the sizes of its files only, since the installer proves each file as it writes it. Before a wipe the BMC of the node
+    to be installed has to answer; before the hand-over the BMCs of both, for each may have to fence the other.
+    """
+    if stage not in STAGES:
+        raise ValueError(f'{stage} is not a stage that is checked')
+    context = CheckContext(conf, database, version)
+    target = _target(database, stage)
+    checks: list[Check] = [
+        LeaseHeld(context, in_update=True),
+        NoOperation(context),
+        BmcReachable(context, [target] if target else ()),
+        (ImageVerified if stage is State.INSTALL_1 else ImagePresent)(context),
+    ]
+    if stage is not State.PROVING:
+        checks.append(Space(context))
+    return [answer(check.id, lambda check=check: check) for check in checks]  # type: ignore[misc]
+
+
+def _target(database: Database, stage: State) -> str | None:
+    """The node that is wiped in a stage; None where none is."""
+    with database.read() as session:
+        update = newest_update(session)
+    if update is None or stage is State.PROVING:
+        return None
+    return update.first if stage is State.INSTALL_1 else update.second

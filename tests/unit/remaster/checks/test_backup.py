@@ -1,0 +1,82 @@
+"""The check of backups."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from pathlib import Path
+
+from ovca.backup.creation import create
+from ovca.remaster.checks import Result
+
+from .conftest import Checked
+
+HOUR = dt.timedelta(hours=1)
+
+
+def saved(checked: Checked, hours: float, folder: Path | None = None) -> None:
+    """There is a backup that is so many hours old."""
+    place = (folder or checked.config.shared / 'backup') / f'{hours:g}'
+    place.mkdir(parents=True)
+    made = dt.datetime.now(dt.UTC) - hours * HOUR
+    (place / 'backup.json').write_text(json.dumps({'created_at': made.isoformat()}))
+
+
+def test_a_backup_of_today_passes(checked: Checked) -> None:
+    saved(checked, 23)
+    saved(checked, 80)
+
+    assert checked.check('backup').result is Result.PASSED
+
+
+def test_a_backup_that_the_product_made_passes(checked: Checked) -> None:
+    create(checked.config.load(), checked.database, by='otto', why='before the move')
+
+    assert checked.check('backup').result is Result.PASSED
+
+
+def test_a_backup_from_the_future_does_not_count(checked: Checked) -> None:
+    saved(checked, -48)
+
+    assert checked.check('backup').result is Result.SKIPPED
+
+
+def test_without_one_the_update_makes_its_own(checked: Checked) -> None:
+    found = checked.check('backup')
+
+    assert (found.result, 'the update makes one before its first step' in found.detail) == ('skipped', True)
+    assert (found.facts['newest_at'], found.facts['made_by_update']) == (None, True)
+
+
+def test_where_an_update_may_start_without_its_own_an_old_one_is_warned_of(checked: Checked) -> None:
+    checked.config.set('backup', required=False)
+    saved(checked, 25)
+
+    found = checked.check('backup')
+
+    assert (found.result, found.detail.startswith('the newest backup is of 20')) == ('warning', True)
+
+
+def test_the_folder_of_the_configuration_counts(checked: Checked, tmp_path: Path) -> None:
+    checked.config.set('backup', required=False, folder=tmp_path / 'else')
+    saved(checked, 1)
+    assert checked.check('backup').result is Result.WARNING
+
+    saved(checked, 1, tmp_path / 'else')
+
+    assert checked.check('backup').result is Result.PASSED
+
+
+def test_a_record_that_cannot_be_read_does_not_count(checked: Checked) -> None:
+    checked.config.set('backup', required=False)
+    place = checked.config.shared / 'backup' / 'x'
+    place.mkdir(parents=True)
+    for text in ('{', '[]', '{"created_at": 5}', '{"created_at": "2099-01-01T00:00:00"}', '{"created_at": "soon"}'):
+        (place / 'backup.json').write_text(text)
+        assert checked.check('backup').result is Result.WARNING
+
+
+def test_none_is_needed_where_the_age_is_0(checked: Checked) -> None:
+    checked.config.set('check', backup_age=0)
+
+    assert checked.check('backup').result is Result.SKIPPED
