@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import ctypes
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,8 @@ from ovca.image.fetch.base import Fetcher
 AHEAD = 4 * 1024 * 1024
 """Bytes that may wait between two stages."""
 KEPT_FREE = 16 * 1024 * 1024
+ARENA_MAX = -8
+"""As in malloc.h."""
 WAIT = 0.2
 LEAVE = 10.0
 """Seconds that a thread gets to end; one that hangs in the network ends with its timeout."""
@@ -48,9 +51,7 @@ class Flow:
     """The threads of one download."""
 
     def __init__(self) -> None:
-        # glibc learns from the largest block that was ever given back how much memory it keeps for the next ones. Else
-        # it asks the kernel for each piece anew, which costs a tenth of the processor time of a download.
-        bytearray(KEPT_FREE)
+        keep_memory()
         self.stopped = threading.Event()
         self.times: dict[str, Times] = {}
         self._pipes: list[Pipe[object]] = []
@@ -206,6 +207,18 @@ class Pipe(Generic[T]):
     def _heed(self) -> None:
         if self._flow.stopped.is_set():
             raise Stopped
+
+
+def keep_memory() -> None:
+    """Have glibc keep the memory of pieces for the next ones, and in one place; for all of this process.
+
+    It asks the kernel for each large block anew, which costs a tenth of the processor time of a download, unless a
+    larger one was ever given back. And it has a store for each thread, of which each would keep as much as all need.
+    """
+    bytearray(KEPT_FREE)
+    mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
+    if mallopt is not None:  # another libc has other ways
+        mallopt(ARENA_MAX, 1)
 
 
 class Receiver:

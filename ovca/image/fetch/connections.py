@@ -15,7 +15,7 @@ from ovca.image.fetch.crew import Crew, Line, closable
 
 SHORTEST, LONGEST = 128 * 1024, 3 * 1024 * 1024
 """The bounds of a range."""
-WINDOW = 18 * 1024 * 1024
+WINDOW = 12 * 1024 * 1024
 """What may wait in memory for its turn, however many connections there are."""
 
 
