@@ -298,6 +298,8 @@ def begin(command: base.Command, parsed_args: Any, kind: str, *, planned: bool, 
 
 def finish(command: base.Command, request_id: int, *, planned: bool, progress: str = 'text') -> None:
     """Wait for a request, and follow the update that comes out of it, if one does."""
+    if progress == 'text' and live.is_terminal(command.app.stderr):
+        tell(command, f'safe to close this terminal: {PICKED_UP}')
     result = wait(command, request_id, 'what you asked for', progress=progress).result or {}
     tell_path(command, result)
     if result.get('update_id') is not None:
