@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sqlalchemy import select
@@ -19,8 +19,6 @@ from ovca.remaster.directives import Kind
 from ovca.remaster.protocol import State, abort_landing
 from ovca.remaster.reading import DirectiveView, Snapshot, UpdateView
 
-CONTINUE = 'update-continue'
-"""The command that lifts a pause."""
 S = State
 WAYS: Mapping[State, tuple[State, str]] = {
     S.REQUESTED: (S.INSTALL_1, 'the checks are repeated; when they pass, {first} is wiped and installed'),
@@ -39,7 +37,7 @@ WAYS: Mapping[State, tuple[State, str]] = {
 PATH = (S.REQUESTED, S.INSTALL_1, S.VERIFY_1, S.PROVING, S.INSTALL_2, S.VERIFY_2)
 """The states of an update that goes well, in order."""
 SECOND_ONLY = (S.REQUESTED, S.INSTALL_2, S.VERIFY_2)
-"""The same for a retry that finds the first node proven."""
+"""The same for a run that finds the first node proven: a retry, or the installation of one node alone."""
 LOOK_BACK, ENOUGH = 20, 5
 """Earlier updates that are looked at, and those of them, which went well, that are measured."""
 MANIFEST_KEY = 'expected_seconds'
@@ -50,7 +48,7 @@ def halted(seen: Snapshot) -> str | None:
     """Who has stopped the update, since when, and how it goes on; None when nobody has."""
     if seen.update.state.ended:
         return None
-    go_on = f'continue with `ovca {CONTINUE}`'
+    go_on = 'continue with `ovca update-continue`'
     pause = _given(seen, Kind.PAUSE)
     if pause is not None:
         return f'paused by {_who(pause)}: {go_on}'
@@ -93,15 +91,14 @@ def safe_to_close(seen: Snapshot) -> str:
 
 def position(update: UpdateView) -> str:
     """How far the state is on the way, as ``2 of 6``; empty off the way."""
-    way = (
-        SECOND_ONLY if update.retry_of is not None and update.proven_at is not None and _began_proven(update) else PATH
-    )
+    way = _way(update)
     return f'{way.index(update.state) + 1} of {len(way)}' if update.state in way else ''
 
 
-def _began_proven(update: UpdateView) -> bool:
-    """Whether the proof is older than the update: it is that of the one that it retries."""
-    return update.proven_at is not None and update.proven_at < update.created_at
+def _way(update: UpdateView) -> tuple[State, ...]:
+    """The states that an update goes through when all is well."""
+    proven = update.proven_at is not None and update.proven_at <= update.created_at
+    return SECOND_ONLY if proven else PATH
 
 
 def _given(seen: Snapshot, kind: Kind) -> DirectiveView | None:
@@ -134,12 +131,14 @@ class Expectation:
 
     def left(self, update: UpdateView, now: dt.datetime) -> float | None:
         """Seconds to the end if all goes well; None when that is not known."""
-        if update.state.ended or update.state is State.ROLLBACK:
+        if update.state.ended:
             return None
         if not self.states:
             spent = (now - update.created_at).total_seconds()
             return None if self.total is None else max(0.0, self.total - spent)
-        way = SECOND_ONLY if _began_proven(update) else PATH
+        way = _way(update)
+        if update.state not in way:
+            return None
         here = way.index(update.state)
         if any(state.value not in self.states for state in way[here:]):
             return None
@@ -152,7 +151,7 @@ def expectation(session: Session, update: Update) -> Expectation:
     before = select(Update.id, Update.state).where(Update.id < update.id).order_by(Update.id.desc()).limit(LOOK_BACK)
     good = [id for id, state in session.execute(before) if state == State.DONE.value][:ENOUGH]
     if good:
-        return measured([reading.changes(session, id) for id in good])
+        return measured([reading.changes(session, id) for id in good], _way(reading.update(update)))
     image = session.get(Image, update.version)
     told = image.manifest.get(MANIFEST_KEY) if image is not None else None
     if isinstance(told, int | float) and not isinstance(told, bool) and told > 0:
@@ -160,10 +159,9 @@ def expectation(session: Session, update: Update) -> Expectation:
     return Expectation()
 
 
-def measured(journals: Iterable[Iterable[reading.EventView]]) -> Expectation:
-    """What these updates took, from their changes of state."""
+def measured(journals: Sequence[Iterable[reading.EventView]], way: Iterable[State] = PATH) -> Expectation:
+    """What these updates took, from their changes of state; in all what the states on the ``way`` take."""
     stays: dict[str, list[float]] = {}
-    totals = []
     for journal in journals:
         sums: dict[str, float] = {}
         for stage in story.stages(journal):
@@ -171,9 +169,8 @@ def measured(journals: Iterable[Iterable[reading.EventView]]) -> Expectation:
                 sums[stage.state] = sums.get(stage.state, 0.0) + stage.seconds
         for state, seconds in sums.items():
             stays.setdefault(state, []).append(seconds)
-        totals.append(sum(sums.values()))
-    if not stays:
-        return Expectation()
-    many = f'the last {len(totals)} updates' if len(totals) > 1 else 'the last update'
     medians = {state: statistics.median(found) for state, found in stays.items()}
-    return Expectation(medians, statistics.median(totals), many)
+    if not all(state.value in medians for state in way):
+        return Expectation(medians)
+    many = f'the last {len(journals)} updates' if len(journals) > 1 else 'the last update'
+    return Expectation(medians, sum(medians[state.value] for state in way), many)

@@ -62,7 +62,7 @@ def test_a_paused_update_says_by_whom_since_when_and_how_it_goes_on(operated: Op
 
     seen = decided(operated, number, 'pause')
 
-    wanted = f'paused by otto since 2026-01-02 03:00:00Z: continue with `ovca {outlook.CONTINUE}`'
+    wanted = 'paused by otto since 2026-01-02 03:00:00Z: continue with `ovca update-continue`'
     assert (outlook.halted(seen), outlook.next_step(seen)) == (wanted, wanted)
 
 
@@ -135,6 +135,17 @@ def test_an_estimate_that_is_none_is_passed_over(operated: Operated, value: obje
         image.manifest = {**image.manifest, 'expected_seconds': value}
 
     assert operated.service().expectation(number) == Expectation()
+
+
+def test_the_installation_of_one_node_alone_has_a_shorter_way_too(operated: Operated) -> None:
+    operated.started()
+    ended(operated, 1, 100, 10, 20, 100, 10)
+    number = operated.update('INSTALL_2', created_at=AT, proven_at=AT)
+    update = operated.service().update(number)
+
+    assert update.reinstalls
+    assert outlook.position(update) == '2 of 3'
+    assert operated.service().expectation(number).total == 1 + 100 + 10
 
 
 def test_a_retry_of_the_second_node_has_a_shorter_way(operated: Operated) -> None:
