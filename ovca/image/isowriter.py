@@ -19,7 +19,10 @@ from ovca.exceptions import UsageError
 from ovca.image.iso9660 import SECTOR
 
 CHUNK = 256 * 1024
-MAX_FILE = 0xFFFFFFFF - SECTOR
+SECTION = 0xFFFFFFFF // SECTOR * SECTOR
+"""The most bytes that one record tells of a file; a larger file has several, each of whole sectors but the last."""
+MORE = 0x80
+"""The flag of a record after which there is another one of the same file."""
 MAX_RECORD = 254
 DATE = bytes((100, 1, 1, 0, 0, 0, 0))
 LONG_DATE = b'2000010100000000\0'
@@ -64,8 +67,6 @@ def add_file(parent: Node, name: str, source: Path) -> None:
         if len((node.link or '').encode()) > 1024:
             raise UsageError(f'{source} points to a path longer than 1024 bytes; shorten it', id='unfit-tree')
     elif stat.S_ISREG(facts.st_mode):
-        if facts.st_size > MAX_FILE:
-            raise UsageError(f'{source} is larger than 4 GiB; an image cannot hold it', id='unfit-tree')
         node = Node(path, stat.S_IFREG | stat.S_IMODE(facts.st_mode) & 0o777, source, facts.st_size)
     else:
         raise UsageError(f'{source} is neither file, folder nor link; take it out of the tree', id='unfit-tree')
@@ -87,10 +88,12 @@ def add_tree(parent: Node, name: str, source: Path) -> None:
             add_file(node, child.name, child)
 
 
-def write_iso(root: Node, stream: BinaryIO, volume_id: str) -> tuple[int, str, list[Node]]:
+def write_iso(root: Node, stream: BinaryIO, volume_id: str, *, section: int = SECTION) -> tuple[int, str, list[Node]]:
     """Write the image; return its size, its SHA-256 in hex, and its files and links with theirs.
 
-    :raises UsageError: a file changed while it was read.
+    A file of more than ``section`` bytes becomes several sections that follow each other (ECMA-119, 6.5.1).
+
+    :raises UsageError: the trees are too large for an image, or a file changed while it was read.
     """
     folders, files = _ordered(root)
     tables = [_path_table(folders, '<'), _path_table(folders, '>')]  # the lengths are right before the extents are
@@ -102,18 +105,20 @@ def write_iso(root: Node, stream: BinaryIO, volume_id: str) -> tuple[int, str, l
     sizes: dict[str, int] = {}
     for node in folders:
         area = _Area(0)
-        sizes[node.path] = len(_directory(node, sizes, area))
+        sizes[node.path] = len(_directory(node, sizes, area, section))
     for node in folders:
         node.extent, node.size = position, sizes[node.path]
         position += node.size // SECTOR
     area = _Area(position)
     for node in folders:
-        _directory(node, sizes, area)
+        _directory(node, sizes, area, section)
     position += len(area.data) // SECTOR
     for node in files:
         if node.link is None and node.size:
             node.extent = position
             position += _sectors(node.size)
+    if position > 0xFFFFFFFF:
+        raise UsageError('the trees are larger together than 8 TiB; an image cannot hold them', id='unfit-tree')
     area = _Area(folders[-1].extent + folders[-1].size // SECTOR)
     output = _Hashed(stream)
     output.write(bytes(16 * SECTOR))
@@ -122,7 +127,7 @@ def write_iso(root: Node, stream: BinaryIO, volume_id: str) -> tuple[int, str, l
     for order in '<>':
         output.write(_pad(_path_table(folders, order)))
     for node in folders:
-        output.write(_directory(node, sizes, area))
+        output.write(_directory(node, sizes, area, section))
     output.write(area.data)
     for node in files:
         if node.link is None:
@@ -172,7 +177,7 @@ def _ordered(root: Node) -> tuple[list[Node], list[Node]]:
     return folders, sorted(files, key=lambda n: n.path.encode())
 
 
-def _directory(node: Node, sizes: dict[str, int], area: _Area) -> bytes:
+def _directory(node: Node, sizes: dict[str, int], area: _Area, section: int) -> bytes:
     """A folder's records. Their size does not depend on the extents, so it can be asked for before they are known."""
     parent = node.parent or node
     dot = [_field(b'PX', _px(node))]
@@ -189,8 +194,14 @@ def _directory(node: Node, sizes: dict[str, int], area: _Area) -> bytes:
         identifier = b'%08d' % child.number + (b'' if child.is_dir else b'.;1')
         room = MAX_RECORD - 34 - len(identifier) - sum(map(len, fields))
         fields += rest if sum(map(len, rest)) <= room else [area.put(rest)]
-        size = sizes.get(child.path, 0) if child.is_dir else child.size
-        records.append(_record(identifier, child.extent, size, 2 if child.is_dir else 0, fields))
+        if child.is_dir:
+            records.append(_record(identifier, child.extent, sizes.get(child.path, 0), 2, fields))
+            continue
+        # Readers differ in whether they take the name from the first or the last record; so it is in each.
+        for start in range(0, child.size or 1, section):
+            size = min(section, child.size - start)
+            more = MORE if start + size < child.size else 0
+            records.append(_record(identifier, child.extent + start // SECTOR, size, more, fields))
     data = bytearray()
     for record in records:
         if len(data) % SECTOR + len(record) > SECTOR:

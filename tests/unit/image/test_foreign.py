@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+from ovca.exceptions import UsageError
 from ovca.image.bundle import Bundle
 from ovca.image.errors import BundleError
-from ovca.image.iso9660 import Iso, IsoError
+from ovca.image.iso9660 import SECTOR, Iso, IsoError
+from ovca.image.isowriter import add_tree, folder_node, write_iso
 from ovca.image.limits import Limits
 from ovca.image.store import Store
 from tests.conftest import missing_peer
@@ -422,3 +424,40 @@ def test_python_writes_zips_that_are_read(tmp_path: Path) -> None:
             archive.writestr(info, data)
 
     assert unzipped(path.read_bytes(), 977) == MEMBERS
+
+
+# What we write, read by others.
+
+
+@pytest.mark.parametrize('section', [SECTOR, 3 * SECTOR])
+def test_a_file_in_several_sections_is_read_by_others_as_by_us(section: int, hard: Path, tmp_path: Path) -> None:
+    for size in (section - 1, section, section + 1, 2 * section, 2 * section + 1):
+        hard.joinpath(f'of {size} bytes').write_bytes(os.urandom(size))
+    hard.joinpath('m' * 240).write_bytes(os.urandom(5 * section))  # its name does not fit into a record
+    root, image = folder_node(''), tmp_path / 'image.iso'
+    add_tree(root, 'tree', hard)
+
+    with image.open('wb') as stream:
+        write_iso(root, stream, 'SECTIONS', section=section)
+
+    with Iso(image) as iso:
+        many = [entry.path for entry in iso.walk() if len(entry.extents) > 1]
+    assert {f'tree/of {2 * section} bytes', f'tree/{"m" * 240}', 'tree/usr/lib/data.bin'} <= set(many)
+    found = read(image)
+    expected = {f'tree/{path}': facts for path, facts in on_disk(hard).items()}
+    assert {path: facts for path, facts in found.items() if path != 'tree'} == expected
+    assert by_bsdtar(image, tmp_path / 'bsdtar') == found
+    assert by_xorriso(image, tmp_path / 'xorriso') == found
+
+
+def test_trees_that_no_image_can_hold_are_refused(tmp_path: Path) -> None:
+    (tmp_path / 'tree').mkdir()
+    (tmp_path / 'tree/file').touch()
+    root = folder_node('')
+    add_tree(root, 'tree', tmp_path / 'tree')
+    root.children['tree'].children['file'].size = 8 * 1024**4
+
+    with (tmp_path / 'image.iso').open('wb') as stream, pytest.raises(UsageError, match='larger together than 8 TiB'):
+        write_iso(root, stream, 'HUGE')
+
+    assert (tmp_path / 'image.iso').stat().st_size == 0

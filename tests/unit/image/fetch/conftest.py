@@ -24,7 +24,7 @@ OTHER = random.Random(5).randbytes(2 * MEGABYTE + 17)
 
 def options(**changes: Any) -> FetchOptions:
     """Those of somebody without patience."""
-    return FetchOptions(**{'proxies': {}, 'pause': 0.01, 'attempts': 3, 'read_timeout': 5.0, **changes})
+    return FetchOptions(**{'proxies': {}, 'pause': 0.01, 'attempts': 3, 'read_timeout': 30.0, **changes})
 
 
 Make = Callable[..., Fetcher]

@@ -15,6 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from ovca.image.fetch.rates import Pace
 from tests.conftest import free_port, missing_peer
 
 SEND = 16 * 1024
@@ -195,8 +196,8 @@ class Origin(ThreadingHTTPServer):
         """From here on a byte comes every tenth of a second."""
         self.rate: int | None = None
         """The bytes a second of each connection."""
-        self.shared_rate: int | None = None
-        """The bytes a second of all connections together."""
+        self.shared: Pace | None = None
+        """Holds the rate of all connections together. Each gets its turn: a lock would let one starve the others."""
         self.line = threading.Lock()
         self.busy, self.most = 0, 0
         """How many answers are under way, and how many were at most."""
@@ -275,9 +276,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _wait(self) -> None:
         if self.server.rate:
             time.sleep(SEND / self.server.rate)
-        if self.server.shared_rate:
-            with self.server.line:
-                time.sleep(SEND / self.server.shared_rate)
+        if self.server.shared:
+            time.sleep(self.server.shared.spend(SEND))
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         headers = {'Date': self.date_time_string(), **headers}

@@ -16,6 +16,7 @@ import pytest
 from ovca.image.fetch import connections, crew
 from ovca.image.fetch.base import SourceBusy, SourceChanged
 from ovca.image.fetch.connections import Connections, Trial, helps
+from ovca.image.fetch.rates import Pace
 
 from .conftest import CONTENT, MEGABYTE, Fetch, Make
 from .peers import Nginx, Origin
@@ -203,7 +204,7 @@ def test_where_more_do_not_help_it_ends_with_one_connection(
     monkeypatch.setattr(connections, 'helps', lambda *_: False)
     origin.content = LARGE
     origin.headers = {'Accept-Ranges': 'bytes'}
-    origin.shared_rate = 2 * MEGABYTE
+    origin.shared = Pace(2 * MEGABYTE)
 
     assert fetch(origin.uri, connections=4) == LARGE
     last = origin.asked()[-1]
