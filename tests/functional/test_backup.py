@@ -1,0 +1,64 @@
+"""The database of an appliance is lost, and comes back from a backup."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import text
+
+from ovca import conf
+from ovca.backup import restoration
+from ovca.backup.aftermath import RESTORED
+from ovca.backup.shelf import Shelf
+from ovca.db import schema
+from ovca.db.models import Update
+from tests.functional.conftest import Appliance
+
+pytestmark = [pytest.mark.functional, pytest.mark.extra('lab'), pytest.mark.timeout(300)]
+
+
+def lose_the_database(appliance: Appliance) -> None:
+    """All that it held is gone, as after the loss of its disk."""
+    file = appliance.database.file
+    appliance.database.dispose()
+    if file is not None:
+        for path in file.parent.glob(f'{file.name}*'):
+            path.unlink()
+    else:
+        with appliance.database.write() as session:
+            session.execute(text('DROP SCHEMA public CASCADE'))
+            session.execute(text('CREATE SCHEMA public'))
+    assert schema.current(appliance.database) is None
+
+
+def test_after_the_loss_of_the_database_a_backup_from_within_an_update_lets_the_next_update_succeed(
+    appliance_on_each: Appliance,
+) -> None:
+    # The hardest one: the backup tells of an update that is open, and that has come to its end since.
+    appliance = appliance_on_each
+    appliance.request('update', uri=appliance.serve('1.1.0'))
+    appliance.in_state('INSTALL_1')
+    made = appliance.ovca(appliance.master, 'backup-create', '-f', 'value', '-c', 'id')
+    assert made.returncode == 0, made.stderr
+    assert appliance.ended().state == 'DONE', appliance.story()
+    shelf = Shelf(appliance.lab.spec.shared / 'backup')
+    before = {each.record.update_id: each for each in shelf.backups() if each.record}
+    assert before[1].record is not None and before[1].record.why == 'before the update to 1.1.0'
+    for node in ('mn1', 'mn2'):
+        appliance.lab.cut_power(node)
+    lose_the_database(appliance)
+
+    configuration = conf.load(str(appliance.lab.node('mn1').root / 'etc/ovca.conf'))
+    with shelf.open(made.stdout.strip()) as (_, reader):
+        outcome = restoration.carry_out(configuration, appliance.database, reader, replace=False, who='a test')
+    for node in ('mn1', 'mn2'):
+        appliance.lab.power_on(node)
+
+    ended = appliance.one(Update, 1)
+    assert (ended.state, ended.reason) == ('ABORTED', RESTORED)
+    appliance.ready()
+    assert appliance.version('mn1') == appliance.version('mn2') == '1.1.0'
+    assert min(event.epoch for event in appliance.events('lease')[-2:]) > outcome.aftermath.epoch
+    appliance.request('update', uri=appliance.serve('1.2.0'))
+    appliance.until('the next update is there', lambda: appliance.update().id == 2)
+    assert appliance.ended().state == 'DONE', appliance.story()
+    assert appliance.version('mn1') == appliance.version('mn2') == '1.2.0'
