@@ -152,7 +152,7 @@ def check_change(session: Session, conf: cfg.ConfigOpts, name: str, facts: Facts
     if row is None:
         raise UsageError(f'there is no node {name!r}; see `ovca node-list`', id='no-node')
     if row.kind == 'management':
-        _not_while_open(session, name, 'changed')
+        _not_while_open(session, name, 'changed', 'a change')
     if facts.kind not in (None, 'management') and name in (conf.cluster.node_name, conf.cluster.peer):
         raise Refused(
             f'{name} is one of the two management nodes in [cluster]; its kind stays management', id='node-configured'
@@ -180,7 +180,7 @@ def check_delete(session: Session, conf: cfg.ConfigOpts, name: str) -> None:
     )
     update = newest_update(session)
     if row.kind == 'management' or (update is not None and session.get(Entry, (update.id, name)) is not None):
-        _not_while_open(session, name, 'deleted')
+        _not_while_open(session, name, 'deleted', 'the deletion')
 
 
 def refuse_alive(name: str, *, here: str, holder: str | None, age: float | None, limit: float) -> None:
@@ -202,7 +202,7 @@ def silent_after(conf: cfg.ConfigOpts) -> float:
     return 2 * float(conf.remaster.ready_age)
 
 
-def _not_while_open(session: Session, name: str, what: str) -> None:
+def _not_while_open(session: Session, name: str, what: str, noun: str) -> None:
     opened = conflicts.opened(session)
     if opened is not None:
         raise Refused(
@@ -210,7 +210,7 @@ def _not_while_open(session: Session, name: str, what: str) -> None:
             f'`ovca update-watch`',
             id='node-pinned',
         )
-    operations.refuse_held(session, f'that {name} is {what}')
+    operations.refuse_held(session, f'{noun} of {name}')
 
 
 def _check_free(session: Session, conf: cfg.ConfigOpts, name: str, facts: Facts) -> None:

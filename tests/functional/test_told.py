@@ -55,6 +55,8 @@ def test_after_an_update_its_components_are_in_force_and_its_end_was_told_once(
     (event,) = appliance.until('the component is applied', lambda: appliance.events('component'))
     assert (event.node, event.detail) == (appliance.master, 'hmp: 1.1.0 is in force (before: nothing)')
     assert shelf.read_text() == '1.1.0'
-    appliance.until('the end is told', lambda: told.exists() and told.read_text().endswith('\n'))
-    (message,) = [json.loads(line) for line in told.read_text().splitlines()]
+    appliance.until('the end is told', lambda: told.exists() and '"ended"' in told.read_text())
+    appliance.until('it is told whole', lambda: told.read_text().endswith('\n'))
+    messages = [json.loads(line) for line in told.read_text().splitlines()]
+    (message,) = [each for each in messages if each['kind'] == 'ended']
     assert (message['kind'], message['node'], message['state']) == ('ended', appliance.master, 'DONE')
