@@ -131,14 +131,12 @@ class Expectation:
 
     def left(self, update: UpdateView, now: dt.datetime) -> float | None:
         """Seconds to the end if all goes well; None when that is not known."""
-        if update.state.ended:
+        way = _way(update)
+        if update.state not in way:
             return None
         if not self.states:
             spent = (now - update.created_at).total_seconds()
             return None if self.total is None else max(0.0, self.total - spent)
-        way = _way(update)
-        if update.state not in way:
-            return None
         here = way.index(update.state)
         if any(state.value not in self.states for state in way[here:]):
             return None
