@@ -21,7 +21,7 @@ from ovca.exceptions import OvcaError
 from ovca.image.manifest import ListedFile, check_paths
 from ovca.image.names import shown
 from ovca.image.strictjson import UNREADABLE, harmless, loads, reason, typed
-from ovca.remaster.checks import AGAIN, CheckContext, CheckResult, Result
+from ovca.remaster.checks import CheckContext, CheckResult, Result
 from ovca.remaster.checks.image import listed_files
 from ovca.remaster.checks.program import ProgramFailed, Said
 from ovca.remaster.checks.program import run as run_program
@@ -68,7 +68,7 @@ def _id(path: str) -> str:
 
 def _failed(id: str, detail: str, row: Image, remedy: str = '', **facts: Any) -> CheckResult:
     return CheckResult(
-        id, Result.FAILED, detail, remedy or f'ask the maker of image {row.version}; then {AGAIN[11:]}', facts
+        id, Result.FAILED, detail, remedy or f'ask the maker of image {row.version}, then run `ovca check` again', facts
     )
 
 
