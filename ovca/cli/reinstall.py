@@ -68,16 +68,20 @@ class NodeReplace(base.Command):
 
         self.service.must_lead()
         facts = Facts(None, parsed_args.bmc, parsed_args.mac)
+        unheard = self.service.replaceable(parsed_args.name, facts)
         node = self.service.node(parsed_args.name)
-        unheard = self.service.unheard(node.name, facts)
         if unheard:
             raise UsageError(
                 f'the configuration names {" and ".join(unheard)} of {node.name}, and it wins: change it there, on '
-                f'both nodes, then repeat the command without it',
+                f'both nodes, restart ovca.service here, then repeat the command without it',
                 id='configuration-wins',
             )
         said: dict[str, Any] = {name: value for name, value in facts.given.items()}
-        now = ', '.join(f'{name} {value}' for name, value in said.items()) or 'the BMC and the card that are known'
-        watch.tell(self, f'{node.name} is forgotten as it was; the new machine has {now}; it is wiped and installed')
+        card, bmc = said.get('mac') or node.mac or 'unknown', said.get('bmc') or node.bmc or 'unknown'
+        watch.tell(
+            self,
+            f'{node.name} is another machine from now on, with the card {card} and the BMC {bmc}; its disk is wiped, '
+            f'and it is installed',
+        )
         self.confirm(f'Replace {node.name}?', yes=parsed_args.yes)
         watch.begin(self, parsed_args, 'replace', planned=True, node=node.name, reason=parsed_args.reason, **said)

@@ -132,6 +132,17 @@ class Run(OnNode):
                     continue  # it got the Ctrl-C as well, and ends in its own way
 
 
+class NewMachine(OnNode):
+    """Put another machine in a node's place: blank disk, other network card and BMC; and say what they are."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        lab = self.lab()
+        machine = lab.new_machine(parsed_args.node)
+        self.say(f'mac {machine.mac}')
+        self.say(f'bmc {lab.bmc_as_seen_from(machine.peer, machine.name)}')
+        return 0
+
+
 class Log(OnNode):
     """Show a node's log: machine, firmware, installer and service."""
 
@@ -209,6 +220,7 @@ COMMANDS: dict[str, type[CliffCommand]] = {
     'stop': Stop,
     'run': Run,
     'log': Log,
+    'new-machine': NewMachine,
     'vice': Vice,
     'make-image': MakeImage,
     'serve': Serve,

@@ -15,7 +15,6 @@ Overrides = Mapping[str, Mapping[str, Any]]
 def sections(lab: spec.LabSpec, node: spec.NodeSpec, overrides: Overrides | None = None) -> dict[str, dict[str, Any]]:
     """Return a node's options by group; ``overrides`` win."""
     cables, peer = node.cables, lab.node(node.peer)
-    bmcs = {each.name: f'http://{cables}:{spec.BMC_PORT + 1 + i}{each.system}' for i, each in enumerate(lab.nodes)}
     found: dict[str, dict[str, Any]] = {
         'update': {'connect_timeout': 5, 'read_timeout': 10},
         'image': {
@@ -69,7 +68,7 @@ def sections(lab: spec.LabSpec, node: spec.NodeSpec, overrides: Overrides | None
         },
         'power': {
             'driver': 'redfish',
-            'bmc': _pairs(bmcs),
+            'bmc': _pairs(bmcs(lab, node)),
             'user': spec.BMC_USER,
             'password_file': node.root / BMC_PASSWORD,
             'timeout': 3,
@@ -81,6 +80,11 @@ def sections(lab: spec.LabSpec, node: spec.NodeSpec, overrides: Overrides | None
     for group, options in (overrides or {}).items():
         found.setdefault(group, {}).update(options)
     return found
+
+
+def bmcs(lab: spec.LabSpec, node: spec.NodeSpec) -> dict[str, str]:
+    """The URIs of the BMCs by node, as ``node`` reaches them."""
+    return {each.name: f'http://{node.cables}:{spec.BMC_PORT + 1 + i}{each.system}' for i, each in enumerate(lab.nodes)}
 
 
 def text(options: Mapping[str, Mapping[str, Any]]) -> str:

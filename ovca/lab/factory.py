@@ -6,6 +6,7 @@ The first version is installed by the same installer that every update uses, fro
 from __future__ import annotations
 
 import base64
+import shutil
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -138,6 +139,17 @@ def open_database(lab: spec.LabSpec) -> Database:
     from ovca.db.engine import Database
 
     return Database(lab.database)
+
+
+def new_machine(lab: spec.LabSpec, node: spec.NodeSpec) -> spec.NodeSpec:
+    """Make another machine that stands where ``node`` stood, and has nothing of it but the place."""
+    for folder in (node.root, node.hardware):
+        shutil.rmtree(folder, ignore_errors=True)
+    node.boot_id.unlink(missing_ok=True)
+    node.vices.unlink(missing_ok=True)
+    machine = spec.another_machine(node)
+    _make_node(lab, machine)
+    return machine
 
 
 def _make_node(lab: spec.LabSpec, node: spec.NodeSpec) -> None:

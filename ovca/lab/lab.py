@@ -227,6 +227,24 @@ class Lab:
             raise LabError(f'{node} has no power; switch it on: ovca-lab power-on {node}')
         machine.kill(signal.SIGHUP)
 
+    def new_machine(self, node: str) -> NodeSpec:
+        """Put another machine in a node's place: a blank disk, another card, another BMC; it is off.
+
+        The nodes' configuration still names the old one, as on an appliance.
+        """
+        self._end(f'bmc-{node}')
+        hardware.PowerSupply(self.spec, self.node(node)).off()
+        machine = factory.new_machine(self.spec, self.node(node))
+        self.spec = self.spec.with_node(machine)
+        self.spec.save()
+        self._daemon(f'bmc-{node}', ['ovca.lab.bmc', str(self.folder), node])
+        self._await(f'bmc-{node}', partial(_listens, machine.bmc, spec.BMC_PORT))
+        return machine
+
+    def bmc_as_seen_from(self, node: str, of: str) -> str:
+        """The URI by which a node reaches the BMC of a node: through its own cable."""
+        return config.bmcs(self.spec, self.node(node))[of]
+
     def kill_service(self, node: str) -> None:
         """Kill a node's service; the machine starts it again, as systemd would."""
         self._service(node, signal.SIGKILL)

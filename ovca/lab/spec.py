@@ -130,6 +130,10 @@ class LabSpec:
                 return node
         raise LabError(f'there is no node {name}; this lab has {", ".join(n.name for n in self.nodes)}')
 
+    def with_node(self, node: NodeSpec) -> LabSpec:
+        """The lab with this node in the place of the one of its name."""
+        return dataclasses.replace(self, nodes=tuple(node if each.name == node.name else each for each in self.nodes))
+
     def save(self) -> None:
         data = dataclasses.asdict(self)
         del data['folder']
@@ -167,7 +171,7 @@ def new(folder: Path, *, database: str, version: str, prefix: str | None = None)
         NodeSpec(
             name=name,
             peer=names[1 - i],
-            mac=f'52:54:00:00:{i:02x}:{random.randrange(256):02x}',
+            mac=_mac(i, random.randrange(256)),
             uuid=str(uuid.uuid4()),
             folder=folder / 'nodes' / name,
             address=f'{prefix}.{11 + i}',
@@ -185,6 +189,16 @@ def new(folder: Path, *, database: str, version: str, prefix: str | None = None)
         version=version,
         nodes=nodes,
     )
+
+
+def another_machine(node: NodeSpec) -> NodeSpec:
+    """The same place with another machine in it: another card, another system behind the BMC."""
+    place, number = (int(part, 16) for part in node.mac.split(':')[4:])
+    return dataclasses.replace(node, mac=_mac(place, (number + random.randrange(1, 256)) % 256), uuid=str(uuid.uuid4()))
+
+
+def _mac(place: int, number: int) -> str:
+    return f'52:54:00:00:{place:02x}:{number:02x}'
 
 
 def free_prefix(tries: int = 50) -> str:

@@ -63,17 +63,9 @@ def replace_target(session: Session, by: Decider, name: str, *, silent_after: fl
 
     Returns None when no update is open. :raises Refused: the update does not install this node now, or it is alive.
     """
-    update = newest_update(session)
-    if update is None or State(update.state).ended:
+    update = check_target(session, name)
+    if update is None:
         return None
-    state = State(update.state)
-    target = TARGET.get(state)
-    if target is None or name != (update.first if target is Which.FIRST else update.second):
-        raise Refused(
-            f'update {update.id} to {update.version} is open ({state}) and does not install {name} now; it can be '
-            f'replaced when the update installs it, or after its end',
-            id='node-pinned',
-        )
     node, now = session.get_one(Node, name), database_now(session)
     if node.last_seen_at is not None and now - node.last_seen_at < dt.timedelta(seconds=silent_after):
         raise Refused(f'{name} is alive: it was seen {node.last_seen_at:%Y-%m-%dT%H:%M:%SZ}', id='node-alive')
@@ -84,12 +76,38 @@ def replace_target(session: Session, by: Decider, name: str, *, silent_after: fl
         entry.attempt += 1
         entry.final_at = entry.final_attempt = entry.final_digest = entry.final_boot_id = None
         entry.step, entry.percent, entry.step_detail, entry.step_at = 'waiting', None, None, now
-        entry.power_ordered_at = None
-    update.state = (State.INSTALL_1 if target is Which.FIRST else State.INSTALL_2).value
+        entry.power_orders, entry.power_ordered_at = 0, None  # those were for another machine
+    before, update.state = update.state, (State.INSTALL_1 if name == update.first else State.INSTALL_2).value
+    moved = before != update.state
     update.state_since = update.deadline_from = now
     update.revision += 1
     forget_machine(node)
-    _tell(session, update, by, 'replace', f'{name} was replaced by another machine; a new attempt begins')
+    events.append(
+        session,
+        kind='replace',
+        update_id=update.id,
+        node=name,
+        actor=by.who,
+        epoch=by.epoch,
+        from_state=before if moved else None,
+        to_state=update.state if moved else None,
+        detail=f'{name} was replaced by another machine; a new attempt begins',
+    )
+    return update
+
+
+def check_target(session: Session, name: str) -> Update | None:
+    """The open update, if there is one. :raises Refused: it does not install this node now."""
+    update = newest_update(session)
+    if update is None or State(update.state).ended:
+        return None
+    target = TARGET.get(State(update.state))
+    if target is None or name != (update.first if target is Which.FIRST else update.second):
+        raise Refused(
+            f'update {update.id} to {update.version} is open ({update.state}) and does not install {name} now; it can '
+            f'be replaced when the update installs it, or after its end',
+            id='node-pinned',
+        )
     return update
 
 

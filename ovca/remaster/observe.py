@@ -147,8 +147,11 @@ def grant_status(grants: list[InstallGrant], epoch: int, now: dt.datetime) -> tu
 
 
 def step_began(update: Update, entry: Entry | None) -> dt.datetime:
-    """When the present step's deadline began to run: with the state or attempt, anew with each percent installed."""
-    if State(update.state) in WIPING and entry is not None and entry.step == 'installing':
+    """When the present step's deadline began to run: with the state or attempt, anew with each percent installed.
+
+    What is written goes on from its last percent: it reboots now, however long it took to be written.
+    """
+    if State(update.state) in WIPING and entry is not None and entry.step in ('installing', 'written'):
         return max(update.deadline_from, entry.step_at)
     return update.deadline_from
 

@@ -103,6 +103,22 @@ class Service(Asking):
         configured = {'[power] bmc': conf.power.bmc or {}, '[provision] mac': conf.provision.mac or {}}
         return inventory.unheard(facts, name, configured)
 
+    def replaceable(self, name: str, facts: Facts) -> list[str]:
+        """Let the replacement of a node's machine pass; return the options of the configuration that win.
+
+        :raises UsageError: there is no such node. :raises Refused: it is alive, leads, or is not installed now.
+        """
+        from ovca.remaster import decisions, inventory
+
+        if self.node(name).name == self.here:
+            raise Refused(
+                f'{name} is master, and this node; a machine that serves did not die for good', id='node-is-master'
+            )
+        with self.database.read() as session:
+            inventory.check_replace(session, self.conf, name, facts)
+            decisions.check_target(session, name)
+        return self.unheard(name, facts)
+
     def deletable(self, name: str) -> NodeView:
         """Let the deletion of a node pass. :raises UsageError: there is none. :raises Refused: it stays."""
         from ovca.remaster import inventory

@@ -145,3 +145,22 @@ def test_a_lab_that_was_stopped_goes_on_with_the_same_master(appliance):
     appliance.start()
 
     assert appliance.wait_until_healthy() == master
+
+
+def test_another_machine_has_nothing_of_the_one_before_but_its_place(tmp_path, capsys):
+    before = Lab.create(tmp_path / 'lab')
+    try:
+        before.start(power=False)
+        assert ovca_lab(before, 'new-machine', 'mn2') == 0
+        lab = Lab.open(before.folder)
+        power = lab.power('mn2').state()
+    finally:
+        before.stop()
+
+    old, machine = before.node('mn2'), lab.node('mn2')
+    said = dict(line.split(' ', 1) for line in capsys.readouterr().out.splitlines())
+    assert said == {'mac': machine.mac, 'bmc': lab.bmc_as_seen_from('mn1', 'mn2')}
+    assert machine.uuid in said['bmc']
+    assert (machine.mac == old.mac, machine.uuid == old.uuid, power.value) == (False, False, 'off')
+    assert (machine.name, machine.address, machine.root) == (old.name, old.address, old.root)
+    assert [path.name for path in machine.root.iterdir()] == [spec.MARKER]

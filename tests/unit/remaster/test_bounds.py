@@ -1,0 +1,200 @@
+"""Bounds: when an alarm is raised, when a deadline begins anew, and how often what may be ordered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ovca.db.models import Entry, InstallGrant, Node, Update
+from ovca.remaster.grants import GrantDesk, hashed
+from tests.mastered import Master
+from tests.operated import NEW, OLD, Operated
+
+NONCE = 'the installer'
+
+
+@pytest.fixture
+def operated(tmp_path: Path, database_url: str) -> Iterator[Operated]:
+    appliance = Operated(tmp_path, url=database_url).started().image('1.1.0', NEW)
+    yield appliance
+    appliance.close()
+
+
+def installing(operated: Operated, **remaster: object) -> Master:
+    """An update that installs mn2, which has its order."""
+    master = Master(operated, **{'install_deadline': 600, 'order_interval': 5, **remaster})
+    operated.update('INSTALL_1')
+    operated.entry(1)
+    master.run()
+    return master
+
+
+def alarms(master: Master) -> list[str]:
+    return master.story('alarm')
+
+
+# The soft limit.
+
+
+def test_the_alarm_of_a_slow_step_is_raised_once_for_each_attempt_also_by_the_next_master(operated: Operated) -> None:
+    master = installing(operated)
+    master.later(290)
+    master.run()
+    assert alarms(master) == []
+
+    master.later(20)
+    master.run()
+    next_master = Master(operated, install_deadline=600, order_interval=5)
+    next_master.run()
+    master.later(10)
+    master.run()
+    assert alarms(master) == ['INSTALL_1 takes longer than 300 s (attempt 1 on mn2); 600 s are its deadline']
+
+    master.later(300)
+    master.run()
+    assert master.entry().attempt == 2
+    master.later(310)
+    master.run()
+    assert [text for text in alarms(master) if 'attempt 2' in text] == [
+        'INSTALL_1 takes longer than 300 s (attempt 2 on mn2); 600 s are its deadline'
+    ]
+
+
+def test_what_a_person_lets_wait_is_not_slow(operated: Operated) -> None:
+    master = installing(operated)
+    master.ask('pause')
+    master.later(5000)
+    master.run()
+
+    assert alarms(master) == []
+
+
+# Progress.
+
+
+def desk(master: Master) -> GrantDesk:
+    return GrantDesk(
+        master.conf,
+        master.lease,
+        epoch=lambda: master.epoch,
+        boot_url=lambda: 'http://192.0.2.10',
+        tls=lambda: ('https://192.0.2.10', 'f'),
+        changed=lambda: None,
+    )
+
+
+def wiped(operated: Operated, **remaster: object) -> Master:
+    """The installer on mn2 has begun."""
+    master = installing(operated, **remaster)
+    master.consumed()
+    master.change(InstallGrant, master.grants()[-1].id, nonce_hash=hashed(NONCE))
+    return master
+
+
+def test_each_percent_that_an_installer_gets_on_begins_the_deadline_anew_and_nothing_else_does(
+    operated: Operated,
+) -> None:
+    master = wiped(operated, alarm_after=1)
+    for percent in (1, 2, 3):
+        master.later(590)
+        desk(master).progress('mn2', 1, 1, NONCE, percent, 'files')
+        master.run()
+    assert (master.update().state, master.entry().attempt, alarms(master)) == ('INSTALL_1', 1, [])
+
+    master.later(400)
+    desk(master).progress('mn2', 1, 1, NONCE, 3.9, 'files')  # alive, and it does not get on
+    master.later(210)
+    master.run()
+
+    assert master.entry().attempt == 2
+
+
+def test_a_node_that_was_installed_slowly_still_has_the_time_to_reboot(operated: Operated) -> None:
+    master = wiped(operated)
+    for percent in (30, 60, 99):
+        master.later(400)
+        desk(master).progress('mn2', 1, 1, NONCE, percent, 'files')
+    master.later(400)
+    desk(master).written('mn2', 1, 1, NONCE)
+    master.run()
+    assert master.entry().attempt == 1, 'it is installed again, the moment that it was installed'
+
+    master.later(610)
+    master.run()
+    assert master.entry().attempt == 2
+
+
+# How often.
+
+
+def test_no_more_power_cycles_are_ordered_than_an_update_may_order_and_it_ends(operated: Operated) -> None:
+    master = installing(operated, power_orders=3)
+    for _ in range(40):
+        master.later(60)
+        master.run()
+
+    assert master.machine.orders.count('on') == 3
+    assert (master.update().state, master.entry().attempt) == ('FAILED_DEGRADED', 2)
+    assert master.node().quarantined
+
+
+def second_leads(operated: Operated, handovers: int, state: str = 'INSTALL_2') -> Master:
+    """mn1 is the node to install, and leads; the proven node is ready."""
+    master = Master(operated, hand_overs=6)
+    operated.update(state, handovers=handovers)
+    operated.entry(1, 'mn1')
+    operated.entry(1, 'mn2', final_at=master.now(), final_attempt=1, final_digest=NEW, step='final')
+    master.change(Node, 'mn2', running_digest=NEW)
+    master.change(Update, 1, proven_at=master.now())
+    return master
+
+
+def test_nodes_that_change_roles_on_their_own_are_given_the_lease_only_so_often(operated: Operated) -> None:
+    master = second_leads(operated, handovers=6)
+    master.run()
+    assert (master.stopped, master.update().state) == ([], 'INSTALL_2')
+
+    master.later(3700)
+    master.run()
+
+    assert (master.stopped, master.update().state) == ([], 'FAILED_FORWARD')
+
+
+def test_below_that_number_the_lease_goes_to_the_proven_node(operated: Operated) -> None:
+    master = second_leads(operated, handovers=5)
+
+    master.run()
+
+    assert master.stopped == ['stopped', 'gave away, reboots']
+    assert master.update().handovers == 6
+
+
+def test_the_way_back_to_sound_software_is_always_open(operated: Operated) -> None:
+    master = Master(operated, runs=NEW, version='1.1.0', hand_overs=2)
+    operated.update('ROLLBACK', first='mn1', second='mn2', handovers=99)
+    operated.entry(1, 'mn1', final_at=master.now(), final_attempt=1, final_digest=NEW, step='final')
+
+    master.run()
+
+    assert (master.stopped, master.lease.read().holder) == (['stopped', 'gave away, reboots'], 'mn2')
+    assert master.node('mn2').running_digest == OLD
+
+
+def test_a_replaced_machine_is_installed_even_if_all_attempts_and_power_cycles_were_used(operated: Operated) -> None:
+    master = installing(operated, attempts=1, power_orders=1)
+    master.consumed()
+    master.alive = {'mn1'}
+    master.later(60)
+
+    assert master.ask('replace', node='mn2').state == 'done'
+    master.run()
+
+    assert (master.update().state, master.entry().attempt, master.machine.boots) == (
+        'INSTALL_1',
+        2,
+        ['network', 'network'],
+    )
+    with operated.database.read() as session:
+        assert session.get_one(Entry, (1, 'mn2')).step == 'power cycle'
