@@ -52,6 +52,19 @@ def reserve(descriptor: int, size: int) -> None:
             raise OSError(code, os.strerror(code))
 
 
+def drop(path: Path) -> None:
+    """Remove a file if it is there. Another thread gives back its blocks, which may take a second for a large one."""
+    import contextlib
+    import threading
+
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+        try:
+            path.unlink()
+        finally:
+            threading.Thread(target=os.close, args=(descriptor,), name='drop').start()
+
+
 def file_system(descriptor: int) -> int:
     """The magic number of the file system that a file lies on, as in statfs(2); 0 where nothing names it."""
     import ctypes

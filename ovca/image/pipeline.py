@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovca.exceptions import ImageError
+from ovca.files import drop
 from ovca.image import signature
 from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused, StorageFailed
@@ -176,7 +177,7 @@ class _Reception:
 
     def _forget(self) -> None:
         for path in (self.part, self.part.with_name(self.part.name + '.json')):
-            path.unlink(missing_ok=True)
+            drop(path)
 
     def _receive(self) -> PublishedImage:
         bundle = Bundle(self.receiver.chunks(), self.source, self.limits)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ovca.files import copy_range, file_system, reserve
+from ovca.files import copy_range, drop, file_system, reserve
 
 
 @pytest.mark.parametrize('known', [True, False], ids=['by the file system', 'by the kernel'])
@@ -57,3 +58,23 @@ def test_the_file_system_of_a_file_is_told(tmp_path: Path) -> None:
 
     with (tmp_path / 'file').open('wb') as stream:
         assert file_system(stream.fileno()) == int(right, 16)
+
+
+def test_a_file_that_is_dropped_is_gone_at_once_and_its_room_soon(tmp_path: Path) -> None:
+    (tmp_path / 'file').write_bytes(bytes(1_000_000))
+    with (tmp_path / 'file').open('rb') as stream:
+        before = set(os.listdir('/proc/self/fd'))  # noqa: PTH208 names of descriptors, not paths
+        drop(tmp_path / 'file')
+
+        assert not (tmp_path / 'file').exists()
+
+        for thread in threading.enumerate():
+            if thread.name == 'drop':
+                thread.join()
+
+        assert os.fstat(stream.fileno()).st_nlink == 0
+        assert set(os.listdir('/proc/self/fd')) == before  # noqa: PTH208
+
+
+def test_what_is_not_there_is_dropped_without_a_word(tmp_path: Path) -> None:
+    drop(tmp_path / 'file')
