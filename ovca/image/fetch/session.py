@@ -97,6 +97,8 @@ def explain(exc: Exception, shown: str, *, proxied: bool) -> Exception:
         return ProxyFailed(f'the proxy answers {status}')
     if by_proxy:
         return ProxyFailed('the proxy does not let us through; see the proxies in [update]')
+    if (tls := next((each for each in chain if isinstance(each, ssl.SSLError)), None)) is not None:
+        return OSError(f'no TLS connection ({tls.reason or "SSLError"}); see whether the source speaks HTTPS')
     if proxied:
         return OSError(f'no connection through the proxy ({type(exc).__name__}); see the proxies in [update]')
     return OSError(f'no connection ({type(exc).__name__}); see the proxies in [update]')

@@ -52,6 +52,15 @@ def test_only_the_configured_authority_is_trusted(fetch: Fetch, tls_nginx: Nginx
     assert fetch(tls_nginx.uri, ca_file=ca_file) == CONTENT
 
 
+def test_a_server_that_speaks_no_tls_is_told_from_one_that_is_not_there(
+    fetch: Fetch, nginx: Callable[..., Nginx]
+) -> None:
+    uri = nginx().uri.replace('http:', 'https:')
+
+    with pytest.raises(SourceError, match=r'no TLS connection \(\w+\); see whether the source speaks HTTPS'):
+        fetch(uri)
+
+
 def test_a_certificate_for_another_name_is_not_trusted(
     fetch: Fetch, nginx: Callable[..., Nginx], authority: trustme.CA, tmp_path: Path, ca_file: str
 ) -> None:
