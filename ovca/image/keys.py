@@ -2,7 +2,8 @@
 
 Every ``*.pub`` in the folder is trusted for as long as it lies there: while a vendor changes the key, the old and the
 new one lie side by side. The file ``revoked`` takes trust away for good, even from a key whose file is put back: one
-key a line, its id (16 hex digits, as minisign prints it) or the public key itself, and the reason after a ``#``.
+key a line, its id (16 hex digits; minisign prints it without zeros in front) or the public key itself, and the reason
+after a ``#``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ ID = re.compile(r'[0-9A-Fa-f]{16}')
 
 @dataclass(frozen=True)
 class Key:
-    """A public key: the name of its file, its id as minisign prints it, and what verifies."""
+    """A public key: the name of its file, its id in 16 digits, and what verifies."""
 
     name: str
     id: str
@@ -77,7 +78,8 @@ def _revoked(path: Path) -> dict[str, str]:
         id = key.upper() if ID.fullmatch(key) else _public_id(key)
         if id is None:
             raise ConfigError(
-                f'{path}, line {number}: {key[:60]!r} is neither a key id (16 hex digits) nor a public key; mend it',
+                f'{path}, line {number}: {key[:60]!r} is neither a key id (16 hex digits; minisign leaves '
+                f'out zeros in front) nor a public key; mend it',
                 id='bad-revocation',
             )
         found[id] = reason or 'no reason is given'

@@ -81,7 +81,7 @@ def test_a_line_that_is_not_understood_stops_everything(folder: Path, line: str)
     secret, _ = made(folder, 'vendor')
     (folder / 'revoked').write_text(f'# first\n{line} # why\n')
 
-    with pytest.raises(ConfigError, match=r'revoked, line 2: ') as caught:
+    with pytest.raises(ConfigError, match=r'revoked, line 2: .* minisign leaves out zeros in front') as caught:
         verified(folder, sign(DATA, 'x', secret))
     assert caught.value.id == 'bad-revocation'
 
