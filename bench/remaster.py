@@ -57,8 +57,8 @@ COUNT = {'sql': 0}
 
 
 @event.listens_for(Engine, 'before_cursor_execute')
-def count(*_):
-    COUNT['sql'] += 1
+def count(connection, cursor, statement, *_):
+    COUNT['sql'] += not statement.startswith(('BEGIN', 'PRAGMA'))
 
 
 class Counted(HealthCheck):

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
+LATE = 0.1
+"""Seconds after which a renewal that is due should be there."""
+NEAR = 0.5
+"""Seconds between two looks at a lease whose renewal is overdue: so much later, at most, its time begins to count."""
+SHORTEST = 0.02
 
 
 class Keeper:
@@ -47,6 +52,8 @@ class Keeper:
         self.seen_epoch = 0
         self._handing_over = False
         """A hand-over is under way: this node serves no more until it is given up."""
+        self._view: LeaseView | None = None
+        """The lease as it was at the last look; None if that failed."""
         self._watched: tuple[object, ...] | None = None
         self._watched_since = 0.0
         self._renewed = 0.0
@@ -61,11 +68,12 @@ class Keeper:
     def tick(self) -> None:
         """Look at the lease and do what is to be done now; never raises for an outage of the database."""
         try:
+            self._view = None
             view = self.lease.read()
-            eligible = self._eligible()
             self.seen_epoch = view.epoch
             self._watch(view)
-            self._do(step(self._standing(view, eligible)), view)
+            self._do(step(self._standing(view)), view)
+            self._view = view
         except LeaseLost as exc:
             LOG.info('%s', exc)
             self._lost()
@@ -73,6 +81,22 @@ class Keeper:
             LOG.warning('%s', exc)
             self._watched = None  # what was not seen all the time was not watched
             self.demote_if_stale()
+
+    def pause(self, *, busy: bool) -> float:
+        """Seconds until the next look at the lease is worth it; while all is calm, that is about once a renewal."""
+        often, cluster = self.conf.cluster.poll_interval, self.conf.cluster
+        view, now = self._view, self.clock()
+        if view is None or (view.holder == self.lease.node and self.epoch is None) or view.renewed_at is None:
+            return float(often)
+        if view.holder == self.lease.node:
+            due = self._renewed + cluster.renew_interval - now
+        else:
+            age = (view.now - view.renewed_at).total_seconds()
+            due = cluster.renew_interval + LATE - age
+            if due <= 0:
+                # Nobody renews it: its time counts from when that was first seen, so it is looked at closely.
+                due = min(NEAR, self._watched_since + view.ttl - now)
+        return float(max(SHORTEST, min(due, often) if busy else due))
 
     def close(self) -> None:
         """Let the fencing thread go."""
@@ -90,18 +114,22 @@ class Keeper:
         """The hand-over is given up: serve again, after a re-claim if the demotion was noted."""
         self._handing_over = False
 
-    def _standing(self, view: LeaseView, eligible: bool) -> Standing:
+    def _standing(self, view: LeaseView) -> Standing:
+        mine, vacant = view.holder == self.lease.node, view.holder is None
+        watched = self.clock() - self._watched_since >= view.ttl
+        # Who only watches another node lead need not ask what it may do itself.
+        asked = mine or vacant or (view.expired and watched)
         return Standing(
-            mine=view.holder == self.lease.node,
+            mine=mine,
             this_run=view.incarnation == self.lease.incarnation,
-            vacant=view.holder is None,
+            vacant=vacant,
             acting=view.acting,
             demoted=view.demoted,
             previous_demoted=view.predecessor_demoted,
             fenced=view.fence_proof is not None,
             expired=view.expired,
-            watched=self.clock() - self._watched_since >= view.ttl,
-            eligible=eligible,
+            watched=watched,
+            eligible=self._eligible() if asked else True,
             giving_up=not self._handing_over,
             has_peer=bool(self.conf.cluster.peer),
         )

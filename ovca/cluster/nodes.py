@@ -5,10 +5,13 @@ Where its BMC and its network card are, the configuration says; for a node that 
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
+
+from sqlalchemy import update
 
 from ovca.db.engine import Database
 from ovca.db.models import Node
@@ -62,6 +65,7 @@ class NodeRow:
         self.name: str = conf.cluster.node_name
         self.incarnation, self.boot_id = incarnation, boot_id
         self._runs: tuple[str | None, str | None] = (None, None)
+        self._told: Pulse | None = None
 
     def register(self, version: str | None, digest: str | None) -> None:
         """Write who this node is and what it runs; its health starts anew.
@@ -97,12 +101,15 @@ class NodeRow:
         A node that was deleted while it could not be heard registers itself again.
         """
         with self.database.write() as session:
+            now = self.database.now(session)
+            if pulse == self._told and self._still(session, now):
+                return
+            self._told = None
             row = session.get(Node, self.name)
             if row is None:
                 row = self._register(session)
             if row.incarnation != self.incarnation:
                 return
-            now = self.database.now(session)
             anew = row.epoch_seen != pulse.epoch or row.role != pulse.role
             if pulse.health == 'healthy':
                 row.healthy_since = now if anew or row.healthy_since is None else row.healthy_since
@@ -113,6 +120,13 @@ class NodeRow:
             row.health, row.health_detail = pulse.health, dict(pulse.problems) or None
             row.epoch_seen, row.role, row.ready = pulse.epoch, pulse.role, pulse.ready
             row.last_seen_at = now
+        self._told = pulse
+
+    def _still(self, session: Session, now: dt.datetime) -> bool:
+        """Note that all is as it was told before; return whether the row is there and this run's."""
+        mine = update(Node).where(Node.name == self.name, Node.incarnation == self.incarnation)
+        done = session.connection().execute(mine.values(last_seen_at=now))
+        return done.rowcount == 1
 
 
 def _without_user(uri: str) -> str:

@@ -46,7 +46,7 @@ from ovca.provision.server import HttpServer
 from ovca.provision.site import items as site_items
 from ovca.remaster import acceptance, checks, claims, components, evidence
 from ovca.remaster.conflicts import stamp
-from ovca.remaster.eligible import eligible
+from ovca.remaster.eligible import eligible, eligible_in
 from ovca.remaster.grants import GrantDesk
 from ovca.remaster.loop import Hands, RemasterLoop
 from ovca.remaster.observe import newest_update
@@ -83,7 +83,9 @@ class Ovcad:
         }
         self._serving = threading.Lock()
         self._fatal: BaseException | None = None
-        self._proof_done = False
+        self._proof_done = self._schema_done = False
+        self._busy = True
+        """An update is open, or it is not known yet."""
         self._roles_problem: str | None = None
         self.keeper = Keeper(
             conf,
@@ -257,18 +259,21 @@ class Ovcad:
         self._wakes[name].wait(seconds)
         self._wakes[name].clear()
 
+    def _pace(self, busy: float, calm: float) -> float:
+        """How long a thread may sleep: short while an update is open; else events wake it, and it looks rarely."""
+        return float(busy if self._busy else max(busy, calm))
+
     def _lease_thread(self) -> None:
-        cluster = self.conf.cluster
         while not self._stop.is_set():
             before = (self.keeper.epoch, self.keeper.seen_epoch)
             self.keeper.tick()
             if (self.keeper.epoch, self.keeper.seen_epoch) != before:
                 self.wake()
                 continue
-            self._wait('lease', min(cluster.poll_interval, cluster.renew_interval / 2))
+            self._wait('lease', self.keeper.pause(busy=self._busy))
 
     def _beat_thread(self) -> None:
-        interval = self.conf.remaster.ready_age / 4
+        age = self.conf.remaster.ready_age
         while not self._stop.is_set():
             try:
                 self._prove()
@@ -277,7 +282,7 @@ class Ovcad:
                 LOG.info('%s', exc)
             except DatabaseError as exc:
                 LOG.warning('%s', exc)
-            self._wait('beat', interval)
+            self._wait('beat', self._pace(age / 4, age / 2.5))
 
     def _site_thread(self) -> None:
         while not self._stop.is_set():
@@ -300,7 +305,7 @@ class Ovcad:
             if changed:
                 self._wakes['reports'].set()  # it may have been the end of an update
             else:
-                self._wait('loop', self.conf.cluster.poll_interval)
+                self._wait('loop', self._pace(self.conf.cluster.poll_interval, self.conf.cluster.renew_interval / 2))
 
     def _aside(self, name: str, step: Callable[[], None], interval: float | None = None) -> None:
         """Work that the protocol does not wait for; by default it looks as often as the loop."""
@@ -309,7 +314,10 @@ class Ovcad:
                 step()
             except OvcaError as exc:
                 LOG.debug('%s: %s', name, exc)  # the database or the lease, of which the other threads tell
-            self._wait(name, self.conf.cluster.poll_interval if interval is None else interval)
+            cluster = self.conf.cluster
+            self._wait(
+                name, self._pace(cluster.poll_interval, cluster.renew_interval) if interval is None else interval
+            )
 
     # Health, proof, schema.
 
@@ -326,7 +334,7 @@ class Ovcad:
             role='master' if acting else 'standby',
             health=status,
             problems=problems,
-            ready=status == 'healthy' and self._eligible(),
+            ready=self._look() and status == 'healthy',
         )
 
     def _prove(self) -> None:
@@ -344,7 +352,10 @@ class Ovcad:
 
     def _migrate(self, epoch: int) -> None:
         """Bring the schema to this software's revision, only when no update is open and both nodes run it."""
+        if self._schema_done:
+            return
         if schema.current(self.database) == schema.head():
+            self._schema_done = True
             return
         with self.database.read() as session:
             update = newest_update(session)
@@ -361,6 +372,18 @@ class Ovcad:
     def _telling(self) -> int | None:
         """The epoch under which this node tells the notifiers: also when it cannot take over, as nobody else does."""
         return self.keeper.epoch if self.keeper.epoch is not None else self.keeper.stuck
+
+    def _look(self) -> bool:
+        """Whether this node may lead; and note whether an update is open, which keeps all threads awake."""
+        with self.database.read() as session:
+            update = newest_update(session)
+            busy = update is not None and not State(update.state).ended
+            may_lead = eligible_in(session, update, self.name, self.digest)
+        if busy and not self._busy:
+            self._busy = True
+            self.wake()
+        self._busy = busy
+        return may_lead
 
     def _eligible(self) -> bool:
         with self.database.read() as session:

@@ -5,13 +5,18 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from ovca.backup.aftermath import RESTORED
+from ovca.db.models import Update
 from ovca.remaster.observe import final_digests, newest_update, software
 from ovca.remaster.protocol import State, may_claim
 
 
 def eligible(session: Session, node: str, running_digest: str | None) -> bool:
     """Return whether ``node`` may claim, re-claim or act with the software on its disk."""
-    update = newest_update(session)
+    return eligible_in(session, newest_update(session), node, running_digest)
+
+
+def eligible_in(session: Session, update: Update | None, node: str, running_digest: str | None) -> bool:
+    """The same, for who has read the newest update already."""
     if running_digest is None:
         return False
     if update is None or (State(update.state).ended and running_digest not in (update.digest, update.old_digest)):
