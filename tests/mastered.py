@@ -57,6 +57,7 @@ class Master:
                 Bmc(node, 'fake://bmc', '', ''), machine=self.machine, clock=self._clock, sleep=lambda _: None
             ),
             checks=lambda version: [],
+            stage_checks=lambda version, stage: [],
             stop_serving=self._stop_serving,
             gave_away=self._gave_away,
             give_up=self._give_up,

@@ -259,6 +259,8 @@ class UpdateShow(base.ShowOne):
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
         story = self.service.story(values.update_id(parsed_args.id))
+        if (alone := self.service.alone()) is not None:
+            watch.tell(self, str(alone))
         facts: dict[str, Any] = story.as_dict()
         if parsed_args.formatter == 'table':
             from ovca.cli import timeline

@@ -29,7 +29,7 @@ def say(command: base.Command, text: str = '') -> None:
     command.app.stdout.flush()
 
 
-def tell(command: base.Command | base.Lister, text: str) -> None:
+def tell(command: base.Command | base.Lister | base.ShowOne, text: str) -> None:
     """Write one line that is no result: what stands before a question, what goes on."""
     command.app.stderr.write(f'{base.shown(text)}\n')
     command.app.stderr.flush()

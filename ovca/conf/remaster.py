@@ -55,14 +55,14 @@ OPTS: list[cfg.Opt] = [
         max=10,
         help='How many times the installation of one node is tried.',
     ),
-    cfg.FloatOpt(
-        'alarm_after',
-        default=0.5,
-        min=0.01,
-        max=1,
+    cfg.IntOpt(
+        'alarm_percent',
+        default=50,
+        min=1,
+        max=100,
         help=(
-            'Share of a deadline after which an alarm tells that a step takes long; each percent that an installer '
-            'gets on begins its deadline anew.'
+            'How many percent of a deadline pass before an alarm tells that a step takes long; each percent that an '
+            'installer gets on begins its deadline anew.'
         ),
     ),
     cfg.IntOpt(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ovca.backup import safeguard
 from ovca.cluster.lease import Lease
 from ovca.db import events
 from ovca.db.models import Entry, Image, Node, Update
@@ -48,11 +49,13 @@ class Reinstalls:
         problems = checks.failures(checks.run_all(self.conf, self.database, image.version, retry=True))
         if problems:
             raise Refused(f'{"; ".join(problems)}; see `ovca check`', id='checks-failed')
+        saved = safeguard.before_update(self.conf, self.database, image.version, by.who)
         with self.lease.fenced(by.epoch) as session:
             going_on = self._going_on(session, name)
             if going_on is not None:
                 return going_on
-            number = self._open(session, name, image, by, reason, replaced=replaced)
+            number = self._open(session, name, image, by, saved.told, reason, replaced=replaced)
+        saved.belongs_to(number)
         self._changed()
         return number
 
@@ -134,7 +137,15 @@ class Reinstalls:
             )
 
     def _open(
-        self, session: Session, name: str, image: Image, by: Decider, reason: str | None, *, replaced: bool
+        self,
+        session: Session,
+        name: str,
+        image: Image,
+        by: Decider,
+        saved: str,
+        reason: str | None,
+        *,
+        replaced: bool,
     ) -> int:
         now, own, other = self.database.now(session), session.get(Node, self.lease.node), session.get_one(Node, name)
         before = None if other.running_digest == image.digest else other.running_digest
@@ -185,6 +196,6 @@ class Reinstalls:
             epoch=by.epoch,
             to_state=State.REQUESTED.value,
             detail=f'{name}: {what}, with {image.version}, asked for by {by.who}; {self.lease.node} was compared with '
-            f'the image and is whole' + (f' ({reason})' if reason else ''),
+            f'the image and is whole' + (f' ({reason})' if reason else '') + f'; {saved}',
         )
         return update.id

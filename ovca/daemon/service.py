@@ -104,6 +104,7 @@ class Ovcad:
             epoch=self._epoch,
             power=self._power,
             checks=self._checks,
+            stage_checks=self._stage_checks,
             stop_serving=self._stand_down,
             gave_away=self._gave_away,
             give_up=self._give_up,
@@ -411,6 +412,11 @@ class Ovcad:
             update = newest_update(session)
             if update is not None:
                 acceptance.tell(session, update, results, node=self.name, epoch=epoch)
+
+    def _stage_checks(self, version: str, stage: State) -> list[str]:
+        from ovca.remaster.checks.stages import stage_checks
+
+        return checks.failures(stage_checks(self.conf, self.database, version, stage))
 
     def _fence(self) -> str:
         peer = self.conf.cluster.peer

@@ -141,8 +141,8 @@ def _course(s: Situation) -> Course:
     while len(rules) < FAR:
         rule = rule_for(s)
         rules.append(rule)
-        if rule.decision.act is Act.REHASH:
-            s = replace(s, rehashed=Verdict.PASSED)
+        if rule.decision.act in (Act.REHASH, Act.CHECK):
+            s = replace(s, rehashed=Verdict.PASSED, stage_checks=Verdict.PASSED)
             continue
         if rule.decision.act is not Act.MOVE or rule.decision.to is None:
             break
@@ -153,7 +153,7 @@ def _course(s: Situation) -> Course:
 def _in_the_end(s: Situation) -> Course:
     """What is left when nothing comes back: each deadline passes, and each attempt is used up."""
     rules: list[Rule] = []
-    s = replace(s, late=True, attempts_left=False, paused=False)
+    s = replace(s, late=True, attempts_left=False, paused=False, stage_checks=Verdict.PASSED)
     while len(rules) < FAR:
         rule = rule_for(s)
         rules.append(rule)

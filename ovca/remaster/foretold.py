@@ -16,6 +16,7 @@ ACTS = {
     Act.DRIVE: 'the node is power-cycled into its installer',
     Act.ATTEMPT: 'a new attempt begins',
     Act.HAND_OVER: 'the lease is handed over',
+    Act.CHECK: 'the checks before the next stage are run',
     Act.REHASH: "the master's own system is compared with the old image",
 }
 WAITS = {
@@ -56,7 +57,7 @@ def told(seen: Observation, limits: Limits, times: Times) -> dict[str, Any]:
         'deadline': None
         if s.state.ended
         else f'{deadline:.0f} s for this step, alarm after '
-        f'{limits.alarm_after * deadline:.0f} s' + ('; it has passed' if s.overdue else ''),
+        f'{limits.alarm_percent / 100 * deadline:.0f} s' + ('; it has passed' if s.overdue else ''),
         'abort': what.abort.sentence,
         'pause': what.pause.sentence,
         **_failures(what, seen.name, leader, peer, times),

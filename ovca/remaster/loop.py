@@ -10,6 +10,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 
+STAGE_CHECKS_COUNT = 30.0
+"""Seconds for which what the checks before a stage have found counts."""
 WAITS_FOR_PERSON = ('first-waits', 'proving-waits')
 """The rules at which all is done but an operator's word."""
 
@@ -63,6 +66,8 @@ class Hands:
     """The power driver of a node."""
     checks: Callable[[str], list[str]]
     """Run the checks for a version; return the sentences of those that fail."""
+    stage_checks: Callable[[str, State], list[str]]
+    """Run those that are repeated before a state is entered; return the sentences of those that fail."""
     stop_serving: Callable[[], None]
     """Stop roles and virtual IP, and verify it; raises when something still runs."""
     gave_away: Callable[[int, bool], None]
@@ -78,12 +83,21 @@ class Hands:
 class RemasterLoop:
     """The acting master's part in an update; one thread calls :meth:`step`."""
 
-    def __init__(self, conf: cfg.ConfigOpts, lease: Lease, hands: Hands, *, running_digest: str | None) -> None:
-        self.conf, self.lease, self.hands = conf, lease, hands
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        lease: Lease,
+        hands: Hands,
+        *,
+        running_digest: str | None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.conf, self.lease, self.hands, self._clock = conf, lease, hands, clock
         self.database, self.node, self.running_digest = lease.database, lease.node, running_digest
         self.limits = Limits.from_conf(conf)
         self._checks: dict[int, Verdict] = {}
         self._failures: dict[int, list[str]] = {}
+        self._staged: dict[tuple[int, State], tuple[Verdict, float]] = {}
         self._rehashed: dict[int, Verdict] = {}
         self._alarmed: set[tuple[int, str, str]] = set()
 
@@ -122,6 +136,7 @@ class RemasterLoop:
                 running_digest=self.running_digest,
                 limits=self.limits,
                 checks=self._checks.get(first.update.id, Verdict.PENDING),
+                stage_checks=self._stage(first.update.id, first.situation.state),
                 rehashed=self._rehashed.get(first.update.id, Verdict.PENDING),
             )
 
@@ -129,6 +144,22 @@ class RemasterLoop:
         failures = self.hands.checks(update.version)
         self._failures[update.id] = failures
         self._checks[update.id] = Verdict.FAILED if failures else Verdict.PASSED
+
+    def _stage(self, update: int, state: State) -> Verdict:
+        """The verdict of the checks before the next stage, while it is fresh."""
+        found = self._staged.get((update, state))
+        if found is None or self._clock() - found[1] > STAGE_CHECKS_COUNT:
+            return Verdict.PENDING
+        return found[0]
+
+    def _check(self, seen: Observation) -> None:
+        state = seen.situation.state
+        following = State.PROVING if state is State.VERIFY_1 else State.INSTALL_2
+        failures = self.hands.stage_checks(seen.update.version, following)
+        if failures:
+            LOG.error('ALARM: update %s does not enter %s: %s', seen.update.id, following, '; '.join(failures))
+        self._failures[seen.update.id] = failures
+        self._staged[seen.update.id, state] = (Verdict.FAILED if failures else Verdict.PASSED, self._clock())
 
     def _perform(self, epoch: int, seen: Observation, rule: Rule) -> bool:
         decision = rule.decision
@@ -145,6 +176,8 @@ class RemasterLoop:
                 self._attempt(epoch, seen, rule)
             case Act.HAND_OVER:
                 self._hand_over(epoch, seen, rule)
+            case Act.CHECK:
+                self._check(seen)
             case Act.REHASH:
                 self._rehash(seen)
         return True
@@ -173,7 +206,7 @@ class RemasterLoop:
 
     def _reason(self, update: Update, rule: Rule) -> str:
         failures = self._failures.get(update.id)
-        if rule.id == 'requested-checks-failed' and failures:
+        if rule.id in ('requested-checks-failed', 'first-blocked-late', 'proving-blocked-late') and failures:
             return '; '.join(failures)
         if 'abort' in rule.id and update.abort_reason:
             return f'{rule.when}: {update.abort_reason}'
@@ -310,6 +343,8 @@ class RemasterLoop:
             return False
         self._alarmed.add(key)
         kind, more = ('waits', ': `ovca update-continue`') if for_person else ('alarm', '')
+        if 'blocked' in rule.id:
+            more = f': {"; ".join(self._failures.get(seen.update.id, []))}'
         with self.lease.fenced(epoch) as session:
             self._tell(session, seen, epoch, kind, f'{seen.update.state}: {rule.when}{more}')
         return True
@@ -322,7 +357,7 @@ class RemasterLoop:
             return
         deadline = self.limits.deadline(state)
         detail = (
-            f'{state} takes longer than {self.limits.alarm_after * deadline:.0f} s'
+            f'{state} takes longer than {self.limits.alarm_percent / 100 * deadline:.0f} s'
             + (f' (attempt {attempt} on {seen.target})' if seen.target else '')
             + f'; {deadline:.0f} s are its deadline'
         )

@@ -45,7 +45,7 @@ class Limits:
     order_interval: float
     ready_age: float
     unhealthy_limit: float
-    alarm_after: float
+    alarm_percent: int
     power_orders: int
     hand_overs: int
 
@@ -96,8 +96,10 @@ def final_digests(session: Session, node: str) -> set[str]:
             InstallGrant.node == node, InstallGrant.consumed_at.is_not(None)
         )
     )
-    query = select(Entry.final_digest, Entry.final_at).where(Entry.node == node, Entry.final_at.is_not(None))
-    return {digest for digest, at in session.execute(query) if digest and at and (wiped is None or at >= wiped)}
+    query = select(Entry.final_digest).where(Entry.node == node, Entry.final_at.is_not(None))
+    if wiped is not None:
+        query = query.where(Entry.final_at >= wiped)
+    return {digest for digest in session.scalars(query) if digest}
 
 
 def software(digest: str | None, update: Update) -> Software:
@@ -164,6 +166,7 @@ def observe(
     running_digest: str | None,
     limits: Limits,
     checks: Verdict = Verdict.PENDING,
+    stage_checks: Verdict = Verdict.PENDING,
     rehashed: Verdict = Verdict.PENDING,
 ) -> Observation | None:
     """Return what is known of the update that needs a decision, or None when there is none.
@@ -220,6 +223,7 @@ def observe(
         wiped=any(g.consumed_at is not None for g in grants),
         rehashed=rehashed,
         checks=checks,
+        stage_checks=stage_checks,
         attempts_left=attempt < limits.attempts,
         resets_left=sum(e.power_orders for e in entries.values()) < limits.power_orders,
         hand_overs_left=update.handovers < limits.hand_overs,
@@ -235,7 +239,7 @@ def observe(
         if row is not None:
             session.expunge(row)
     counts = replace(situation, late=True).overdue
-    slow = not state.ended and counts and lasts > limits.alarm_after * deadline
+    slow = not state.ended and counts and lasts > limits.alarm_percent / 100 * deadline
     return Observation(situation, update, target, entry, grant, peer, now, tuple(decided), slow)
 
 

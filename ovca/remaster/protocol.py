@@ -137,6 +137,9 @@ class Situation:
     rehashed: Verdict = Verdict.PENDING
     """The leader's system against the list of the old image; asked for only where a rule needs it."""
     checks: Verdict = Verdict.PENDING
+    """The checks before the first node is touched."""
+    stage_checks: Verdict = Verdict.PASSED
+    """Those that are repeated before the hand-over and before the second wipe; asked for only where a rule needs it."""
     attempts_left: bool = True
     resets_left: bool = True
     """Fewer power cycles were ordered in this update than are allowed."""
@@ -178,6 +181,8 @@ class Act(enum.StrEnum):
     """Begin a new attempt on the target: new grant, power cycle."""
     HAND_OVER = 'hand-over'
     """Give the lease to the peer."""
+    CHECK = 'check'
+    """Run the checks that must hold before the next stage."""
     REHASH = 'rehash'
     """Compare the leader's own system with the old image's list."""
 
@@ -250,6 +255,10 @@ def _not_begun(s: Situation) -> bool:
     return not s.target_leads and s.grant in (Grant.NONE, Grant.OPEN)
 
 
+def _could_take_over(s: Situation) -> bool:
+    return not s.target_leads and s.peer_final and s.peer_health is H.SOAKED and s.peer_ready
+
+
 def _proven_new(s: Situation) -> bool:
     return s.leader_runs is Software.NEW and s.leader_final
 
@@ -284,10 +293,16 @@ RULES: tuple[Rule, ...] = (
           lambda s: not s.target_leads and s.peer_health is H.FAILED,
           Act.MOVE, S.FAILED_DEGRADED, quarantine=Quarantine.FIRST),
     _rule('first-waits', S.VERIFY_1, 'the target could take over, and the update is paused',
-          lambda s: s.paused and not s.target_leads and s.peer_final and s.peer_health is H.SOAKED, Act.WAIT),
+          lambda s: s.paused and _could_take_over(s), Act.WAIT),
+    _rule('first-check', S.VERIFY_1, 'the target could take over, and the checks before the hand-over are due',
+          lambda s: _could_take_over(s) and s.stage_checks is Verdict.PENDING, Act.CHECK),
+    _rule('first-blocked-late', S.VERIFY_1, 'the target could take over, and a check has failed until the deadline',
+          lambda s: _could_take_over(s) and s.stage_checks is Verdict.FAILED and s.overdue,
+          Act.MOVE, S.FAILED_DEGRADED, quarantine=Quarantine.FIRST, alarm=True),
+    _rule('first-blocked', S.VERIFY_1, 'the target could take over, and a check before the hand-over fails',
+          lambda s: _could_take_over(s) and s.stage_checks is Verdict.FAILED, Act.WAIT, alarm=True),
     _rule('first-hand-over', S.VERIFY_1, 'the target is final, was healthy for the soak, and is ready',
-          lambda s: not s.target_leads and s.peer_final and s.peer_health is H.SOAKED and s.peer_ready,
-          Act.HAND_OVER, S.PROVING),
+          _could_take_over, Act.HAND_OVER, S.PROVING),
     _rule('first-again', _1, 'the attempt failed or is late, and one is left',
           lambda s: not s.target_leads and _again(s), Act.ATTEMPT, S.INSTALL_1),
     _rule('first-used-up', _1, 'the attempts are used up',
@@ -327,6 +342,14 @@ RULES: tuple[Rule, ...] = (
           Act.MOVE, S.ROLLBACK),
     _rule('proving-waits', S.PROVING, 'it is proven, and the update is paused, or held before its commit point',
           lambda s: (s.paused or s.held) and s.leader_health is H.SOAKED, Act.WAIT),
+    _rule('proving-check', S.PROVING, 'it is proven, and the checks before the second wipe are due',
+          lambda s: s.leader_health is H.SOAKED and s.stage_checks is Verdict.PENDING, Act.CHECK),
+    _rule('proving-blocked', S.PROVING, 'it is proven, and a check before the second wipe fails',
+          lambda s: s.leader_health is H.SOAKED and s.stage_checks is Verdict.FAILED and not s.overdue,
+          Act.WAIT, alarm=True),
+    _rule('proving-blocked-late', S.PROVING, 'it is proven, and a check has failed until the deadline',
+          lambda s: s.leader_health is H.SOAKED and s.stage_checks is Verdict.FAILED, Act.MOVE, S.ROLLBACK,
+          alarm=True),
     _rule('proving-proven', S.PROVING, 'the target leads, runs the pinned digest, and was healthy for the soak',
           lambda s: s.leader is W.FIRST and _proven_new(s) and s.leader_health is H.SOAKED,
           Act.MOVE, S.INSTALL_2, commit_point=True),

@@ -56,8 +56,10 @@ NAMES = {
     17: 'a lease is given only to a node that can serve',
     18: 'while an operator lets the update wait, no stage of it begins',
     19: 'no more power cycles and hand-overs are ordered than are allowed',
+    20: 'no stage begins while a check before it fails',
 }
-"""15 to 17 are the rules CLAIM, FENCE and HANDOVER as properties of their own; 18 and 19 the pause and the bounds.
+"""15 to 17 are the rules CLAIM, FENCE and HANDOVER as properties of their own; 18 to 20 the pause, the
+bounds and the checks.
 13 (one open update, its digest fixed) is built into the model: it has one update, and no way to change what it pins."""
 
 BEGUN = frozenset(N[state] for state in (State.INSTALL_1, State.INSTALL_2))
@@ -98,6 +100,8 @@ def broken_by_move(config: Config, before: World, events: tuple[Event, ...], aft
             return 18
         if what == 'give' and before[PA] and proving:
             return 18
+        if what == 'blocked':
+            return 20
         if what == 'drive' and not before[RL]:
             return 19
         if what == 'give' and not before[LF] and before[ST] in TARGET_N and not proving:

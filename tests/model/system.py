@@ -6,6 +6,7 @@ who may lead by :func:`ovca.remaster.protocol.may_claim`; the world around them 
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 from ovca.cluster.election import Standing, Step
@@ -207,12 +208,13 @@ class System(Machines):
         if s[HO] or (s[V + i] == NOW and not self.serves(s, i)):
             return
         done = set()
-        for late in (0, 1) if self.config.faults or s[ST] in ENDED_N else (0,):
+        lates = (0, 1) if self.config.faults or s[ST] in ENDED_N else (0,)
+        for late, blocked in itertools.product(lates, (0, 1) if self.config.blocked else (0,)):
             for ready in self.readiness(s, 1 - i):
-                n = self.decision(s, i, late, int(ready))
-                if n not in done:
-                    done.add(n)
-                    self._carry_out(s, i, n, out)
+                n = self.decision(s, i, late, int(ready), blocked)
+                if (n, blocked) not in done:
+                    done.add((n, blocked))
+                    self._carry_out(s, i, n, out, blocked=blocked)
                     if self.config.inflight and self.config.rules[n].decision.act is Act.MOVE:
                         w = list(s)
                         w[P] = 2 + 2 * n
@@ -252,14 +254,18 @@ class System(Machines):
         else:
             self._carry_out(tuple(w), i, n, out, arrived=bool(stale))
 
-    def decision(self, s: World, i: int, late: int, ready: int) -> int:
+    def decision(self, s: World, i: int, late: int, ready: int, blocked: int = 0) -> int:
         """The number of the rule that applies."""
-        key = self._key(s, i, late, ready)
+        key = (*self._key(s, i, late, ready), blocked)
         n = self._rules.get(key)
         if n is None:
-            situation = self._situation(key)
+            situation = self._situation(key[:-1])
             rule = rule_for(situation, self.config.rules)
             self._used.add(rule.id)
+            if rule.decision.act is Act.CHECK:
+                verdict = Verdict.FAILED if blocked else Verdict.PASSED
+                rule = rule_for(replace(situation, stage_checks=verdict), self.config.rules)
+                self._used.add(rule.id)
             if rule.decision.act is Act.REHASH:
                 whole = Verdict.PASSED if s[D + i] == OLD else Verdict.FAILED
                 rule = rule_for(replace(situation, rehashed=whole), self.config.rules)
@@ -295,15 +301,18 @@ class System(Machines):
             leader_final_before=runs is Software.NEW and bool(final_before), leader_health=HEALTHS[health],
             peer_runs=SOFTWARE[odisk], peer_final=bool(ofinal), peer_health=HEALTHS[ohealth],
             peer_ready=bool(ready), proven=bool(proven), grant=GRANTS[grant], wiped=bool(wiped),
-            checks=verdicts[checks], attempts_left=bool(left), late=bool(late), abort=bool(abort),
-            paused=bool(paused), held=bool(held), resets_left=bool(resets),
+            checks=verdicts[checks], stage_checks=Verdict.PENDING, attempts_left=bool(left),
+            late=bool(late), abort=bool(abort), paused=bool(paused), held=bool(held), resets_left=bool(resets),
             hand_overs_left=bool(hand_overs))  # fmt: skip
 
-    def _carry_out(self, s: World, i: int, n: int, out: list[Move], *, arrived: bool | None = None) -> None:
+    def _carry_out(self, s: World, i: int, n: int, out: list[Move], *, arrived: bool | None = None,
+                   blocked: int = 0) -> None:  # fmt: skip
         rule = self.config.rules[n]
         act, to, o = rule.decision.act, rule.decision.to, 1 - i
         w = list(s)
         events: tuple[Event, ...] = (('write', i),)
+        if blocked and (rule.decision.commit_point or (act is Act.HAND_OVER and to is State.PROVING)):
+            events += (('blocked', i),)
         if arrived is not None:
             events += (('arrived', i),)
         if arrived or s[V + i] == STALE:

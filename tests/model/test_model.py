@@ -48,6 +48,7 @@ SITUATIONS = st.builds(
     wiped=st.booleans(),
     rehashed=st.sampled_from(Verdict),
     checks=st.sampled_from(Verdict),
+    stage_checks=st.sampled_from(Verdict),
     attempts_left=st.booleans(),
     late=st.booleans(),
     abort=st.booleans(),

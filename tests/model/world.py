@@ -106,6 +106,8 @@ class Config:
     """The update is held before its commit point until an operator continues it."""
     caps: bool = False
     """The power cycles and hand-overs of the update may be used up with each that is made."""
+    blocked: bool = False
+    """The checks before the hand-over, and before the second wipe, may fail at any moment."""
     inflight: bool = False
     torn: bool = False
     """A wipe may stop where the old system still boots."""

@@ -20,6 +20,7 @@ CORE = {
     'a retry': Config(retries=1, early_give_up=False),
     'paused and held': Config(pause=True, hold=True, early_give_up=False),
     'held, and bounds used up': Config(image=BAD_MASTER, hold=True, caps=True, early_give_up=False),
+    'checks that fail': Config(blocked=True, early_give_up=False),
     'a retry, and bounds used up': Config(retries=1, caps=True, early_give_up=False),
 }
 """Less than a minute together, on one core."""
@@ -143,6 +144,10 @@ MUTATIONS = (
     Mutation('a pause before the second wipe', _config(pause=True, rules=without('second-paused')), (18,)),
     Mutation('a pause before the start', _config(pause=True, rules=without('requested-paused')), (18,)),
     Mutation('the hold before the commit point', _config(hold=True, rules=without('proving-waits')), (18,)),
+    Mutation('the checks before the hand-over', _config(blocked=True, rules=without(
+        'first-blocked', 'first-blocked-late')), (20,)),
+    Mutation('the checks before the second wipe', _config(blocked=True, rules=without(
+        'proving-blocked', 'proving-blocked-late')), (20,)),
     Mutation('the bound of power cycles', _config(caps=True, rules=guarded(
         'first-drive', lambda s: not s.target_leads and s.grant is Grant.OPEN)), (19,)),
     Mutation('the bound of hand-overs', _config(caps=True, rules=guarded(

@@ -145,6 +145,7 @@ def test_a_held_update_stays_before_its_commit_point_until_somebody_continues(op
         'PROVING: it is proven, and the update is paused, or held before its commit point: `ovca update-continue`'
     ]
     assert master.ask('continue').state == 'done'
+    master.loop.step()  # the checks before the second wipe
     master.loop.step()
     assert (master.update().state, master.update().proven_at is not None) == ('INSTALL_2', True)
 

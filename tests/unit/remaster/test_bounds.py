@@ -96,7 +96,7 @@ def wiped(operated: Operated, **remaster: object) -> Master:
 def test_each_percent_that_an_installer_gets_on_begins_the_deadline_anew_and_nothing_else_does(
     operated: Operated,
 ) -> None:
-    master = wiped(operated, alarm_after=1)
+    master = wiped(operated, alarm_percent=100)
     for percent in (1, 2, 3):
         master.later(590)
         desk(master).progress('mn2', 1, 1, NONCE, percent, 'files')

@@ -11,12 +11,12 @@ from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Entry, Node, Update
 from ovca.remaster.observe import Limits, observe
-from ovca.remaster.protocol import Act, Health, decide
+from ovca.remaster.protocol import Act, Health, Verdict, decide
 
 LIMITS = Limits(
     soak=1, prove_soak=60, install_deadline=600, verify_deadline=600, prove_deadline=600, rollback_deadline=600,
     attempts=2, grant_ttl=60, order_interval=5, ready_age=5, unhealthy_limit=30,
-    alarm_after=0.5, power_orders=20, hand_overs=6,
+    alarm_percent=50, power_orders=20, hand_overs=6,
 )  # fmt: skip
 
 
@@ -60,7 +60,7 @@ def test_only_the_time_as_master_in_this_epoch_proves_the_new_software(
         )  # fmt: skip
 
     with database.read() as session:
-        seen = observe(session, me='first', epoch=2, running_digest='new', limits=LIMITS)
+        seen = observe(session, me='first', epoch=2, running_digest='new', limits=LIMITS, stage_checks=Verdict.PASSED)
     database.dispose()
 
     assert seen is not None

@@ -1,4 +1,4 @@
-"""What operators decide about an update while it runs, and who holds an operation of the whole appliance."""
+"""What operators decide about an update, who holds an operation of the appliance, and indexes for a long history."""
 
 from __future__ import annotations
 
@@ -38,3 +38,9 @@ def upgrade() -> None:
         sa.Column('taken_at', sa.DateTime(timezone=True), nullable=False),
         sa.PrimaryKeyConstraint('name'),
     )
+    # For a long history: what a node was given and has proved, and the journal by time, kind and node.
+    op.create_index('ix_install_grant_node_consumed_at', 'install_grant', ['node', 'consumed_at'])
+    op.create_index('ix_entry_node_final_at', 'entry', ['node', 'final_at'])
+    op.create_index('ix_event_at', 'event', ['at'])
+    op.create_index('ix_event_kind', 'event', ['kind'])
+    op.create_index('ix_event_node', 'event', ['node'])
