@@ -39,6 +39,12 @@ class ImageBuild(base.ShowOne):
             help='the oldest version that this one may be downgraded to; without it downgrades are refused',
         )
         parser.add_argument(
+            '--no-accept-downgrade',
+            dest='accept_downgrade',
+            action='store_false',
+            help='this version is never installed over a newer one, even if that one allows it',
+        )
+        parser.add_argument(
             '--stepping-stone',
             metavar='<version>',
             action='append',
@@ -87,6 +93,7 @@ class ImageBuild(base.ShowOne):
                 password=key.Password(self, parsed_args.password_file),
                 update_from=parsed_args.update_from,
                 downgrade_to=parsed_args.downgrade_to,
+                accept_downgrade=parsed_args.accept_downgrade,
                 stepping_stones=tuple(parsed_args.stepping_stone),
                 notes=notes,
                 checks=tuple(parsed_args.check),

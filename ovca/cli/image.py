@@ -78,6 +78,7 @@ class ImageShow(base.ShowOne):
             'kept_because': image.kept_because,
             'update_from': manifest.get('update_from'),
             'downgrade_to': manifest.get('downgrade_to'),
+            'accept_downgrade': manifest.get('accept_downgrade') is not False,
             'stepping_stones': manifest.get('stepping_stones') or [],
             'components': manifest.get('components') or {},
             'notes': manifest.get('notes') or '',

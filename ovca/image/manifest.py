@@ -47,6 +47,8 @@ class Manifest:
     downgrade_to: str | None = None
     """The oldest version that this one may be downgraded to; None forbids it. It stands in the manifest of the newer
     version: only that one's makers know what it does to data that the older one has to read."""
+    accept_downgrade: bool = True
+    """Whether this version may be installed over a newer one that allows it: the older version's own word."""
     stepping_stones: tuple[str, ...] = ()
     notes: str = ''
     checks: tuple[str, ...] = ()
@@ -81,6 +83,7 @@ class Manifest:
                 files_digest=typed(raw, 'files_digest', str),
                 update_from=typed(raw, 'update_from', str, None),
                 downgrade_to=typed(raw, 'downgrade_to', str, None),
+                accept_downgrade=typed(raw, 'accept_downgrade', bool, True),
                 stepping_stones=tuple(typed(raw, 'stepping_stones', list, [])),
                 notes=typed(raw, 'notes', str, ''),
                 checks=check_paths(typed(raw, 'checks', list, [])),

@@ -5,7 +5,8 @@ reach first. So there is one oldest version from which it may be installed, the 
 between may be updated to it as well. That makes the way simple: always the newest image that may be installed now.
 
 Going back is different. What the newer software has done to the data is known to its makers only, so it is the image
-that *runs* that names the oldest version it may be downgraded to; and the operator has to ask for it.
+that *runs* that names the oldest version it may be downgraded to. The older image may refuse to be installed over a
+newer one, and allows nothing by itself; and the operator has to ask for it.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ class Terms:
     update_from: str | None = None
     stepping_stones: tuple[str, ...] = ()
     downgrade_to: str | None = None
+    accept_downgrade: bool = True
 
     @classmethod
     def of(cls, manifest: Mapping[str, Any]) -> Terms:
@@ -34,6 +36,7 @@ class Terms:
             manifest.get('update_from'),
             tuple(map(str, manifest.get('stepping_stones') or ())),
             manifest.get('downgrade_to'),
+            manifest.get('accept_downgrade') is not False,
         )
 
     @property
@@ -60,14 +63,15 @@ def problem(
     if ImageVersion(new.version) == ImageVersion(running):
         return f'{new.version} is installed already', 'there is nothing to do'
     if ImageVersion(new.version) < ImageVersion(running):
-        return _back(new.version, running, present, downgrade)
+        return _back(new, running, present, downgrade)
     return (
         f'{new.version} needs {new.oldest} or newer, but {running} runs',
         f'update to {new.oldest} or a version between first',
     )
 
 
-def _back(version: str, running: str, present: Terms | None, asked: bool) -> tuple[str, str] | None:
+def _back(new: Terms, running: str, present: Terms | None, asked: bool) -> tuple[str, str] | None:
+    version = new.version
     older = f'{version} is older than the installed {running}'
     if present is None:
         return (
@@ -80,6 +84,11 @@ def _back(version: str, running: str, present: Terms | None, asked: bool) -> tup
         return (
             f'{older}, and the manifest of {running} does not allow to downgrade it{below}',
             'choose a newer image; only those who made it can allow a downgrade',
+        )
+    if not new.accept_downgrade:
+        return (
+            f'{older}, and its own manifest does not let it be installed over a newer version',
+            'choose another version; only those who made it can make one that allows it',
         )
     if not asked:
         return (

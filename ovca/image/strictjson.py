@@ -16,7 +16,7 @@ UNREADABLE = (ValueError, KeyError, TypeError, OverflowError, RecursionError)
 LARGEST = 2**50
 MAX_NESTING = 16
 LONGEST = 300
-KINDS = {str: 'text', int: 'whole number', list: 'list', dict: 'object'}
+KINDS = {str: 'text', int: 'whole number', bool: 'truth value', list: 'list', dict: 'object'}
 
 
 def loads(data: bytes) -> dict[str, Any]:

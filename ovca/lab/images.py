@@ -40,6 +40,7 @@ class Recipe:
     version: str
     update_from: str | None = None
     downgrade_to: str | None = None
+    accept_downgrade: bool = True
     notes: str = ''
     extras: tuple[str, ...] = ('redfish',)
     plugins: tuple[Plugin, ...] = ()
@@ -79,6 +80,7 @@ def make(output: Path, recipe: Recipe, *, secret_key: Path, cache: Path | None =
             secret_key=secret_key,
             update_from=recipe.update_from,
             downgrade_to=recipe.downgrade_to,
+            accept_downgrade=recipe.accept_downgrade,
             notes=recipe.notes,
             checks=tuple(recipe.checks),
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import zipfile
 from pathlib import Path
 
@@ -25,6 +26,18 @@ def test_a_vendor_makes_a_signed_image_from_a_tree(tmp_path: Path) -> None:
     members = zipfile.ZipFile(bundle).namelist()
     assert members[:3] == ['manifest.json', 'manifest.json.minisig', 'files.json']
     assert members[3].endswith('.iso')
+
+
+def test_a_version_that_is_never_gone_back_to_says_so_in_its_manifest(tmp_path: Path) -> None:
+    folder = tree(tmp_path)
+    said = {}
+    for words in ((), ('--no-accept-downgrade',)):
+        bundle = tmp_path / 'x.zip'
+        argv = ['image-build', '--image-version', '1.1.0', '--mgmt', str(folder), *words, str(bundle)]
+        assert testing.run(argv).code == 0
+        said[words] = json.loads(zipfile.ZipFile(bundle).read('manifest.json'))['accept_downgrade']
+
+    assert said == {(): True, ('--no-accept-downgrade',): False}
 
 
 def test_the_installer_is_put_into_the_image(tmp_path: Path) -> None:

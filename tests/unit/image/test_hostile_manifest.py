@@ -116,6 +116,8 @@ def test_a_field_that_is_missing_is_named(name: str) -> None:
         ('update_from', 1, "'update_from' is no text"),
         ('update_from', '/', 'is not a version'),
         ('downgrade_to', '..', 'is not a version'),
+        ('accept_downgrade', 'no', "'accept_downgrade' is no truth value"),
+        ('accept_downgrade', 0, "'accept_downgrade' is no truth value"),
         ('stepping_stones', '1.0.5', "'stepping_stones' is no list"),
         ('stepping_stones', [1], 'a version is no text'),
         ('stepping_stones', ['a b'], 'is not a version'),

@@ -59,6 +59,26 @@ def test_a_downgrade_needs_the_manifest_and_the_operator(lowest: str | None, ask
         assert '--allow-downgrade' in found[1]
 
 
+@pytest.mark.parametrize('asked', [False, True])
+def test_an_older_image_may_refuse_to_be_installed_over_a_newer_one(asked: bool) -> None:
+    older = Terms.of({'version': '1.0.0', 'accept_downgrade': False})
+
+    found = problem(older, '1.1.0', present=image('1.1.0', downgrade_to='0.9'), downgrade=asked)
+
+    assert found is not None
+    assert found[0].endswith('and its own manifest does not let it be installed over a newer version')
+    assert problem(older, '0.9') is None, 'as an update it is as good as any'
+
+
+def test_what_an_older_image_says_for_itself_is_not_enough() -> None:
+    older = Terms.of({'version': '1.0.0', 'accept_downgrade': True})
+
+    found = problem(older, '1.1.0', present=image('1.1.0'), downgrade=True)
+
+    assert found is not None
+    assert 'the manifest of 1.1.0 does not allow' in found[0]
+
+
 def test_what_the_older_image_says_of_itself_allows_no_downgrade() -> None:
     found = problem(image('1.0.0', downgrade_to='0.1'), '1.1.0', present=image('1.1.0'), downgrade=True)
 

@@ -63,6 +63,17 @@ def test_the_older_image_cannot_allow_it(newer: Operated) -> None:
     assert check(newer, allow_downgrade=True).result is Result.FAILED
 
 
+def test_the_older_image_can_forbid_it(newer: Operated) -> None:
+    allow(newer, '1.0.0')
+    with newer.database.write() as session:
+        row = session.get_one(Image, '1.0.0')
+        row.manifest = {**row.manifest, 'accept_downgrade': False}
+
+    found = check(newer, allow_downgrade=True)
+
+    assert (found.result, 'its own manifest does not let it' in found.detail) == (Result.FAILED, True), found
+
+
 def test_without_the_image_that_runs_it_is_refused(newer: Operated) -> None:
     with newer.database.write() as session:
         session.delete(session.get_one(Image, '1.1.0'))
