@@ -195,6 +195,13 @@ class Operated:
             for node in session.scalars(select(Node)):
                 node.last_seen_at = before
 
+    def alarm(self, detail: str, *, before: float = 0) -> None:
+        """An alarm of the newest update was raised, so many seconds ago."""
+        with self.database.write() as session:
+            update = session.scalars(select(Update).order_by(Update.id.desc()).limit(1)).one()
+            at = self.database.now(session) - dt.timedelta(seconds=before)
+            session.add(Event(update_id=update.id, at=at, node='mn1', actor='mn1', kind='alarm', detail=detail))
+
     def requests(self) -> list[Request]:
         """All requests."""
         with self.database.read() as session:

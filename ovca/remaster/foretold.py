@@ -1,34 +1,68 @@
-"""The words of ``update-explain``: what goes on, and what would happen, told with the nodes' names."""
+"""The words of ``update-explain``: what goes on, and what would happen, told with the nodes' names.
+
+They are for somebody who reads them at night, in a hurry: each sentence names nodes, and the state in which it ends.
+The keys are an interface of the command.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import datetime as dt
 from dataclasses import dataclass
 from typing import Any
 
-from ovca.remaster.explain import Course, Explanation, Outlook, explain
-from ovca.remaster.observe import Limits, Observation
-from ovca.remaster.protocol import Act, Decision, Rule, State, Which
+from ovca.remaster.explain import Course, Outlook, explain
+from ovca.remaster.observe import Limits, Observation, step_began
+from ovca.remaster.protocol import TARGET, Act, Rule, State
 
-ACTS = {
-    Act.WAIT: 'it waits',
-    Act.ISSUE: 'a grant to wipe the node is issued',
-    Act.DRIVE: 'the node is power-cycled into its installer',
-    Act.ATTEMPT: 'a new attempt begins',
-    Act.HAND_OVER: 'the lease is handed over',
-    Act.CHECK: 'the checks before the next stage are run',
-    Act.REHASH: "the master's own system is compared with the old image",
+DOING = {
+    State.REQUESTED: 'the checks are repeated before {first} is touched',
+    State.INSTALL_1: '{first} is being installed, and has to prove what it runs; {second} serves with {old}',
+    State.VERIFY_1: '{first} runs {version} and has to be healthy for its soak; {second} serves with {old}',
+    State.PROVING: '{first} serves with {version}, to be healthy as master for its soak; {second} still has {old}',
+    State.ROLLBACK: '{second} is waited for, to lead again with {old}; until then {first} serves with {version}',
+    State.INSTALL_2: '{second} is being installed, and has to prove what it runs; {first} serves with {version}',
+    State.VERIFY_2: '{second} runs {version} and has to be healthy for its soak; {first} serves with {version}',
 }
-WAITS = {
-    State.REQUESTED: 'the checks have to pass',
-    State.INSTALL_1: 'the first node has to be installed, and to prove what it runs',
-    State.VERIFY_1: 'the first node has to be healthy for its soak, and ready',
-    State.PROVING: 'the new software has to be healthy as master for its soak',
-    State.ROLLBACK: 'the old node has to get ready to lead',
-    State.INSTALL_2: 'the second node has to be installed, and to prove what it runs',
-    State.VERIFY_2: 'the second node has to be healthy for its soak, and ready',
+"""What an update does in a state when no rule says more."""
+TARGET_LEADS = '{leader} leads, and is itself the node to install; {peer} is waited for, to hand over to it'
+STEPS = {
+    'requested-paused': 'it is paused before {first} is touched; `ovca update-continue` lets it go on',
+    'first-waits': '{first} could take over, and is paused before the hand-over; `ovca update-continue` lets it go on',
+    'first-check': 'the checks before the hand-over are run now',
+    'first-blocked': '{first} could take over, and a check before the hand-over fails; mended, it goes on by itself',
+    'first-hand-over': '{second} hands over to {first} now',
+    'first-again': 'a new attempt to install {first} begins',
+    'first-paused': 'it is paused, and {first} is not wiped; `ovca update-continue` lets it go on',
+    'first-issue': 'the right to wipe {first} is given now',
+    'first-drive': '{first} is power-cycled into its installer, and nothing was heard of that yet',
+    'first-leads-retry': '{first} leads and is to be installed, so it hands over to {second} now',
+    'first-leads-old-unsure': '{first} leads, and compares its own disk with the image of {old}',
+    'proving-waits': (
+        '{first} has proved itself as master, and the update stays before the point of no return; '
+        '`ovca update-continue` lets it go on'
+    ),
+    'proving-check': 'the checks before {second} is wiped are run now',
+    'proving-blocked': (
+        '{first} has proved itself as master, and a check before {second} is wiped fails; mended, it goes on by itself'
+    ),
+    'rollback-hand-over': '{first} hands over to {second} now',
+    'second-leads-hand-over': '{second} leads and is to be installed, so it hands over to {first} now',
+    'second-unhealthy-again': 'a new attempt to install {second} begins',
+    'second-again': 'a new attempt to install {second} begins',
+    'second-paused': 'it is paused, and {second} is not wiped; `ovca update-continue` lets it go on',
+    'second-issue': 'the right to wipe {second} is given now',
+    'second-drive': '{second} is power-cycled into its installer, and nothing was heard of that yet',
+    'ended-hand-back': '{leader} hands over to {peer}, which runs {old}',
+    'late-waiting': 'its deadline has passed, and it waits for what only a person can bring: {doing}',
 }
-"""What an update waits for where no rule of its own says it."""
+"""What the rules do that change no state by themselves; of the others their end is told."""
+ENDS = {
+    State.DONE: 'both nodes run {version}',
+    State.ABORTED: '{leader} serves with {old}, and the update can be begun anew',
+    State.FAILED_DEGRADED: '{leader} serves alone until the other node is mended and installed',
+    State.FAILED_ROLLED_BACK: '{second} serves with {old}, and {first} is quarantined until it is installed anew',
+    State.FAILED_FORWARD: '{leader} serves alone until the other node is mended and installed',
+}
 AGREED = 8
 """Seconds, about, beyond the lease's own time until a node that takes over serves."""
 
@@ -41,87 +75,123 @@ class Times:
     self_demote: float
 
 
-def told(seen: Observation, limits: Limits, times: Times) -> dict[str, Any]:
-    """Everything that ``update-explain`` shows, in its order."""
-    s = seen.situation
-    what = explain(s)
-    leader, peer = seen.name(s.leader), seen.name(s.leader.other)
-    deadline = limits.deadline(s.state)
+def told(
+    seen: Observation, limits: Limits, times: Times, *, silent: str | None = None, alarm: str | None = None
+) -> dict[str, Any]:
+    """Everything that ``update-explain`` shows, in its order.
+
+    ``silent`` says why nobody decides at this moment; ``alarm`` is the last one since the state was entered.
+    """
+    s, what = seen.situation, explain(seen.situation)
+    words = _Words(seen)
+    now = words.step(what.rule, s.state, words.leader) + (f'; the last alarm: {alarm}' if alarm else '')
     return {
         'update_id': seen.update.id,
         'version': seen.update.version,
         'state': s.state.value,
         'since': seen.update.state_since,
+        'master': words.leader,
+        'other_node': words.peer,
         'rule': what.rule.id,
-        'now': _step(what.rule, s.state),
-        'deadline': None
-        if s.state.ended
-        else f'{deadline:.0f} s for this step, alarm after '
-        f'{limits.alarm_percent / 100 * deadline:.0f} s' + ('; it has passed' if s.overdue else ''),
+        'now': now if silent is None else f'{silent}; as soon as a node leads: {now}',
+        **_deadlines(seen, limits),
         'abort': what.abort.sentence,
+        'abort_lands_in': what.abort.lands_in.value if what.abort.lands_in else None,
         'pause': what.pause.sentence,
-        **_failures(what, seen.name, leader, peer, times),
+        'if_master_fails': words.master_fails(what.leader_fails, times),
+        'if_other_node_fails': words.stays(what.peer_fails),
+        'if_bmc_of_other_node_fails': words.power_fails(what.power_fails),
+        'if_bmc_of_master_fails': f'the update goes on; but should {words.leader} die as well, {words.peer} cannot see '
+        f'that it is off and does not take over, until somebody who knows that it is off says so on {words.peer}: '
+        f'`ovca master-claim --force`',
+        'if_database_fails': f'nothing is decided and nothing is wiped; after {times.self_demote:.0f} s {words.leader} '
+        f'stops serving, and when the database is back it goes on where it stood',
     }
 
 
-def _failures(what: Explanation, name: Callable[[Which], str], leader: str, peer: str, times: Times) -> dict[str, str]:
+def _deadlines(seen: Observation, limits: Limits) -> dict[str, dt.datetime | None]:
+    """When the step is told to be slow, and when it is decided upon; neither while a person lets it wait."""
+    s = seen.situation
+    waits = s.state.ended or (s.paused and s.state is not State.ROLLBACK) or (s.held and s.state is State.PROVING)
+    began, lasts = step_began(seen.update, seen.entry), limits.deadline(s.state)
     return {
-        'if_master_fails': f'{leader}: {_master_fails(what.leader_fails, name, leader, times)}',
-        'if_other_node_fails': f'{peer}: {_stays(what.peer_fails, name)}',
-        'if_bmc_of_other_node_fails': f'{peer}: {_stays(what.power_fails, name)}; and {leader} can power nothing off, '
-        f'but takes nothing over either: it leads already',
-        'if_bmc_of_master_fails': f'{leader}: the update goes on; should {leader} itself die then, {peer} cannot prove '
-        f'that it is off: `ovca master-claim` tells what a person can do',
-        'if_database_fails': f'nothing is decided and nothing is wiped; after {times.self_demote:.0f} s {leader} stops '
-        f'serving until the database is back, and then goes on where it stood',
+        'alarm_at': None if waits else began + dt.timedelta(seconds=limits.alarm_percent / 100 * lasts),
+        'deadline_at': None if waits else began + dt.timedelta(seconds=lasts),
     }
 
 
-def _master_fails(outlook: Outlook, name: Callable[[Which], str], leader: str, times: Times) -> str:
-    if outlook.now.leader is None:
-        text = f'nobody can take over; when {leader} is back it goes on where it stood'
-        if outlook.once_proved is not None and outlook.once_proved.leader is not None:
-            other = name(outlook.once_proved.leader)
+class _Words:
+    """Sentences with the names of one update."""
+
+    def __init__(self, seen: Observation) -> None:
+        update, leads = seen.update, seen.situation.leader
+        self.name = seen.name
+        self.leader, self.peer = seen.name(leads), seen.name(leads.other)
+        self._names = {
+            'first': update.first,
+            'second': update.second,
+            'version': update.version,
+            'old': update.old_version or 'what it ran before',
+        }
+
+    def master_fails(self, outlook: Outlook, times: Times) -> str:
+        """The acting master is gone."""
+        if outlook.now.leader is not None:
+            other = self.name(outlook.now.leader)
+            takes = f'{other} sees that {self.leader} is off, and is master in about {times.ttl + AGREED:.0f} s'
+            return f'{takes}; {self._course(outlook.now, self.leader)}{self._end(outlook, self.leader)}'
+        text = f'nobody serves until {self.leader} is back; then the update goes on where it stood'
+        if outlook.once_proved is not None:
             text += (
-                f'; unless {other}, which is being installed, proves what it runs first: {_course(outlook.once_proved)}'
+                f'. If {self.peer} comes to prove before that what it was installed with, it is master by itself; '
+                f'{self._course(outlook.once_proved, self.leader)}'
             )
         return text
-    other = name(outlook.now.leader)
-    return f'{other} powers it off, and is master in about {times.ttl + AGREED:.0f} s: {_course(outlook.now)}' + _end(
-        outlook
-    )
 
+    def stays(self, outlook: Outlook) -> str:
+        """The other node is gone."""
+        return f'{self.leader} goes on serving; {self._course(outlook.now, self.peer)}{self._end(outlook, self.peer)}'
 
-def _stays(outlook: Outlook, name: Callable[[Which], str]) -> str:
-    leader = outlook.now.leader
-    head = f'{name(leader)} goes on serving: ' if leader is not None else ''
-    return f'{head}{_course(outlook.now)}{_end(outlook)}'
+    def power_fails(self, outlook: Outlook) -> str:
+        """The other node's power cannot be switched any more."""
+        if outlook.in_the_end is None:
+            return f'the update goes on, as long as nothing makes {self.leader} switch the power of {self.peer}'
+        return (
+            f'{self.peer} cannot be power-cycled into its installer; it is tried until the deadline, and nothing is '
+            f'wiped{self._end(outlook, None)}'
+        )
 
+    def step(self, rule: Rule, state: State, leader: str) -> str:
+        """What a rule does, where the update stands at it."""
+        target = TARGET.get(state)
+        leads = target is not None and self.name(target) == leader
+        doing = self._fill(TARGET_LEADS if leads else DOING.get(state, ''), leader)
+        if rule.id in STEPS:
+            return self._fill(STEPS[rule.id], leader, doing=doing)
+        if rule.decision.act is Act.MOVE and rule.decision.to is not None:
+            return f'{rule.when}: {self._reached(rule.decision.to, leader)}'
+        return doing or rule.when
 
-def _end(outlook: Outlook) -> str:
-    if outlook.in_the_end is None:
-        return ''
-    return f'; if it stays so beyond all deadlines and attempts, the update ends in {outlook.in_the_end.state}'
+    def _course(self, course: Course, gone: str) -> str:
+        """Where it comes to by itself; ``gone`` is the node that failed."""
+        leader = self.name(course.leader) if course.leader is not None else gone
+        if course.state.ended or course.waits is None:
+            return self._reached(course.state, leader)
+        return f'the update stays in {course.state}: {self.step(course.waits, course.state, leader)}'
 
+    def _end(self, outlook: Outlook, gone: str | None) -> str:
+        if outlook.in_the_end is None:
+            return ''
+        leader = self.name(outlook.in_the_end.leader) if outlook.in_the_end.leader is not None else self.leader
+        back = f'if {gone} is not back' if gone else 'if it is so still'
+        reached = self._reached(outlook.in_the_end.state, leader)
+        return f'; {back} when all deadlines and attempts have passed, {reached}'
 
-def _course(course: Course) -> str:
-    """The rules of a course, as one sentence."""
-    parts = [_step(rule, course.state) for rule in course.rules]
-    if course.state.ended and parts and course.rules[-1].decision.act is Act.WAIT:
-        parts.pop()
-    return ', then '.join(parts) or f'the update stays in {course.state}'
+    def _reached(self, state: State, leader: str) -> str:
+        if state in ENDS:
+            return f'the update ends as {state}: {self._fill(ENDS[state], leader)}'
+        return f'the update goes on to {state}: {self._fill(DOING[state], leader)}'
 
-
-def _step(rule: Rule, state: State) -> str:
-    if rule.id in ('waiting', 'late-waiting'):
-        return WAITS.get(state, rule.when)
-    if rule.decision.to is not None and rule.decision.act is Act.MOVE:
-        return f'{rule.when}: {rule.decision.to}'
-    return f'{rule.when}: {act(rule.decision)}'
-
-
-def act(decision: Decision) -> str:
-    """What a decision does, in words."""
-    if decision.act is Act.MOVE:
-        return f'the update goes on to {decision.to}'
-    return ACTS[decision.act]
+    def _fill(self, text: str, leader: str, doing: str = '') -> str:
+        peer = self._names['second'] if leader == self._names['first'] else self._names['first']
+        return text.format(**self._names, leader=leader, peer=peer, doing=doing)

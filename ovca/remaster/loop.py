@@ -25,7 +25,7 @@ from ovca.db import events
 from ovca.db.models import Entry, Event, Image, InstallGrant, Node, Update
 from ovca.exceptions import LeaseLost, OvcaError, PowerError, Refused
 from ovca.power.base import BootDevice, PowerDriver, PowerState
-from ovca.remaster import evidence, operations
+from ovca.remaster import evidence, operations, reasons
 from ovca.remaster.observe import Limits, Observation, fresh, observe
 from ovca.remaster.protocol import (
     TARGET,
@@ -199,18 +199,17 @@ class RemasterLoop:
             update = self._locked(session, seen)
             if decision.commit_point:
                 self._guard_commit(session, update)
-            self._enter(session, update, decision.to, epoch, rule, self._reason(update, rule))
-            self._quarantine(session, update, decision, rule)
+            reason = self._reason(session, seen, update, rule)
+            self._enter(session, update, decision.to, epoch, rule, reason)
+            self._quarantine(session, update, decision, reason)
         LOG.info('update %s: %s -> %s (%s)', seen.update.id, seen.update.state, decision.to, rule.when)
         self.hands.poke()
 
-    def _reason(self, update: Update, rule: Rule) -> str:
+    def _reason(self, session: Session, seen: Observation, update: Update, rule: Rule) -> str:
         failures = self._failures.get(update.id)
         if rule.id in ('requested-checks-failed', 'first-blocked-late', 'proving-blocked-late') and failures:
             return '; '.join(failures)
-        if 'abort' in rule.id and update.abort_reason:
-            return f'{rule.when}: {update.abort_reason}'
-        return rule.when
+        return reasons.reason(session, update, rule, leader=self.node, target=seen.target)
 
     def _guard_commit(self, session: Session, update: Update) -> None:
         # After this transaction the old node may be wiped, so it proves again what it rests on.
@@ -265,13 +264,13 @@ class RemasterLoop:
             session.add(entry)
         return entry
 
-    def _quarantine(self, session: Session, update: Update, decision: Decision, rule: Rule) -> None:
+    def _quarantine(self, session: Session, update: Update, decision: Decision, reason: str) -> None:
         if decision.quarantine is Quarantine.NONE:
             return
         name = update.first if decision.quarantine is Quarantine.FIRST else update.second
         node = session.get(Node, name)
         if node is not None:
-            node.quarantined, node.quarantine_reason = True, f'update {update.id}: {rule.when}'
+            node.quarantined, node.quarantine_reason = True, f'update {update.id}: {reason}'
 
     def _issue(self, epoch: int, seen: Observation) -> None:
         target = self._target(seen)

@@ -111,8 +111,8 @@ def next_step(update: UpdateView) -> str:
             )
         case State.FAILED_ROLLED_BACK:
             return (
-                f'{update.old_version or "the old software"} serves again, {update.first} is quarantined; when the '
-                f'cause is mended, {retry}, or update to another version'
+                f'{update.old_version or "the old software"} serves again, {update.first} is quarantined; make the '
+                f'appliance whole with `ovca node-reinstall {update.first}`, or try it again with {retry}'
             )
         case State.FAILED_FORWARD:
             return f'{update.version} is proven and serves; mend {update.second}, then finish with {retry}'

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 
 from ovca.conf import secrets
-from ovca.db.models import Image, Node, Update
+from ovca.db.models import Event, Image, Node, Update
 from ovca.exceptions import DatabaseUnavailable, Refused, UsageError
 from ovca.image.fetch import redacted
 from ovca.remaster import downloads, reading, retention
@@ -430,12 +430,19 @@ class Service(Asking):
                     'no update is open, so there is nothing to explain; see `ovca update-list`', id='nothing-open'
                 )
             seen = observe(session, me=node.name, epoch=leader.epoch, running_digest=node.running_digest, limits=limits)
+            alarm = select(Event.detail).where(Event.update_id == update.id, Event.kind == 'alarm')
+            alarm = alarm.where(Event.at >= update.state_since).order_by(Event.id.desc()).limit(1)
+            last_alarm = session.scalars(alarm).first()
         if seen is None:
             raise Refused(
                 f'{node.name} is master and no part of update {update.id}; see `ovca master-show`', id='nothing-open'
             )
         times = foretold.Times(leader.ttl, self.conf.cluster.self_demote)
-        return foretold.told(seen, limits, times)
+        silent = None
+        if leader.expired or not leader.acting:
+            quiet = f' and has not renewed it for {leader.age:.0f} s' if leader.expired and leader.age else ''
+            silent = f'{node.name} holds the lease{quiet}, and does not serve: nothing is decided now'
+        return foretold.told(seen, limits, times, silent=silent, alarm=last_alarm)
 
     def landing(self, update: UpdateView) -> Landing:
         """Where an abort would end now."""

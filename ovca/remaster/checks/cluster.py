@@ -44,7 +44,12 @@ class Nodes(Check):
         versions = {node.running_digest: node.running_version for node in nodes if node}
         if len(versions) > 1 and not self.context.retry:
             names = ' and '.join(sorted(str(v) for v in versions.values()))
-            return self.failed(f'the nodes run {names}', 'finish the last update with `ovca update-retry`', facts)
+            return self.failed(
+                f'the nodes run {names}',
+                f'go on with the last update: `ovca update-retry`; or give {cluster.peer} what {cluster.node_name} '
+                f'runs: `ovca node-reinstall {cluster.peer}`',
+                facts,
+            )
         return self.passed(f'{cluster.node_name} and {cluster.peer} are healthy', facts)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import select
 from ovca.db import models
 from ovca.db.models import Request
 from ovca.exceptions import NotMaster, Refused, UsageError
+from ovca.remaster import claims
 from ovca.remaster.claims import VALID, take
 from tests.operated import Operated
 
@@ -138,3 +139,9 @@ def test_where_nobody_was_ever_master_there_is_nothing_to_take_over(operated: Op
         operated.service().claim('mn1')
 
     assert caught.value.id == 'no-master'
+
+
+def test_a_word_lasts_a_quarter_of_an_hour_as_the_manual_says() -> None:
+    page = Path(__file__).parents[3] / 'doc/source/tasks/failover.rst'
+
+    assert f'{claims.VALID / 60:.0f} minutes' in page.read_text()
