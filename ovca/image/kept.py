@@ -34,7 +34,7 @@ class Kept:
         self._ended = self._hurried = False
         self._since: float | None = None
         """When the oldest came of what was taken and is not in the file yet."""
-        self._error: OSError | None = None
+        self._error: Exception | None = None
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -78,7 +78,7 @@ class Kept:
     def _run(self) -> None:
         try:
             self._keep()
-        except OSError as exc:
+        except Exception as exc:  # else those who wait for this thread would wait for ever
             with self._changed:
                 self._error = exc
                 self._changed.notify_all()

@@ -57,7 +57,7 @@ class Answer:
         try:
             changed = email.utils.parsedate_to_datetime(modified)
             fresh = bool(date) and (email.utils.parsedate_to_datetime(date) - changed).total_seconds() < 1
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
         return None if fresh else modified
 

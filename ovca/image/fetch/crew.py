@@ -165,6 +165,8 @@ class Crew:
                 try:
                     with closing(closable(pieces := line.read(at, stop))):
                         for data in pieces:
+                            if at + len(data) > stop:  # what lies behind would never have its turn
+                                raise Refused('a range is longer than it was asked for')
                             if not self._put(at, data):
                                 return
                             at += len(data)

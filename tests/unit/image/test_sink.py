@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ovca.files import file_system
-from ovca.image import sink
+from ovca.image import kept, sink
 from ovca.image.kept import Kept
 from ovca.image.output import Output
 from ovca.image.sink import BLOCK, DIRECT, GATHERED, Sink
@@ -198,3 +198,20 @@ def test_what_is_kept_goes_on_at_any_place(tmp_path: Path, before: int) -> None:
                 kept.write(data[at : at + 100_000])
 
     assert (tmp_path / 'part').read_bytes() == data
+
+
+@pytest.mark.timeout(60)
+def test_whatever_ends_the_thread_that_writes_is_told_and_nobody_waits_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kept, 'SYNCED', GATHERED)
+
+    def synced(place: int) -> None:
+        raise ValueError('no note')
+
+    with (tmp_path / 'part').open('w+b', buffering=0) as stream, Kept(stream, synced=synced) as writing:
+        with pytest.raises(ValueError, match='no note'):
+            for _ in range(20):
+                writing.write(bytes(GATHERED))
+        with pytest.raises(ValueError, match='no note'):
+            writing.flush()

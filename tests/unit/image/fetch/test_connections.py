@@ -434,6 +434,27 @@ def test_lines_that_are_far_ahead_read_what_others_left_behind_when_these_are_gi
     assert got == CONTENT[:size]
 
 
+def test_a_range_that_is_longer_than_it_says_is_not_waited_behind() -> None:
+    class Lying(Fake):
+        def read(self, start: int, stop: int) -> Iterator[bytes]:
+            yield from super().read(start, stop)
+            yield b'more'
+
+    workers = crew.Crew(lambda: Lying(CONTENT, 10 * MEGABYTE), 0, 100_000, 10_000, pause=0.001)
+    workers.work(2)
+    watchdog = threading.Timer(20, workers.close)
+    watchdog.start()
+    got = bytearray()
+
+    with pytest.raises(SourceBusy, match='longer than'):
+        while len(got) < 100_000:
+            got += workers.take(len(got))
+            workers.given(len(got))
+    watchdog.cancel()
+
+    assert got == CONTENT[: len(got)]
+
+
 @pytest.mark.parametrize('error', [SourceBusy('busy', 90.0), crew.Refused('no ranges')])
 def test_a_line_that_the_source_does_not_want_is_not_opened_anew(error: OSError) -> None:
     opened: list[int] = []

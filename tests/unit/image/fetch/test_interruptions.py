@@ -307,6 +307,14 @@ def test_a_time_of_the_very_second_of_the_answer_is_no_validator(fetch: Fetch, o
     assert origin.asked() == [None, None]
 
 
+@pytest.mark.parametrize('time', ['nonsense', 'Mon, 01 Jan 2024 00:00:00 +99999999999999'])
+def test_a_time_that_is_none_is_no_validator(fetch: Fetch, origin: Origin, time: str) -> None:
+    origin.etag, origin.cuts, origin.headers = None, [HALF], {'Last-Modified': time}
+
+    assert fetch(origin.uri) == CONTENT
+    assert origin.asked() == [None, None]
+
+
 @pytest.mark.parametrize('shift', [-4096, 4096])
 def test_a_wrong_range_is_not_believed(
     make: Make, fetch: Fetch, origin: Origin, part: Path, notices: list[str], shift: int
