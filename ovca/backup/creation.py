@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
+import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
@@ -78,7 +79,7 @@ def _create(conf: cfg.ConfigOpts, database: Database, shelf: Shelf, *, by: str, 
         try:
             revision, version, foreign = _save_tables(writer, database, conf.cluster.node_name)
             for path in _configuration(conf):
-                writer.add_file(f'{CONFIGURATION}{path}', path)
+                writer.add_file(f'{CONFIGURATION}{os.path.normpath(path)}', path)  # a record holds no ".."
             _save_site(writer, Path(conf.image.shared_storage) / site.FOLDER)
             for named, source in base.load(conf).items():
                 _save_source(writer, named, source, folder / SOURCES)

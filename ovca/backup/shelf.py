@@ -169,7 +169,8 @@ class Shelf:
 
         :raises BackupError: one cannot be deleted.
         """
-        records = [each.record for each in self.backups() if each.record]
+        # Its folder names it; the id in the record of one that was renamed or copied may be that of another.
+        records = [dataclasses.replace(each.record, id=each.id) for each in self.backups() if each.record]
         records.sort(key=lambda each: each.id != newest)
         surplus = beyond(records, keep)
         for id in surplus:

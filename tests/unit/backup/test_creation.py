@@ -78,6 +78,16 @@ def test_the_vendors_defaults_and_the_site_files_of_both_nodes_are_in_it(
     assert [name for name in names if name.startswith('site/')] == ['site/mn1/site.json', 'site/mn2/site.json']
 
 
+def test_a_configuration_that_was_named_by_way_of_the_folder_above_can_be_put_back(
+    operated: Operated, shelf: Shelf, tmp_path: Path
+) -> None:
+    named = conf.load(str(tmp_path / 'shared/..' / operated.config_file.name))
+
+    made = creation.create(named, operated.database, by='otto', why='', shelf=shelf)
+
+    assert shelf.usable(made.id)[1].content(f'configuration{operated.config_file}') is not None
+
+
 def test_rows_that_are_written_meanwhile_are_not_half_in_it(
     operated: Operated, shelf: Shelf, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

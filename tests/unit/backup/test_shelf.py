@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -147,6 +148,16 @@ def test_what_was_just_made_stays_when_the_clock_was_set_back(shelf: Shelf) -> N
         put(shelf, each)
 
     assert shelf.retain(2, newest='b1') == ['b4']
+
+
+def test_what_an_operator_renamed_or_copied_counts_by_the_name_of_its_folder(shelf: Shelf) -> None:
+    for hour in (1, 2, 3):
+        put(shelf, record(f'b{hour}', hour=hour))
+    (shelf.folder / 'b1').rename(shelf.folder / 'golden')
+    shutil.copytree(shelf.folder / 'b2', shelf.folder / 'b2-copy')
+
+    assert shelf.retain(3) == ['golden']
+    assert [each.id for each in shelf.backups()] == ['b3', 'b2-copy', 'b2']
 
 
 def test_a_backup_learns_of_which_update_it_is(shelf: Shelf) -> None:
