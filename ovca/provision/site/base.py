@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import stat
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -157,17 +160,18 @@ class FileItem(SiteItem):
         for name in self.paths(root):
             if skip is not None and skip(name):
                 continue
-            path = root / name
             try:
-                state = path.stat()
-                if state.st_size > LARGEST:
-                    raise SiteItemError(
-                        f'site item {self.name}: {name} has {state.st_size} bytes, more than {LARGEST}; '
-                        f'it is no setting, take it out of the patterns'
-                    )
-                data = path.read_bytes()
+                read = _read(root / name)
             except FileNotFoundError:
                 continue  # it went while it was looked at
+            if read is None:
+                continue
+            state, data = read
+            if len(data) > LARGEST:
+                raise SiteItemError(
+                    f'site item {self.name}: {name} has {state.st_size} bytes, more than {LARGEST}; '
+                    f'it is no setting, take it out of the patterns'
+                )
             found.append(
                 SiteFile(
                     name,
@@ -189,3 +193,26 @@ class FileItem(SiteItem):
         owners = putback.Owners(root)
         for file in files:
             putback.put(root, encode_file(file), owners)
+
+
+def _read(path: Path) -> tuple[os.stat_result, bytes] | None:
+    """A file with what it holds, up to a little more than :data:`LARGEST`; None if it is none any more.
+
+    Who may write to its folder could put a link in its place, and so be given what only root may read.
+
+    :raises OSError: it cannot be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as exc:
+        if exc.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            return None
+        raise
+    try:
+        state = os.fstat(descriptor)
+        if not stat.S_ISREG(state.st_mode):
+            return None
+        with os.fdopen(descriptor, 'rb', closefd=False) as stream:
+            return state, stream.read(LARGEST + 1)
+    finally:
+        os.close(descriptor)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,25 @@ def test_a_file_too_large_for_a_setting_fails_its_item(node: Node) -> None:
         'site item ssh-host-keys: etc/ssh/ssh_host_key has 5242880 bytes, more than 4194304; it is no setting, take it '
         'out of the patterns'
     ]
+
+
+@pytest.mark.parametrize('what', ['link', 'pipe', 'folder'])
+def test_what_is_put_in_a_files_place_while_it_is_looked_at_is_not_read(node: Node, tmp_path: Path, what: str) -> None:
+    class Replaced(FileItem):
+        def paths(self, root: Path) -> list[str]:
+            return ['home/otto/settings', 'etc/motd']
+
+    (tmp_path / 'shadow').write_text('secret of others')
+    place = node.root / 'home/otto/settings'
+    place.parent.mkdir(parents=True)
+    if what == 'link':
+        place.symlink_to(tmp_path / 'shadow')
+    elif what == 'pipe':
+        os.mkfifo(place)
+    else:
+        place.mkdir()
+
+    assert [file.path for file in Replaced(node.config.load()).files(node.root)] == ['etc/motd']
 
 
 def test_owners_are_saved_by_name_as_the_nodes_own_system_has_them(node: Node) -> None:
