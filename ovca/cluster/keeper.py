@@ -91,11 +91,13 @@ class Keeper:
         if view.holder == self.lease.node:
             due = self._renewed + cluster.renew_interval - now
         else:
-            age = (view.now - view.renewed_at).total_seconds()
+            # A database's clock that was put back makes an age that is below nothing.
+            age = max(0.0, (view.now - view.renewed_at).total_seconds())
             due = cluster.renew_interval + LATE - age
             if due <= 0:
                 # Nobody renews it: its time counts from when that was first seen, so it is looked at closely.
-                due = min(NEAR, self._watched_since + view.ttl - now)
+                left = self._watched_since + view.ttl - now
+                due = min(NEAR, left) if left > 0 else often  # it is over, and this node may not lead
         return float(max(SHORTEST, min(due, often) if busy else due))
 
     def close(self) -> None:

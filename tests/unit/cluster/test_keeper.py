@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from ovca.cluster.lease import Lease
 from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Event
+from ovca.db.models import Lease as LeaseRow
 from ovca.exceptions import DatabaseUnavailable, LeaseLost, PowerError
 
 
@@ -142,3 +144,58 @@ def test_a_claimant_that_has_lost_the_lease_writes_no_alarm(claimed: Lease) -> N
         claimed.alarm(1, 'no take-over')
 
     assert alarms(claimed) == []
+
+
+class Renewer:
+    """mn1 leads and renews; mn2 watches, and may not lead itself."""
+
+    def __init__(self, database: Database) -> None:
+        self.time = 0.0
+        self.leader = Lease(database, 'mn1', 'run-1', ttl=0.01)
+        self.leader.ensure_row()
+        self.epoch = self.leader.claim(self.leader.read())
+        conf: Any = SimpleNamespace(
+            cluster=SimpleNamespace(peer='mn1', ttl=30, renew_interval=10, self_demote=20, poll_interval=2)
+        )
+        self.keeper = Keeper(
+            conf,
+            Lease(database, 'mn2', 'run-2', ttl=30),
+            eligible=lambda: False,
+            fence=lambda: 'never',
+            serve=lambda epoch: None,
+            stop_serving=lambda: None,
+            clock=lambda: self.time,
+        )
+
+
+@pytest.fixture
+def watching(tmp_path: Path) -> Iterator[Renewer]:
+    database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
+    schema.prepare(database)
+    renewer = Renewer(database)
+    yield renewer
+    renewer.keeper.close()
+    database.dispose()
+
+
+@pytest.mark.parametrize('busy', [False, True])
+def test_a_node_that_may_not_lead_does_not_ask_without_a_pause_when_the_master_is_gone(
+    watching: Renewer, busy: bool
+) -> None:
+    with watching.leader.database.write() as session:
+        row = session.scalars(select(LeaseRow)).one()
+        row.renewed_at = watching.leader.read(session).now - dt.timedelta(hours=1)
+    watching.keeper.tick()
+    watching.time += 3600.0
+    watching.keeper.tick()
+
+    assert watching.keeper.pause(busy=busy) == 2
+
+
+def test_a_clock_of_the_database_that_was_put_back_does_not_let_a_node_sleep_for_as_long(watching: Renewer) -> None:
+    with watching.leader.database.write() as session:
+        row = session.scalars(select(LeaseRow)).one()
+        row.renewed_at = watching.leader.read(session).now + dt.timedelta(hours=1)
+    watching.keeper.tick()
+
+    assert watching.keeper.pause(busy=False) <= 10.1
