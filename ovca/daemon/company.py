@@ -82,7 +82,8 @@ class Company:
                 session, kind='alarm', node=node, actor=self.lease.node, epoch=epoch, from_state=before, detail=detail
             )
             session.flush()
-            self._told = (epoch, _last(session))
+            told = _last(session)
+        self._told = (epoch, told)  # committed
         LOG.warning('%s', detail)
 
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy.orm import Session
 
 from ovca import conf
 from ovca.cluster.lease import Lease
 from ovca.daemon.company import Company
 from ovca.daemon.notices import Notices
 from ovca.db.models import Node
+from ovca.exceptions import DatabaseUnavailable
 from ovca.notify.fake import FakeNotifier
 from tests.operated import Operated
 
@@ -109,6 +113,26 @@ def test_an_update_takes_a_node_away_without_an_alarm_and_what_it_leaves_is_one(
     assert during == []
     (alarm,) = watch.alarms()
     assert alarm.endswith(': mn2 was wiped and is not back yet')
+
+
+def test_what_the_database_did_not_take_is_told_at_the_next_look(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.standby(seen=False)
+    watch.look()
+    real = Lease.fenced
+
+    @contextmanager
+    def lost(lease: Lease, epoch: int) -> Iterator[Session]:
+        with real(lease, epoch) as session:
+            yield session
+            raise DatabaseUnavailable('the connection is lost before the commit')
+
+    with monkeypatch.context() as outage:
+        outage.setattr(Lease, 'fenced', lost)
+        with pytest.raises(DatabaseUnavailable):
+            watch.look(60)
+    watch.look(60)
+
+    assert len(watch.alarms()) == 1
 
 
 def test_a_standby_looks_and_writes_nothing(watch: Watch, operated: Operated) -> None:
