@@ -40,7 +40,7 @@ from ovca.daemon.site import SiteCare, ask_node
 from ovca.daemon.status import status_app
 from ovca.db import schema
 from ovca.db.engine import Database, check_single_host
-from ovca.exceptions import DatabaseError, LeaseLost, OvcaError, PowerError
+from ovca.exceptions import ConfigError, DatabaseError, LeaseLost, OvcaError, PowerError
 from ovca.power.base import PowerDriver
 from ovca.provision.server import HttpServer
 from ovca.provision.site import items as site_items
@@ -423,7 +423,7 @@ class Ovcad:
         LOG.warning('powers %s off before it takes over', peer)
         try:
             self._power(peer).off_and_wait(self.conf.cluster.fence_timeout)
-        except PowerError:
+        except (PowerError, ConfigError):  # a BMC that nobody can speak to proves nothing, whatever the reason
             word = claims.take(self.database, self.name, peer)
             if word is None:
                 raise

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from ovca import conf
+from ovca.daemon.service import Ovcad
 from ovca.db import models
 from ovca.db.models import Request
 from ovca.exceptions import NotMaster, Refused, UsageError
@@ -70,6 +72,22 @@ def test_a_word_counts_once(operated: Operated) -> None:
     assert take(operated.database, 'mn2', 'mn1') is not None
 
     assert take(operated.database, 'mn2', 'mn1') is None
+
+
+def test_a_word_counts_where_the_bmc_cannot_even_be_asked(operated: Operated) -> None:
+    claimed(operated)
+    operated.service().claim('mn1')
+    with operated.database.write() as session:
+        session.get_one(models.Node, 'mn1').bmc = None
+    settings = conf.load(str(operated.config_file))
+    settings.set_override('bmc', {}, 'power')
+    service = Ovcad(settings)
+
+    proof = service._fence()
+    service.keeper.close()
+    service.database.dispose()
+
+    assert proof.endswith('that mn1 is off; its BMC is dead')
 
 
 def test_a_word_expires(operated: Operated) -> None:
