@@ -20,7 +20,7 @@ from ovca.db import events
 from ovca.db.models import Entry, Image, Node, Update
 from ovca.exceptions import Refused, UsageError
 from ovca.remaster import checks, conflicts, directives, evidence, inventory, operations
-from ovca.remaster.decisions import Decider, forget_machine, replace_target
+from ovca.remaster.decisions import Decider, forget_machine, note, replace_target
 from ovca.remaster.directives import Kind
 from ovca.remaster.protocol import State
 
@@ -167,6 +167,7 @@ class Reinstalls:
         )
         session.add(update)
         session.flush()
+        note(session, by, update)
         directives.give(session, update, Kind.REINSTALL, by.who, subject=name, detail=reason or '')
         session.add(
             Entry(

@@ -49,7 +49,7 @@ class Requests:
         epoch: Callable[[], int | None],
         changed: Callable[[], None],
         running: tuple[str | None, str | None],
-        fail_over: Callable[[int, str, Callable[[Session], None]], str],
+        fail_over: Callable[[int, str, Callable[[Session], None], str | None], str],
     ) -> None:
         self.conf, self.lease, self.database = conf, lease, lease.database
         self._epoch, self._changed = epoch, changed
@@ -79,7 +79,11 @@ class Requests:
             if row.state not in ('open', 'running'):
                 return True  # aborted meanwhile; look for the next one
             again, row.state, row.taken_epoch = row.taken_epoch is not None, 'running', epoch
-            args, kind, who = dict(row.args), row.kind, row.created_by
+            args, kind, who, done = dict(row.args), row.kind, row.created_by, row.result
+        if done is not None:
+            # It was noted in the transaction that did it; only that it is finished could not be written.
+            self._finish(epoch, waiting.id, result=done)
+            return True
         if kind == 'failover' and again:
             # The hand-over ends this request in its own transaction; so that one was given up, and is not tried again.
             self._finish(epoch, waiting.id, error=GIVEN_UP, result={'error_id': 'hand-over-given-up'}, exit_code=6)
@@ -190,7 +194,7 @@ class Requests:
         return self._decide(epoch, id, kind, args, who)
 
     def _decide(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
-        by = Decider(who, self.lease.node, epoch)
+        by = Decider(who, self.lease.node, epoch, id)
         match kind:
             case 'pause' | 'continue':
                 with self.lease.fenced(epoch) as session:
@@ -200,7 +204,11 @@ class Requests:
                     )
                     return {'update_id': update.id}
             case 'failover':
-                return {'master': self._fail_over(epoch, who, lambda session: self._handed_over(session, id))}
+                return {
+                    'master': self._fail_over(
+                        epoch, who, lambda session: self._handed_over(session, id), args.get('reason')
+                    )
+                }
             case 'reinstall':
                 return {'update_id': self.reinstalls.reinstall(args['node'], by, reason=args.get('reason'))}
             case 'replace':
@@ -347,8 +355,10 @@ class Requests:
 
     def _retry(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
         with self.database.read() as session:
-            operations.refuse(session, 'a retry')
             last = newest_update(session)
+            if last is not None and last.finished_at is None and last.retry_of == args.get('update_id', -1):
+                return {'update_id': last.id}  # it was begun already
+            operations.refuse(session, 'a retry')
         if last is None or (args.get('update_id') and last.id != args['update_id']):
             raise Refused('only the last update can be retried; see `ovca update-list`', id='no-retry')
         if not checks.retryable(last):

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from ovca.db import events
 from ovca.db.engine import now as database_now
-from ovca.db.models import Entry, InstallGrant, Node, Update
+from ovca.db.models import Entry, InstallGrant, Node, Request, Update
 from ovca.exceptions import Refused
 from ovca.remaster import directives
 from ovca.remaster.directives import Kind
@@ -25,6 +25,15 @@ class Decider:
     who: str
     node: str
     epoch: int
+    request: int | None = None
+    """The number of the request that says so."""
+
+
+def note(session: Session, by: Decider, update: Update) -> None:
+    """Write into the request what came of it, in the transaction that does it: then nobody does it a second time."""
+    row = session.get(Request, by.request) if by.request is not None else None
+    if row is not None:
+        row.result = {'update_id': update.id}
 
 
 def pause(session: Session, by: Decider, reason: str | None) -> Update:
@@ -54,6 +63,7 @@ def resume(session: Session, by: Decider) -> Update:
         )
     update.revision += 1
     update.deadline_from = database_now(session)
+    note(session, by, update)
     _tell(session, update, by, 'continue', f'goes on; it waited since {lifted[0].created_at:%Y-%m-%dT%H:%M:%SZ}')
     return update
 
@@ -82,6 +92,7 @@ def replace_target(session: Session, by: Decider, name: str, *, silent_after: fl
     update.state_since = update.deadline_from = now
     update.revision += 1
     forget_machine(node)
+    note(session, by, update)
     events.append(
         session,
         kind='replace',

@@ -340,12 +340,12 @@ class RemasterLoop:
         for_person = rule.id in WAITS_FOR_PERSON
         if key in self._alarmed or not (rule.decision.alarm or for_person):
             return False
-        self._alarmed.add(key)
         kind, more = ('waits', ': `ovca update-continue`') if for_person else ('alarm', '')
         if 'blocked' in rule.id:
             more = f': {"; ".join(self._failures.get(seen.update.id, []))}'
         with self.lease.fenced(epoch) as session:
             self._tell(session, seen, epoch, kind, f'{seen.update.state}: {rule.when}{more}')
+        self._alarmed.add(key)
         return True
 
     def _tell_slow(self, epoch: int, seen: Observation) -> None:
@@ -429,14 +429,14 @@ class RemasterLoop:
             self.lease.demote(epoch)
             with self.lease.handing_over(epoch) as session:
                 give(session)
-        except OvcaError:
+        except Exception as exc:  # a role or a driver may fail in its own way; this node must not stay down for that
             # The outcome may be unknown (a lost reply): the row tells, and nobody serves until it is read.
-            if not self._given(epoch, to):
+            if not (isinstance(exc, OvcaError) and self._given(epoch, to)):
                 self.hands.give_up()
                 raise
         self.hands.poke()
 
-    def fail_over(self, epoch: int, who: str, done: Callable[[Session], None]) -> str:
+    def fail_over(self, epoch: int, who: str, done: Callable[[Session], None], reason: str | None) -> str:
         """Give the lease to the other node, outside an update; ``done`` is called in the transaction that does it.
 
         Returns the new master's name. :raises Refused: the other node cannot take over, or did not.
@@ -447,9 +447,8 @@ class RemasterLoop:
 
         def give(session: Session) -> None:
             node = self._may_take_over(session, epoch, to)
-            events.append(
-                session, kind='hand-over', node=to, actor=who, epoch=epoch, detail=f'{self.node} to {to}: asked for'
-            )
+            why = f'{self.node} to {to}: asked for' + (f' ({reason})' if reason else '')
+            events.append(session, kind='hand-over', node=to, actor=who, epoch=epoch, detail=why)
             done(session)
             self.lease.hand_over(session, epoch, to, str(node.incarnation))
 

@@ -53,7 +53,7 @@ def clerk(operated: Operated) -> Iterator[None]:
         epoch=lambda: 3,
         changed=lambda: None,
         running=('1.0.0', OLD),
-        fail_over=lambda epoch, who, done: 'mn2',
+        fail_over=lambda epoch, who, done, reason: 'mn2',
     )
     over = threading.Event()
 

@@ -26,7 +26,7 @@ def operated(tmp_path: Path, database_url: str) -> Iterator[Operated]:
     appliance.close()
 
 
-def nobody_to_take_over(epoch: int, who: str, done: object) -> str:
+def nobody_to_take_over(epoch: int, who: str, done: object, reason: str | None) -> str:
     """The loop of an appliance whose standby is not ready."""
     raise Refused('mn2 cannot take over: it is not heard of', id='peer-not-ready')
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ovca.db.models import Entry, Lease, Node, Update
+from ovca.db.models import Entry, Lease, Node, Request, Update
 from ovca.remaster import checks, directives
 from ovca.remaster.checks import CheckResult, Result
 from ovca.remaster.directives import Kind
@@ -204,6 +204,25 @@ def test_a_role_that_does_not_stop_ends_the_failover_with_its_reason(operated: O
     assert (master.lease.read().epoch, master.epoch) == (3, 3)
 
 
+def test_a_role_that_fails_in_its_own_way_does_not_leave_the_appliance_without_a_master(
+    operated: Operated, master: Master
+) -> None:
+    def broken() -> None:
+        raise KeyError('a mistake of the role')
+
+    master.while_stopping = broken
+
+    request = master.ask('failover')
+
+    assert (request.state, master.stopped) == ('failed', ['stopped', 'serves again'])
+
+
+def test_why_a_failover_was_asked_for_is_in_the_journal(operated: Operated, master: Master) -> None:
+    master.ask('failover', reason='cables')
+
+    assert master.story('hand-over') == ['mn1 to mn2: asked for (cables)']
+
+
 @pytest.mark.parametrize(
     ('facts', 'why'),
     [
@@ -271,6 +290,65 @@ def test_a_repeated_reinstall_is_the_same_run(operated: Operated, master: Master
     second = master.ask('reinstall', node='mn2', reason='again')
 
     assert (first.result, second.result) == ({'update_id': 1}, {'update_id': 1})
+
+
+def cut_short(master: Master, monkeypatch: pytest.MonkeyPatch, kind: str, **args: Any) -> Request:
+    """The service is killed when it has done what was asked for and not yet said so; then it is started again."""
+    with monkeypatch.context() as killed:
+        killed.setattr(master.clerk, '_finish', lambda *_, **__: None)
+        number = master.ask(kind, **args).id
+    master.clerk.step()
+    master.clerk.join(20)
+    with master.database.read() as session:
+        return session.get_one(Request, number)
+
+
+@pytest.mark.usefixtures('good')
+@pytest.mark.parametrize('kind', ['reinstall', 'replace'])
+def test_an_installation_that_was_begun_and_not_answered_is_not_begun_twice(
+    operated: Operated, master: Master, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    master.whole('1.0.0', OLD)
+    dead(master)
+
+    request = cut_short(master, monkeypatch, kind, node='mn2')
+
+    assert (request.state, request.result) == ('done', {'update_id': 1}), request.error
+
+
+def test_a_replacement_in_an_update_that_was_not_answered_uses_up_one_attempt(
+    operated: Operated, master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operated.update('INSTALL_1')
+    operated.entry(1)
+    dead(master)
+
+    request = cut_short(master, monkeypatch, 'replace', node='mn2')
+
+    assert (request.state, request.result) == ('done', {'update_id': 1}), request.error
+    assert master.entry().attempt == 2
+
+
+def test_an_update_that_goes_on_again_is_said_to_although_the_answer_was_lost(
+    operated: Operated, master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operated.update('INSTALL_1')
+    master.ask('pause')
+
+    request = cut_short(master, monkeypatch, 'continue')
+
+    assert (request.state, request.result) == ('done', {'update_id': 1}), request.error
+
+
+@pytest.mark.usefixtures('good')
+def test_a_retry_that_was_begun_and_not_answered_is_not_refused_on_account_of_itself(
+    operated: Operated, master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operated.update('FAILED_DEGRADED')
+
+    request = cut_short(master, monkeypatch, 'retry', update_id=1)
+
+    assert (request.state, (request.result or {}).get('update_id')) == ('done', 2), request.error
 
 
 def damaged(master: Master) -> None:

@@ -159,7 +159,7 @@ def clerk(operated: Operated) -> Requests:
         epoch=lambda: 3,
         changed=lambda: None,
         running=('1.0.0', OLD),
-        fail_over=lambda epoch, who, done: 'mn2',
+        fail_over=lambda epoch, who, done, reason: 'mn2',
     )
 
 
