@@ -80,7 +80,7 @@ def told(
 ) -> dict[str, Any]:
     """Everything that ``update-explain`` shows, in its order.
 
-    ``silent`` says why nobody decides at this moment; ``alarm`` is the last one since the state was entered.
+    ``silent`` says why nobody decides at this moment; ``alarm`` is the last one of the present step.
     """
     s, what = seen.situation, explain(seen.situation)
     words = _Words(seen)
@@ -125,7 +125,7 @@ class _Words:
 
     def __init__(self, seen: Observation) -> None:
         update, leads = seen.update, seen.situation.leader
-        self.name = seen.name
+        self.name, self.paused = seen.name, seen.situation.paused
         self.leader, self.peer = seen.name(leads), seen.name(leads.other)
         self._names = {
             'first': update.first,
@@ -157,8 +157,8 @@ class _Words:
         if outlook.in_the_end is None:
             return f'the update goes on, as long as nothing makes {self.leader} switch the power of {self.peer}'
         return (
-            f'{self.peer} cannot be power-cycled into its installer; it is tried until the deadline, and nothing is '
-            f'wiped{self._end(outlook, None)}'
+            f'{self.peer} cannot be power-cycled into its installer, so nothing is wiped; it is tried until the '
+            f'deadline{self._end(outlook, None)}'
         )
 
     def step(self, rule: Rule, state: State, leader: str) -> str:
@@ -183,7 +183,9 @@ class _Words:
         if outlook.in_the_end is None:
             return ''
         leader = self.name(outlook.in_the_end.leader) if outlook.in_the_end.leader is not None else self.leader
-        back = f'if {gone} is not back' if gone else 'if it is so still'
+        back = ('once it is continued, ' if self.paused else '') + (
+            f'if {gone} is not back' if gone else 'if it is so still'
+        )
         reached = self._reached(outlook.in_the_end.state, leader)
         return f'; {back} when all deadlines and attempts have passed, {reached}'
 

@@ -389,7 +389,7 @@ class RemasterLoop:
         except PowerError as exc:
             LOG.error('%s', exc)
             with self.lease.fenced(epoch) as session:
-                self._tell(session, seen, epoch, 'alarm', f'{target}: {exc.with_id}')
+                self._tell(session, seen, epoch, 'alarm', exc.with_id)  # it begins with the node's name
         return True
 
     def _rehash(self, seen: Observation) -> None:

@@ -431,7 +431,7 @@ class Service(Asking):
                 )
             seen = observe(session, me=node.name, epoch=leader.epoch, running_digest=node.running_digest, limits=limits)
             alarm = select(Event.detail).where(Event.update_id == update.id, Event.kind == 'alarm')
-            alarm = alarm.where(Event.at >= update.state_since).order_by(Event.id.desc()).limit(1)
+            alarm = alarm.where(Event.at >= update.deadline_from).order_by(Event.id.desc()).limit(1)
             last_alarm = session.scalars(alarm).first()
         if seen is None:
             raise Refused(

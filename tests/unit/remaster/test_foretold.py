@@ -165,3 +165,12 @@ def test_what_holds_a_step_up_is_told_with_it(verified: Operated) -> None:
         .explain()['now']
         .endswith('; the last alarm: VERIFY_1: a check before the hand-over fails: clocks: they differ')
     )
+
+
+def test_what_deadlines_bring_comes_only_when_a_paused_update_is_continued() -> None:
+    s = Situation(State.INSTALL_1, Which.SECOND, Software.OLD, grant=Grant.OPEN, peer_runs=Software.OLD)
+
+    running, paused = explained(s)['if_other_node_fails'], explained(replace(s, paused=True))['if_other_node_fails']
+
+    assert 'once it is continued' not in running
+    assert '; once it is continued, if mn2 is not back when all deadlines and attempts have passed, ' in paused
