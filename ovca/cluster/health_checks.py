@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ovca.cluster.health import HealthCheck
 from ovca.cluster.nodes import power_of
+from ovca.conf.storage import unmounted
 from ovca.db.models import Node
 from ovca.power.base import PowerState
 
@@ -24,9 +25,11 @@ class Database(HealthCheck):
 
 
 class SharedStorage(HealthCheck):
-    """The shared storage takes a file and gives it back."""
+    """The shared storage is mounted, takes a file and gives it back."""
 
     def check(self) -> str | None:
+        if why := unmounted(self.context.conf):
+            return why
         folder = Path(self.context.conf.image.shared_storage)
         probe = folder / f'.ovca-health-{self.context.node}-{uuid.uuid4().hex[:8]}'
         word = uuid.uuid4().bytes

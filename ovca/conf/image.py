@@ -12,6 +12,15 @@ OPTS: list[cfg.Opt] = [
         default='/nfs/shared_storage',
         help='The folder that both nodes share; images are published below it.',
     ),
+    cfg.BoolOpt(
+        'shared_storage_mounted',
+        help=(
+            'Whether the shared storage has to lie on another file system than /. If it does not, the storage is not '
+            'mounted: the node is not healthy, and backups and site settings are not written to its own disk, where a '
+            'wipe would take them. (default: true with a peer, unless [database] single_host says that both nodes run '
+            'on one machine)'
+        ),
+    ),
     cfg.Opt(
         'key_folder',
         type=types.PATH_NEEDED,

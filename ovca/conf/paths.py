@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ovca.conf import groups, secrets
+from ovca.conf import groups, secrets, storage
 from ovca.conf.files import Source
 from ovca.conf.inspection import Finding, Result, passwords
 from ovca.exceptions import ConfigError
@@ -90,8 +90,12 @@ def _folders(values: Values) -> Iterator[Finding]:
         found = bounded(where, folder, path, write=True)
         yield found
         two_hosts = values.get('cluster.peer') and values.get('database.single_host') is False
-        if not found.failed and two_hosts and Path(path).stat().st_dev == Path('/').stat().st_dev:
-            yield _warning(where, f"{path} is on this node's own disk", 'mount the storage that both nodes share')
+        if not found.failed and storage.on_root_disk(Path(path)):
+            told = (where, f"{path} is on this node's own disk", 'mount the storage that both nodes share')
+            if storage.needed(values.get('image.shared_storage_mounted'), two_hosts=bool(two_hosts)):
+                yield Finding(*told)
+            elif two_hosts:
+                yield _warning(*told)
     if path := values.get('image.key_folder'):
         yield _keys(path, needed=values.get('image.require_signature', True))
     if values.get('image.require_signature') is False:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovca.conf.storage import unmounted
 from ovca.db import events
 from ovca.db.engine import Database
 from ovca.db.models import Node, Update
@@ -89,6 +90,8 @@ class SiteCare:
 
     def _save(self) -> dict[str, Any]:
         try:
+            if why := unmounted(self.conf):
+                raise ProvisionError(f'{why}; mount it', id='site-files')
             made = state.save(self._gather(), self.shared)
         except (OSError, ProvisionError) as exc:
             text = f'the site files could not be saved: {exc}'

@@ -19,6 +19,7 @@ def sections(lab: spec.LabSpec, node: spec.NodeSpec, overrides: Overrides | None
         'update': {'connect_timeout': 5, 'read_timeout': 10},
         'image': {
             'shared_storage': lab.shared,
+            'shared_storage_mounted': False,
             'key_folder': node.root / 'etc/ovca/keys',
             'require_signature': True,
             'space_reserve': 0,

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from ovca.conf import storage
+
 Install = Callable[..., None]
 
 
@@ -20,3 +22,9 @@ def config_file(tmp_path: Path) -> Path:
     path = tmp_path / 'ovca.conf'
     path.write_text('')
     return path
+
+
+@pytest.fixture
+def not_mounted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The test's folder is on the node's own disk, whatever the machine has mounted for such folders."""
+    monkeypatch.setattr(storage, 'ROOT', tmp_path)

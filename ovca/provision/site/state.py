@@ -90,8 +90,8 @@ def save(state: SiteState, shared_storage: Path) -> SiteState:
     place = folder(shared_storage, state.node)
     newest, now = place / NEWEST, stamp()
     try:
-        for each in (place.parent, place):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for each in (place.parent, place):  # not the storage itself: if it is missing, it is not mounted
+            each.mkdir(mode=0o700, exist_ok=True)
             each.chmod(0o700)
         before = _whole(newest, state.node)
         if before is not None and replace(before, saved_at='', looked_at='') == replace(

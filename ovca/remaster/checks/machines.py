@@ -7,6 +7,7 @@ from typing import Any
 
 from ovca.cluster.machine import Card, FileSystem, Machine
 from ovca.cluster.nodes import mac_of
+from ovca.conf.storage import unmounted
 from ovca.db.models import Node
 from ovca.remaster.checks import Check, CheckResult
 
@@ -79,6 +80,8 @@ class Space(Check):
         if not any(system.shared for _, system in seen):
             where = self.context.conf.image.shared_storage
             return self.failed(f'the shared storage {where} is not there', 'mount it')
+        if why := unmounted(self.context.conf):
+            return self.failed(why, 'mount it')
         if heard.machine is not None:
             seen += self._seen(heard.machine)
         facts = {

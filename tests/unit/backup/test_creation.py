@@ -166,6 +166,17 @@ def test_storage_that_is_not_mounted_is_not_replaced_by_the_nodes_own_disk(
     assert not (tmp_path / 'shared').exists()
 
 
+def test_a_mount_point_with_nothing_mounted_gets_no_backup(
+    operated: Operated, shelf: Shelf, make: Make, not_mounted: None
+) -> None:
+    operated.configure('mn1', extra='shared_storage_mounted = true\n')
+
+    with pytest.raises(BackupError, match='is not mounted'):
+        make()
+
+    assert not shelf.folder.exists()
+
+
 def test_a_full_disk_leaves_nothing_of_it(shelf: Shelf, make: Make, tmp_path: Path) -> None:
     kept = make()
     site = tmp_path / 'shared/.ovca-site/mn1'

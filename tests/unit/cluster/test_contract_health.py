@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 
+import pytest
+
 import ovca
 from ovca.cluster import health_checks
 from ovca.cluster.fakes import FakeHealth
@@ -33,6 +35,22 @@ class TestSharedStorage(contracts.HealthContract):
 
     def make_unhealthy(self) -> HealthCheck:
         self.config.set('image', shared_storage=self.config.folder / 'gone')
+        return health_checks.SharedStorage(self.context())
+
+
+class TestMountedStorage(contracts.HealthContract):
+    name = 'shared-storage'
+
+    @pytest.fixture(autouse=True)
+    def own_disk(self, not_mounted: None) -> None:
+        """Storage in the test's folder is that of a node with nothing mounted."""
+
+    def make_healthy(self) -> HealthCheck:
+        self.config.set('image', shared_storage_mounted=False)
+        return health_checks.SharedStorage(self.context())
+
+    def make_unhealthy(self) -> HealthCheck:
+        self.config.set('image', shared_storage_mounted=True)
         return health_checks.SharedStorage(self.context())
 
 

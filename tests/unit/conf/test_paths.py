@@ -52,10 +52,20 @@ def test_a_folder_that_is_missing_or_is_none_fails(tmp_path: Path) -> None:
     }
 
 
-def test_storage_that_cannot_be_shared_is_pointed_out() -> None:
-    found = findings(image__shared_storage='/', cluster__peer='mn2', database__single_host=False)
+@pytest.mark.parametrize(
+    ('mounted', 'single_host', 'told'),
+    [(None, False, 'failed'), (False, False, 'warning'), (True, True, 'failed'), (None, True, '')],
+)
+def test_storage_that_cannot_be_shared_is_pointed_out(mounted: bool | None, single_host: bool, told: str) -> None:
+    found = findings(
+        image__shared_storage='/',
+        image__shared_storage_mounted=mounted,
+        cluster__peer='mn2',
+        database__single_host=single_host,
+    )
 
-    assert ('warning', "/ is on this node's own disk") in found['[image] shared_storage']
+    results = [result for result, detail in found['[image] shared_storage'] if "on this node's own disk" in detail]
+    assert results == ([told] if told else [])
     assert len(findings(image__shared_storage='/')['[image] shared_storage']) == 1
 
 

@@ -106,6 +106,15 @@ def test_what_cannot_be_saved_is_an_alarm_once_for_each_cause(site: Site, caplog
     assert len(logged) == 2
 
 
+def test_a_mount_point_with_nothing_mounted_gets_no_settings(site: Site, not_mounted: None) -> None:
+    site.operated.configure('mn1', f'shared_storage_mounted = true\n[provision]\nroot = {site.root}\n')
+
+    site.restarted().step()
+
+    assert [detail for kind, detail in site.told() if kind == 'alarm' and 'is not mounted' in detail]
+    assert not (site.shared / '.ovca-site').exists()
+
+
 def test_a_cause_that_comes_back_is_told_again(site: Site) -> None:
     site.fake.settings = 'on'
     for broken in ('no answer', None, 'no answer'):

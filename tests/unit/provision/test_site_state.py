@@ -159,6 +159,13 @@ def test_shared_storage_that_takes_nothing_is_said(tmp_path: Path) -> None:
         state.save(STATE, tmp_path / 'file')
 
 
+def test_storage_that_is_not_there_is_not_made(tmp_path: Path) -> None:
+    with pytest.raises(ProvisionError, match='No such file'):
+        state.save(STATE, tmp_path / 'nfs')
+
+    assert not (tmp_path / 'nfs').exists()
+
+
 def test_no_content_is_shown_by_what_is_printed(shared: Path) -> None:
     secret = dataclasses.replace(STATE, files=(SiteFile('etc/x', 0o600, b'geheim'),))
 

@@ -111,6 +111,14 @@ def test_a_shared_storage_that_is_not_there_fails(checked: Checked, tmp_path: Pa
     assert checked.check('space').result is Result.FAILED
 
 
+def test_a_shared_storage_that_is_not_mounted_fails(checked: Checked, not_mounted: None) -> None:
+    checked.config.set('image', shared_storage_mounted=True)
+
+    found = checked.check('space')
+
+    assert (found.result, 'is not mounted' in found.detail) == ('failed', True)
+
+
 def test_cards_with_link_pass_on_both_nodes(checked: Checked) -> None:
     checked.config.set('provision', mac=MACS)
     checked.card()
