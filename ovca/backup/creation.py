@@ -50,8 +50,8 @@ def create(
     :raises BackupError: it cannot be made, and why; nothing of it is left then.
     """
     shelf = shelf or Shelf.from_conf(conf)
-    if shelf.folder.is_relative_to(conf.image.shared_storage) and (why := unmounted(conf)):
-        raise _failed(f'{why}; mount it')
+    if shelf.folder.is_relative_to(conf.image.shared_storage) and (wrong := unmounted(conf)):
+        raise _failed(f'{wrong}; mount it')
     try:
         record = _create(conf, database, shelf, by=by, why=why, at=clock())
     except OSError as exc:
