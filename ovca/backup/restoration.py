@@ -18,8 +18,8 @@ from ovca.backup.archive import Reader, Told
 from ovca.backup.record import CONFIGURATION, DATABASE, SITE, SOURCES, Record
 from ovca.db import schema
 from ovca.db.engine import Database, now
-from ovca.db.models import Event, Image, Lease
-from ovca.exceptions import BackupError, Refused, SchemaError
+from ovca.db.models import Event, Image, Lease, Node
+from ovca.exceptions import BackupError, OvcaError, Refused, SchemaError
 from ovca.image import Store
 
 if TYPE_CHECKING:
@@ -79,11 +79,13 @@ class Outcome:
     """Images on the shared storage that the database does not know: published after the backup."""
     left_out: tuple[str, ...]
     """What is in the backup, and was not put back."""
+    images_problem: str = ''
+    """Why it is not known which images are missing."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """What sources have saved: for each why it is not put back, or nothing."""
 
 
-def plan(database: Database, record: Record, *, replace: bool) -> Plan:
+def plan(conf: cfg.ConfigOpts, database: Database, record: Record, *, replace: bool) -> Plan:
     """Return what would be done.
 
     :raises Refused: the database is not empty, and not to be replaced; or ``ovca.service`` runs on it.
@@ -95,7 +97,7 @@ def plan(database: Database, record: Record, *, replace: bool) -> Plan:
             f'software that made it ({record.version}), or a newer one',
             id='schema-too-new',
         )
-    target = _look(database)
+    target = _look(database, _silence(conf))
     if not (target.empty or replace):
         told = ', '.join(f'{name} {count}' for name, count in target.rows.items())
         raise Refused(
@@ -116,10 +118,10 @@ def carry_out(
     """
     record = reader.record
     verified(reader, told)
-    plan(database, record, replace=replace)
+    plan(conf, database, record, replace=replace)
     with database.write() as session:
         schema.wait_for_turn(session)
-        above = _judge(session, database, replace=replace)
+        above = _judge(session, database, _silence(conf), replace=replace)
         connection = session.connection()
         tables.drop(connection)
         schema.bring(session, record.revision)
@@ -127,7 +129,8 @@ def carry_out(
         schema.bring(session, schema.head())
         tables.count_on(connection)
         after = aftermath.settle(session, record, who=who, above=above)
-    missing, unknown = _images(conf, database)
+    # The database is put back: what fails from here on is told, and no reason to do it all again.
+    missing, unknown, images_problem = _images(conf, database)
     left_out += [
         f'{part}: {len(files)} file{"s" if len(files) > 1 else ""}'
         for part in (CONFIGURATION, SITE)
@@ -142,6 +145,7 @@ def carry_out(
         missing_images=missing,
         unknown_images=unknown,
         left_out=tuple(left_out),
+        images_problem=images_problem,
         sources=_restore_sources(conf, reader),
     )
 
@@ -157,11 +161,16 @@ def verified(reader: Reader, told: Told | None = None) -> None:
         )
 
 
-def _look(database: Database) -> Target:
+def _silence(conf: cfg.ConfigOpts) -> float:
+    """Seconds after which a node that was not heard of has no service that runs."""
+    return 2 * float(conf.remaster.ready_age)
+
+
+def _look(database: Database, silence: float) -> Target:
     if database.missing:
         return Target(str(database), None, {})
     with database.read() as session:
-        _nobody_serves(session, database)
+        _nobody_serves(session, database, silence)
         return Target(str(database), schema.current_in(session), _rows(session.connection()))
 
 
@@ -174,9 +183,13 @@ def _rows(connection: Connection) -> dict[str, int]:
     return {name: count for name, count in found.items() if count}
 
 
-def _nobody_serves(session: Session, database: Database) -> None:
-    """:raises Refused: the lease is renewed, so a service runs. Its row is locked in a write transaction."""
-    if Lease.__tablename__ not in tables.present(session.connection()):
+def _nobody_serves(session: Session, database: Database, silence: float) -> None:
+    """:raises Refused: the lease is renewed, or a node was heard of within ``silence``, so a service runs.
+
+    The lease's row is locked in a write transaction.
+    """
+    there = tables.present(session.connection())
+    if not {Lease.__tablename__, Node.__tablename__} <= set(there):
         return
     for holder, renewed_at, ttl in session.execute(select(Lease.holder, Lease.renewed_at, Lease.ttl)):
         if holder is None or renewed_at is None:
@@ -188,9 +201,19 @@ def _nobody_serves(session: Session, database: Database) -> None:
                 f'ovca.service on both nodes, wait {ttl:.0f} s, and repeat the command',
                 id='service-running',
             )
+    # A row that was put back and that no service has written since has no incarnation.
+    living = select(Node.name, Node.last_seen_at).where(Node.incarnation.is_not(None)).order_by(Node.name)
+    for name, seen_at in session.execute(living):
+        age = (now(session) - seen_at).total_seconds() if seen_at is not None else silence
+        if age < silence:
+            raise Refused(
+                f'ovca.service on {name} wrote into the database {database} {max(age, 0):.0f} s ago; stop ovca.service '
+                f'on both nodes, wait {silence:.0f} s, and repeat the command',
+                id='service-running',
+            )
 
 
-def _judge(session: Session, database: Database, *, replace: bool) -> int:
+def _judge(session: Session, database: Database, silence: float, *, replace: bool) -> int:
     """Look at the database once more, in the transaction that changes it; return the highest epoch in it."""
     connection = session.connection()
     found = schema.current_in(session)
@@ -202,7 +225,7 @@ def _judge(session: Session, database: Database, *, replace: bool) -> int:
         )
     if Lease.__tablename__ in tables.present(connection):
         session.execute(select(Lease.name).with_for_update())
-    _nobody_serves(session, database)
+    _nobody_serves(session, database, silence)
     rows = _rows(connection)
     if rows and not replace:
         raise Refused(f'the database {database} is not empty any more; look at it again', id='database-not-empty')
@@ -222,16 +245,17 @@ def _load(connection: Connection, reader: Reader) -> list[str]:
     return [f'table {each.path.stem}' for each in reader.record.in_part(DATABASE) if each.path.stem not in there]
 
 
-def _images(conf: cfg.ConfigOpts, database: Database) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    store = Store.from_conf(conf)
-    with database.read() as session:
-        known = {version: iso for version, iso in session.execute(select(Image.version, Image.iso))}
-    missing = [version for version, iso in known.items() if not (store.root / iso).is_file()]
+def _images(conf: cfg.ConfigOpts, database: Database) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Images that only the database knows, those that only the storage has; or why that is not known."""
     try:
+        store = Store.from_conf(conf)
+        with database.read() as session:
+            known = {version: iso for version, iso in session.execute(select(Image.version, Image.iso))}
+        missing = [version for version, iso in known.items() if not (store.root / iso).is_file()]
         unknown = [version for version in store.versions() if version not in known]
-    except OSError:  # of a storage that cannot be read all images are missing
-        unknown = []
-    return tuple(sorted(missing)), tuple(unknown)
+    except (OSError, OvcaError, ValueError) as exc:
+        return (), (), base.why(exc)
+    return tuple(sorted(missing)), tuple(unknown), ''
 
 
 def _restore_sources(conf: cfg.ConfigOpts, reader: Reader) -> dict[str, str]:
@@ -242,8 +266,9 @@ def _restore_sources(conf: cfg.ConfigOpts, reader: Reader) -> dict[str, str]:
         if name not in conf.backup.sources:
             results[name] = 'it is not among [backup] sources; add it there and restore again'
             continue
-        folder = Path(tempfile.mkdtemp(prefix='ovca-restore-'))  # only its owner can read it
+        folder = None
         try:
+            folder = Path(tempfile.mkdtemp(prefix='ovca-restore-'))  # only its owner can read it
             source = base.load_one(conf, name)
             wanted = [each for each in reader.record.in_part(SOURCES) if each.path.parts[0] == name]
             extraction.extract(reader, wanted, folder)
@@ -253,7 +278,8 @@ def _restore_sources(conf: cfg.ConfigOpts, reader: Reader) -> dict[str, str]:
         else:
             results[name] = ''
         finally:
-            shutil.rmtree(folder, ignore_errors=True)
+            if folder is not None:
+                shutil.rmtree(folder, ignore_errors=True)
     return results
 
 

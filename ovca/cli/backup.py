@@ -151,7 +151,7 @@ class BackupRestore(Verdict, base.ShowOne):
 
         database = self.service.database
         with _shelf(self).open(parsed_args.backup) as (record, reader):
-            plan = restoration.plan(database, record, replace=parsed_args.replace)
+            plan = restoration.plan(self.conf, database, record, replace=parsed_args.replace)
             self.app.stderr.write(f'{base.shown(plan.sentence)}\n')
             if plan.target.empty:
                 self.confirm(f'Put backup {record.id} back?', yes=parsed_args.yes)
@@ -201,6 +201,7 @@ class BackupRestore(Verdict, base.ShowOne):
             **asdict(outcome.aftermath),
             'missing_images': outcome.missing_images,
             'unknown_images': outcome.unknown_images,
+            'images_problem': outcome.images_problem,
             'left_out': outcome.left_out,
             'sources': {name: why or 'put back' for name, why in outcome.sources.items()},
         }

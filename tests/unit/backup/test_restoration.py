@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import datetime as dt
+import errno
 import json
+import os
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from sqlalchemy import select, text
@@ -211,6 +214,21 @@ def test_while_a_service_runs_on_the_database_nothing_is_put_back(operated: Oper
     assert rows(operated.database) == before
 
 
+def test_while_a_standby_runs_nothing_is_replaced(operated: Operated, shelf: Shelf, make: Make) -> None:
+    backup = make()
+    operated.silent(60)
+    with operated.database.write() as session:
+        standby = session.get_one(Node, 'mn2')
+        standby.incarnation, standby.last_seen_at = 'its run', operated.database.now(session)
+    before = rows(operated.database)
+
+    with pytest.raises(Refused, match=r'ovca\.service on mn2 wrote into .* stop ovca\.service on both') as caught:
+        restore(operated, shelf, backup.id, operated.database, replace=True)
+
+    assert caught.value.id == 'service-running'
+    assert rows(operated.database) == before
+
+
 def test_what_fails_in_the_middle_leaves_the_database_as_it_was(
     operated: Operated, shelf: Shelf, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -310,6 +328,30 @@ def test_images_that_only_one_side_knows_are_named(
     outcome = restore(operated, shelf, make().id, empty)
 
     assert (outcome.missing_images, outcome.unknown_images) == (('1.1.0',), ('1.2.0',))
+
+
+@pytest.mark.parametrize('name', ['not a version!', None])
+def test_storage_that_cannot_be_looked_at_does_not_make_a_restore_look_failed(
+    operated: Operated,
+    shelf: Shelf,
+    make: Make,
+    empty: Database,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    name: str | None,
+) -> None:
+    backup = make()
+    if name is not None:
+        (tmp_path / 'shared/mgmt_image' / name).mkdir(parents=True)
+    else:
+        stale = OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+        monkeypatch.setattr(restoration.Store, 'versions', Mock(side_effect=stale))
+
+    outcome = restore(operated, shelf, backup.id, empty)
+
+    assert (outcome.missing_images, outcome.unknown_images) == ((), ())
+    assert outcome.images_problem
+    assert len(rows(empty)['update']) == 2
 
 
 def test_times_keep_their_microseconds_and_their_zone(
