@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol
 
 
@@ -42,6 +42,16 @@ class GrantAsk:
 
 
 @dataclass(frozen=True)
+class SiteFolder:
+    """A folder above a site file that protects it, or belongs to somebody."""
+
+    path: str
+    mode: int
+    owner: str = ''
+    group: str = ''
+
+
+@dataclass(frozen=True)
 class SiteFile:
     """One file of the site's own, to be put back after a wipe."""
 
@@ -53,6 +63,8 @@ class SiteFile:
     owner: str = ''
     """User and group by name, or by number where they have none; empty: whoever writes it."""
     group: str = ''
+    folders: tuple[SiteFolder, ...] = ()
+    """The folders above it, the outermost first, that are not root's with mode 0755; made so where they are missing."""
 
 
 def encode_file(file: SiteFile) -> dict[str, Any]:
@@ -64,6 +76,7 @@ def encode_file(file: SiteFile) -> dict[str, Any]:
         'item': file.item,
         'owner': file.owner,
         'group': file.group,
+        'folders': [asdict(folder) for folder in file.folders],
     }
 
 
@@ -79,6 +92,10 @@ def decode_file(data: Mapping[str, Any]) -> SiteFile:
         str(data.get('item', 'files')),
         str(data.get('owner', '')),
         str(data.get('group', '')),
+        tuple(
+            SiteFolder(str(each['path']), int(each['mode']), str(each['owner']), str(each['group']))
+            for each in data.get('folders', ())
+        ),
     )
 
 

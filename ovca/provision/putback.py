@@ -6,6 +6,7 @@ What no file holds (a vendor's item) is left for the service of the new system, 
 from __future__ import annotations
 
 import base64
+import contextlib
 import os
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -19,6 +20,8 @@ REPORT = 'var/lib/ovca/site-report.json'
 PENDING = 'var/lib/ovca/site-pending.json'
 NEEDED = 'configuration'
 """The item without which the installed node could not even say what is wrong."""
+REVOKED = 'revoked'
+"""The list of revoked keys in the key folder, which the image and the site add to."""
 CARRIED, ABSENT, FAILED, WAITING = 'carried over', 'not there', 'failed', 'pending'
 
 
@@ -73,8 +76,37 @@ class Owners:
 def put(root: Path, file: Mapping[str, Any], owners: Owners) -> None:
     """Put one file back. :raises OSError, InstallError: it cannot be done."""
     target = inside(root, file['path'])
-    write_atomic(target, base64.b64decode(file['base64']), int(file['mode']) & 0o777)
+    data = base64.b64decode(file['base64'])
+    if str(file.get('item')) == NEEDED and target.name == REVOKED and target.is_file():
+        data = united(target.read_bytes(), data)
+    _make_folders(root, target.parent, {str(each['path']): each for each in file.get('folders', ())}, owners)
+    write_atomic(target, data, int(file['mode']) & 0o777)
     owners.give(target, str(file.get('owner', '')), str(file.get('group', '')))
+
+
+def united(image: bytes, site: bytes) -> bytes:
+    """The lines of the image's list, and those that only the site's has: neither takes back what the other revokes."""
+    lines = image.splitlines()
+    return b''.join(line + b'\n' for line in [*lines, *(line for line in site.splitlines() if line not in lines)])
+
+
+def _make_folders(root: Path, folder: Path, known: Mapping[str, Mapping[str, Any]], owners: Owners) -> None:
+    """Make the folders that are missing as they were; a mode that protects what is in it counts before anything is."""
+    if folder.is_dir():
+        return
+    if folder == root:
+        root.mkdir(parents=True)
+        return
+    _make_folders(root, folder.parent, known, owners)
+    facts = known.get(folder.relative_to(root).as_posix())
+    if facts is None:
+        folder.mkdir()
+        return
+    folder.mkdir(mode=0o700)
+    # A folder of somebody whom the new system does not have is root's: the file says what is wrong.
+    with contextlib.suppress(InstallError):
+        owners.give(folder, str(facts['owner']), str(facts['group']))
+    folder.chmod(int(facts['mode']) & 0o7777)
 
 
 def check(files: Sequence[Mapping[str, Any]]) -> None:

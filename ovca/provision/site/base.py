@@ -7,18 +7,18 @@ import json
 import os
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from ovca.exceptions import ProvisionError
 from ovca.provision import putback
-from ovca.provision.authority import SiteFile, decode_file, encode_file
+from ovca.provision.authority import SiteFile, SiteFolder, decode_file, encode_file
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-__all__ = ['FileItem', 'SiteFile', 'SiteItem', 'SiteItemError']
+__all__ = ['FileItem', 'SiteFile', 'SiteFolder', 'SiteItem', 'SiteItemError']
 
 T = TypeVar('T')
 GROUP = 'ovca.site'
@@ -116,8 +116,8 @@ class SiteItem(ABC):
 class FileItem(SiteItem):
     """Settings that are files: the installer puts them back itself, before the node first boots.
 
-    A driver sets :attr:`patterns`. Files that are still as the image brought them are left to the next image; links and
-    folders are not carried over.
+    A driver sets :attr:`patterns`. Files that are still as the image brought them are left to the next image; links are
+    not carried over, and folders only with the files in them: with mode and owner, where the next image has them not.
 
     .. code-block:: python
 
@@ -180,6 +180,7 @@ class FileItem(SiteItem):
                     item=self.name,
                     owner=users.get(state.st_uid, str(state.st_uid)),
                     group=groups.get(state.st_gid, str(state.st_gid)),
+                    folders=tuple(_folders(root, name, users, groups)),
                 )
             )
         return tuple(found)
@@ -193,6 +194,16 @@ class FileItem(SiteItem):
         owners = putback.Owners(root)
         for file in files:
             putback.put(root, encode_file(file), owners)
+
+
+def _folders(root: Path, name: str, users: Mapping[int, str], groups: Mapping[int, str]) -> Iterator[SiteFolder]:
+    """The folders above a file that are other than an installer makes them by itself."""
+    for folder in reversed(PurePosixPath(name).parents[:-1]):
+        state = (root / folder).stat()
+        mode = stat.S_IMODE(state.st_mode)
+        if (mode, state.st_uid, state.st_gid) != (0o755, 0, 0):
+            owner, group = (known.get(id, str(id)) for known, id in ((users, state.st_uid), (groups, state.st_gid)))
+            yield SiteFolder(folder.as_posix(), mode, owner, group)
 
 
 def _read(path: Path) -> tuple[os.stat_result, bytes] | None:

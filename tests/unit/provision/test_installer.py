@@ -14,8 +14,10 @@ from ovca.exceptions import GrantRefused
 from ovca.image import verify_root
 from ovca.provision.authority import GrantAsk, Granted, SiteBundle, SiteFile, encode_file
 from ovca.provision.client import Denied, Reporter, Service
+from ovca.provision.putback import NEEDED, put_back
 from ovca.provision.tls import self_signed
 from ovca.remaster.evidence import differing
+from tests.unit.provision.conftest import lay
 
 
 def identity_of(stage):
@@ -57,6 +59,20 @@ def test_site_files_come_back_with_their_modes(stage):
     found = [stage.root / name for name in ('etc/ovca.conf', 'etc/ssh/ssh_host_key')]
     assert [path.stat().st_mode & 0o777 for path in found] == [0o640, 0o600]
     assert [path.read_bytes() for path in found] == [b'[cluster]\n', b'k\n']
+
+
+def test_what_the_image_revokes_stays_revoked_beside_what_the_site_does(stage):
+    tree = stage.root.parent / 'new'
+    lay(tree, {'etc/ovca/keys/revoked': '# ours\nAAAAAAAAAAAAAAAA # stolen\nBBBBBBBBBBBBBBBB\n'})
+    ours = SiteFile(
+        'etc/ovca/keys/revoked', 0o640, b'# ours\nAAAAAAAAAAAAAAAA # stolen\nCCCCCCCCCCCCCCCC # by us', NEEDED
+    )
+
+    for _ in range(2):
+        put_back(tree, [encode_file(ours)], {})
+
+    lines = (tree / 'etc/ovca/keys/revoked').read_text().splitlines()
+    assert lines == ['# ours', 'AAAAAAAAAAAAAAAA # stolen', 'BBBBBBBBBBBBBBBB', 'CCCCCCCCCCCCCCCC # by us']
 
 
 def report_of(stage):

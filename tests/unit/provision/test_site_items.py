@@ -223,6 +223,36 @@ def test_owners_are_saved_by_name_as_the_nodes_own_system_has_them(node: Node) -
     assert (file.owner, file.group) == ('otto', 'staff')
 
 
+def test_a_file_is_as_well_protected_by_its_folders_as_before(node: Node, tmp_path: Path) -> None:
+    class Deep(FileItem):
+        patterns = ('etc/rack/*/*',)
+
+    for name in ('etc/rack/private/key', 'etc/rack/there/key'):
+        node.lay(name, 'k')
+    (node.root / 'etc/rack').chmod(0o2750)
+    for name in ('private', 'there'):
+        (node.root / 'etc/rack' / name).chmod(0o700)
+    item = Deep(node.config.load())
+    data = item.save(node.root)
+    assert data is not None
+    other = tmp_path / 'other'
+    item.restore(other, data)
+    assert {path.name: path.stat().st_mode & 0o7777 for path in sorted(other.rglob('*')) if path.is_dir()} == {
+        'etc': 0o755,
+        'rack': 0o2750,
+        'private': 0o700,
+        'there': 0o700,
+    }
+
+    brought = tmp_path / 'brought/etc/rack'
+    brought.mkdir(parents=True)
+    brought.chmod(0o711)
+    item.restore(tmp_path / 'brought', data)
+
+    assert brought.stat().st_mode & 0o7777 == 0o711, 'a folder of the image stays as the image has it'
+    assert (brought / 'private').stat().st_mode & 0o7777 == 0o700
+
+
 def test_a_file_item_alone_saves_and_restores_what_it_names(node: Node, tmp_path: Path) -> None:
     class Keys(FileItem):
         patterns = ('etc/ssh/*',)

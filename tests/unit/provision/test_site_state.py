@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from ovca.exceptions import ProvisionError
-from ovca.provision.authority import SiteFile
+from ovca.provision.authority import SiteFile, SiteFolder
 from ovca.provision.site import state
 from ovca.provision.site.state import ItemState, SiteState
 from ovca.provision.site.survey import Loss, Why
 
 FILES = (
     SiteFile('etc/ovca.conf', 0o640, b'[cluster]\n\0\xff', 'configuration', 'root', 'adm'),
-    SiteFile('etc/ssh/ssh_host_key', 0o600, b'k', 'ssh-host-keys', 'root', 'root'),
+    SiteFile('etc/ssh/ssh_host_key', 0o600, b'k', 'ssh-host-keys', 'root', 'root', (SiteFolder('etc/ssh', 0o700),)),
 )
 STATE = SiteState(
     node='mn1',
