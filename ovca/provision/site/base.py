@@ -24,12 +24,22 @@ T = TypeVar('T')
 GROUP = 'ovca.site'
 LARGEST = 4 * 2**20
 """Bytes that one file, or the data of one item, may have: settings, not stores."""
+TOTAL = 32 * 2**20
+"""Bytes that all items of a node may have together: an installer gets them in one answer, and keeps them in memory."""
 
 
 class SiteItemError(ProvisionError):
     """One kind of site settings could not be saved or put back."""
 
     id = 'site-item'
+
+
+def too_much(name: str) -> SiteItemError:
+    """What is said when the items of a node outgrow their bound, and which of them did it."""
+    return SiteItemError(
+        f'with site item {name} the site settings have more than {TOTAL} bytes; take what is no setting out of its '
+        f'patterns'
+    )
 
 
 class SiteItem(ABC):
@@ -156,7 +166,7 @@ class FileItem(SiteItem):
 
     def _files(self, root: Path, skip: Callable[[str], bool] | None = None) -> tuple[SiteFile, ...]:
         users, groups = putback.names(root, 'passwd'), putback.names(root, 'group')
-        found = []
+        found, total = [], 0
         for name in self.paths(root):
             if skip is not None and skip(name):
                 continue
@@ -172,6 +182,9 @@ class FileItem(SiteItem):
                     f'site item {self.name}: {name} has {state.st_size} bytes, more than {LARGEST}; '
                     f'it is no setting, take it out of the patterns'
                 )
+            total += len(data)
+            if total > TOTAL:
+                raise too_much(self.name)
             found.append(
                 SiteFile(
                     name,

@@ -11,7 +11,7 @@ from typing import Any
 from ovca.exceptions import ImageError
 from ovca.provision import putback
 from ovca.provision.authority import SiteFile
-from ovca.provision.site.base import FileItem, SiteItem, SiteItemError
+from ovca.provision.site.base import TOTAL, FileItem, SiteItem, SiteItemError, too_much
 from ovca.provision.site.state import ABSENT, FAILED, SAVED, ItemState, SiteState
 from ovca.provision.site.survey import MOST, Vouched, losses, matcher
 
@@ -73,12 +73,17 @@ def gather(
     known, why_not = image
     installed = Installation.of(root)
     files: dict[str, SiteFile] = {}
-    states = []
+    states: list[ItemState] = []
     for item in items:
         try:
-            states.append(_one(root, item, files, known))
+            one, found = _one(root, item, files, known)
+            if _size([*states, one], [*files.values(), *found]) > TOTAL:
+                raise too_much(item.name)
         except SiteItemError as exc:
             states.append(_kept(item.name, str(exc), files, before))
+        else:
+            states.append(one)
+            files.update((file.path, file) for file in found)
     covered = matcher([pattern for item in items if not isinstance(item, FileItem) for pattern in item.covers()])
     ignored = matcher(watch.ignored)
 
@@ -99,10 +104,17 @@ def gather(
     )
 
 
-def _one(root: Path, item: SiteItem, files: dict[str, SiteFile], known: Vouched | None) -> ItemState:
+def _size(states: Sequence[ItemState], files: Sequence[SiteFile]) -> int:
+    return sum(len(state.data or b'') for state in states) + sum(len(file.content) for file in files)
+
+
+def _one(
+    root: Path, item: SiteItem, files: Mapping[str, SiteFile], known: Vouched | None
+) -> tuple[ItemState, tuple[SiteFile, ...]]:
     if not isinstance(item, FileItem):
         data = item.save(root)
-        return ItemState(item.name, ABSENT if data is None else SAVED, 'there are none' if data is None else '', data)
+        absent = data is None
+        return ItemState(item.name, ABSENT if absent else SAVED, 'there are none' if absent else '', data), ()
     unchanged = 0
 
     def skip(path: str) -> bool:
@@ -114,12 +126,10 @@ def _one(root: Path, item: SiteItem, files: dict[str, SiteFile], known: Vouched 
         return same or path in files
 
     found = item.files(root, skip)
-    for file in found:
-        files[file.path] = file
     detail = f'{unchanged} are as the image brought them, and left to the next one' if unchanged else ''
     if not found:
-        return ItemState(item.name, ABSENT, detail or 'there are none')
-    return ItemState(item.name, SAVED, detail, notes=item.notes(root, [file.path for file in found]))
+        return ItemState(item.name, ABSENT, detail or 'there are none'), ()
+    return ItemState(item.name, SAVED, detail, notes=item.notes(root, [file.path for file in found])), found
 
 
 def _kept(name: str, problem: str, files: dict[str, SiteFile], before: SiteState | None) -> ItemState:

@@ -194,6 +194,28 @@ def test_a_file_too_large_for_a_setting_fails_its_item(node: Node) -> None:
     ]
 
 
+def large(node: Node, name: str) -> None:
+    with node.lay(name, '').open('wb') as stream:
+        stream.truncate(4 * 2**20)
+
+
+@pytest.mark.parametrize('other', ['srv', 'usr/local/share/ca-certificates'])
+def test_settings_that_outgrow_their_bound_together_fail_the_item_that_did_it(node: Node, other: str) -> None:
+    node.config.set('provision', site_files='srv/*')
+    node.lay('srv/small', 'x')
+    for number in range(4):
+        large(node, f'{other}/{number}')
+    before = node.look()
+    for number in range(4, 8):
+        large(node, f'srv/{number}')
+
+    found = node.look(before)
+
+    assert [(item.name, item.outcome) for item in found.items if item.outcome == state.FAILED] == [('files', 'failed')]
+    assert 'with site item files the site settings have more than 33554432 bytes' in found.items[-1].detail
+    assert by_item(found) == by_item(before), 'what was saved before is kept'
+
+
 @pytest.mark.parametrize('what', ['link', 'pipe', 'folder'])
 def test_what_is_put_in_a_files_place_while_it_is_looked_at_is_not_read(node: Node, tmp_path: Path, what: str) -> None:
     class Replaced(FileItem):
