@@ -28,7 +28,7 @@ pytest_plugins = ['ovca.testing.fixtures']
 REQUIRE_PEERS = os.environ.get('OVCA_REQUIRE_PEERS') == '1'
 BARE = os.environ.get('OVCA_TEST_BARE') == '1'
 ENGINES = ('sqlite', 'postgresql')
-LIBRARIES = {'fuzz': 'atheris', 'lab': 'sushy_tools', 'postgresql': 'psycopg', 'redfish': 'sushy'}
+LIBRARIES = {'fast': 'isal', 'fuzz': 'atheris', 'lab': 'sushy_tools', 'postgresql': 'psycopg', 'redfish': 'sushy'}
 """What an extra of ovca brings, by the extra."""
 PATIENCE = 30  # seconds for the server to come up; never reached when all is well
 

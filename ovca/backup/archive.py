@@ -32,7 +32,17 @@ class Writer:
         self.contents: list[Content] = []
 
     def add(self, name: str, pieces: Iterable[bytes], *, table: bool = False) -> None:
-        """Add a file from its pieces; of a ``table`` each but the first is a row."""
+        """Add a file from its pieces; of a ``table`` each but the first is a row.
+
+        :raises BackupError: its name cannot be written down.
+        """
+        try:
+            name.encode()
+        except UnicodeEncodeError as exc:
+            shown = name.encode(errors='backslashreplace').decode()
+            raise BackupError(
+                f'no backup could be made: the name of {shown} is not UTF-8; rename the file', id='backup-failed'
+            ) from exc
         digest, size, count = hashlib.sha256(), 0, 0
         # Nothing in a zip of its own is worth the date of: the record has it.
         about = zipfile.ZipInfo(name)

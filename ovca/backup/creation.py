@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select, text
+from sqlalchemy import func, select, text
 from sqlalchemy.orm import Session
 
 import ovca
@@ -22,7 +22,7 @@ from ovca.backup.shelf import Shelf, name
 from ovca.conf.storage import unmounted
 from ovca.db import schema
 from ovca.db.engine import Database
-from ovca.db.models import Node
+from ovca.db.models import Node, Update
 from ovca.exceptions import BackupError, OvcaError, SchemaError
 from ovca.provision.site import state as site
 
@@ -59,14 +59,16 @@ def create(
         raise _failed(f'{where}{exc.strerror or exc}; see to the storage of {shelf.folder}, and to its space') from exc
     except OvcaError as exc:
         raise exc if isinstance(exc, BackupError) else _failed(str(exc)) from exc
-    retain(conf, shelf, record.id)
+    retain(conf, database, shelf, record.id)
     return record
 
 
-def retain(conf: cfg.ConfigOpts, shelf: Shelf, newest: str) -> None:
+def retain(conf: cfg.ConfigOpts, database: Database, shelf: Shelf, newest: str) -> None:
     """Delete the backups that are one too many; what cannot be deleted is told in the log, for it harms nothing."""
     try:
-        for id in shelf.retain(conf.backup.keep, newest=newest):
+        with database.read() as session:
+            newest_update = session.scalar(select(func.max(Update.id)))
+        for id in shelf.retain(conf.backup.keep, newest=newest, newest_update=newest_update):
             LOG.info('backup %s was deleted: it is older than those that [backup] keep says', id)
     except OvcaError as exc:
         LOG.warning('backups that are too many are not deleted now: %s', exc)

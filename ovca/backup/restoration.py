@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -293,6 +295,7 @@ def put_files(reader: Reader, folder: Path, told: Told | None = None) -> list[Pa
     verified(reader, told)
     wanted = [*reader.record.in_part(CONFIGURATION), *reader.record.in_part(SITE)]
     try:
+        _ours(folder)
         if folder.exists() and any(folder.iterdir()):
             raise Refused(f'{folder} is not empty; name a folder that is, or a new one', id='folder-not-empty')
         return extraction.extract(reader, wanted, folder)
@@ -300,3 +303,21 @@ def put_files(reader: Reader, folder: Path, told: Told | None = None) -> list[Pa
         raise BackupError(
             f'{exc.filename or folder} cannot be written: {exc.strerror}; name another folder', id='backup-not-written'
         ) from exc
+
+
+def _ours(folder: Path) -> None:
+    """Let a folder pass that is not there yet, or that nobody else can change.
+
+    :raises Refused: another could put links into it, or replace what was written. :raises OSError: it is no folder.
+    """
+    try:
+        state = folder.stat()
+    except FileNotFoundError:
+        return
+    if state.st_uid != os.geteuid():
+        wrong = f'belongs to the user {state.st_uid}'
+    elif state.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        wrong = f'can be written by others (mode {stat.S_IMODE(state.st_mode):04o})'
+    else:
+        return
+    raise Refused(f'{folder} {wrong}; name a folder that is yours alone, or a new one', id='folder-not-ours')

@@ -162,17 +162,18 @@ class Shelf:
                 f'backup {id} cannot be deleted: {exc.strerror}; see to {self.folder}', id='backup-not-deleted'
             ) from exc
 
-    def retain(self, keep: int, *, newest: str = '') -> list[str]:
+    def retain(self, keep: int, *, newest: str = '', newest_update: int | None = None) -> list[str]:
         """Delete the oldest beyond ``keep``; return their ids. The newest update's own stays, and so do damaged ones.
 
-        ``newest`` is the one that was just made, and stays whatever the clock says.
+        ``newest`` is the one that was just made, and stays whatever the clock says; ``newest_update`` the number of the
+        newest update that the database knows.
 
         :raises BackupError: one cannot be deleted.
         """
         # Its folder names it; the id in the record of one that was renamed or copied may be that of another.
         records = [dataclasses.replace(each.record, id=each.id) for each in self.backups() if each.record]
         records.sort(key=lambda each: each.id != newest)
-        surplus = beyond(records, keep)
+        surplus = beyond(records, keep, newest_update)
         for id in surplus:
             self.delete(id)
         return surplus
@@ -191,11 +192,15 @@ class Shelf:
         )
 
 
-def beyond(newest_first: list[Record], keep: int) -> list[str]:
-    """The ids of the backups that are one too many, the oldest first."""
-    newest_update = max((each.update_id for each in newest_first if each.update_id is not None), default=None)
-    kept = next((each.id for each in newest_first if each.update_id == newest_update), None)
-    return [each.id for each in reversed(newest_first[keep:]) if newest_update is None or each.id != kept]
+def beyond(newest_first: list[Record], keep: int, newest_update: int | None = None) -> list[str]:
+    """The ids of the backups that are one too many, the oldest first.
+
+    The one of ``newest_update`` is none of them; if that has none, the newest one that any update has made. (The highest
+    number does not tell: after a restore numbers are given again.)
+    """
+    by_update = [each for each in newest_first if each.update_id is not None]
+    kept = next((each for each in by_update if each.update_id == newest_update), by_update[0] if by_update else None)
+    return [each.id for each in reversed(newest_first[keep:]) if kept is None or each.id != kept.id]
 
 
 def name(at: dt.datetime, version: str) -> str:

@@ -253,6 +253,10 @@ class Rack(BackupSource):
     [
         ("raise SourceFailed('the rack is locked; open it')", 'source rack: the rack is locked; open it'),
         ('1 / 0', 'source rack: ZeroDivisionError: division by zero'),
+        (
+            "(folder / 'pl\\udcff').write_text('x')",
+            r'the name of sources/rack/pl\udcff is not UTF-8; rename the file',
+        ),
         ("(folder / 'plan').symlink_to('/etc/shadow')", 'source rack: plan is no file; mend or remove the package'),
     ],
 )

@@ -383,6 +383,24 @@ def test_the_files_go_to_a_folder_of_their_own(operated: Operated, shelf: Shelf,
     assert target.stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.parametrize('wrong', ['writable', 'foreign'])
+def test_secrets_are_not_written_where_others_can_write(
+    shelf: Shelf, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wrong: str
+) -> None:
+    target = tmp_path / 'target'
+    target.mkdir()
+    if wrong == 'writable':
+        target.chmod(0o770)
+    else:
+        monkeypatch.setattr(os, 'geteuid', lambda: target.stat().st_uid + 1)
+
+    with shelf.open(make().id) as (_, reader), pytest.raises(Refused) as caught:
+        restoration.put_files(reader, target)
+
+    assert caught.value.id == 'folder-not-ours'
+    assert list(target.iterdir()) == []
+
+
 def test_a_folder_that_holds_something_is_not_written_into(shelf: Shelf, make: Make, tmp_path: Path) -> None:
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full/file').write_text('mine')

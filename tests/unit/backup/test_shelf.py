@@ -136,6 +136,19 @@ def test_of_an_update_that_was_begun_twice_the_newer_backup_stays() -> None:
     assert beyond([record('c', hour=3), second, first], 1) == ['a']
 
 
+@pytest.mark.parametrize('newest_update', [3, None])
+def test_of_updates_that_are_numbered_anew_after_a_restore_the_present_one_counts(newest_update: int | None) -> None:
+    before, after = record('a', hour=1, update_id=5), record('b', hour=2, update_id=3)
+
+    assert beyond([record('c', hour=3), after, before], 1, newest_update) == ['a']
+
+
+def test_when_the_clock_was_set_back_the_newest_updates_own_stays() -> None:
+    wrong_clock, newest = record('b', hour=9, update_id=4), record('a', hour=1, update_id=5)
+
+    assert beyond([record('c', hour=10), wrong_clock, newest], 1, 5) == ['b']
+
+
 def test_without_updates_the_number_counts() -> None:
     found = [dataclasses.replace(record(f'b{hour}'), id=f'b{hour}') for hour in (3, 2, 1)]
 

@@ -56,7 +56,12 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(
-    ('way', 'inflate'), [('plain', 'zlib'), ('by four connections', 'isal'), ('by four connections', 'zlib')]
+    ('way', 'inflate'),
+    [
+        ('plain', 'zlib'),
+        pytest.param('by four connections', 'isal', marks=pytest.mark.extra('fast')),
+        ('by four connections', 'zlib'),
+    ],
 )
 def test_a_download_stays_below_its_bound(tmp_path: Path, vendor: Path, way: str, inflate: str) -> None:
     authority = trustme.CA()
