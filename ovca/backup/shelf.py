@@ -195,8 +195,8 @@ class Shelf:
 def beyond(newest_first: list[Record], keep: int, newest_update: int | None = None) -> list[str]:
     """The ids of the backups that are one too many, the oldest first.
 
-    The one of ``newest_update`` is none of them; if that has none, the newest one that any update has made. (The highest
-    number does not tell: after a restore numbers are given again.)
+    The one of ``newest_update`` is none of them; if that has none, the newest one that any update has made. (The
+    highest number does not tell: after a restore numbers are given again.)
     """
     by_update = [each for each in newest_first if each.update_id is not None]
     kept = next((each for each in by_update if each.update_id == newest_update), by_update[0] if by_update else None)
