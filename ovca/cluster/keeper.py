@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ovca.cluster.clock import boottime
 from ovca.cluster.election import Standing, Step, step
 from ovca.cluster.lease import Lease, LeaseExpired, LeaseView
+from ovca.db import events
 from ovca.exceptions import DatabaseError, LeaseLost, OvcaError
 
 if TYPE_CHECKING:
@@ -207,7 +208,7 @@ class Keeper:
     def _alarm(self, epoch: int, exc: OvcaError) -> None:
         """Write to the journal why there is no take-over, once for each cause. :raises DatabaseError: not now."""
         if (epoch, exc.id) not in self._alarmed:
-            self.lease.alarm(epoch, f'no take-over: {exc.with_id}')
+            self.lease.alarm(epoch, f'{events.NO_TAKE_OVER}{exc.with_id}')
             self._alarmed.add((epoch, exc.id))
 
     def _serve_now(self, epoch: int) -> None:

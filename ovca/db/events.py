@@ -7,6 +7,9 @@ from sqlalchemy.orm import Session
 from ovca.db.engine import now
 from ovca.db.models import Event
 
+NO_TAKE_OVER = 'no take-over: '
+"""How an alarm begins of a node that holds the lease, and cannot see that the other one is off."""
+
 
 def append(
     session: Session,

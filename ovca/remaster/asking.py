@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import select
 
+from ovca.db import events
 from ovca.db.engine import Database
-from ovca.db.models import Node, Request
+from ovca.db.models import Event, Node, Request
 from ovca.exceptions import (
     BackupError,
     ConfigError,
@@ -179,7 +180,7 @@ class Asking:
         :raises OvcaError: the request failed; class and id are those of the master's error.
         """
         last: dict[str, Any] | None = None
-        started, complained = self._clock(), False
+        looked, told = self._clock(), ''
         for now in self._polled(lambda: self.request(id), on_notice):
             if now.progress and now.progress != last and on_progress is not None:
                 last = now.progress
@@ -189,9 +190,10 @@ class Asking:
             if now.state == 'failed':
                 kind = ERRORS.get(now.exit_code or 1, OvcaError)
                 raise kind(now.error or f'request {id} failed', id=(now.result or {}).get('error_id'))
-            if now.state == 'open' and not complained and self._clock() - started > PATIENCE:
-                complained = True
-                on_notice(f'request {id} waits for {self._ahead(id)}')
+            if now.state == 'open' and self._clock() - looked > PATIENCE:
+                looked, before, told = self._clock(), told, f'request {id} waits for {self._ahead(id)}'
+                if told != before:
+                    on_notice(told)
         raise RuntimeError('unreachable')
 
     def _ahead(self, id: int) -> str:
@@ -199,8 +201,23 @@ class Asking:
         query = select(Request).where(Request.state == 'running', Request.id < id).order_by(Request.id.desc())
         with self.database.read() as session:
             row = session.scalars(query.limit(1)).one_or_none()
+            leader = reading.master(session, self.here)
+            alarms = select(Event.detail).where(
+                Event.kind == 'alarm', Event.epoch == leader.epoch, Event.detail.startswith(events.NO_TAKE_OVER)
+            )
+            alarm = session.scalar(alarms.order_by(Event.id.desc()).limit(1))
         if row is not None:
             return f'the end of request {row.id} ({row.kind})'
+        if leader.holder is not None and not leader.acting and not leader.expired:
+            why = (
+                f'{alarm}; mend that, or, if the other node is known to be off, give'
+                if alarm
+                else 'if it stays so, see'
+            )
+            return (
+                f'somebody to act: {leader.holder} holds the lease, and has not taken over; {why} `ovca master-claim` '
+                f'on {leader.holder}'
+            )
         return 'the service of the acting master; see `ovca master-show`'
 
     def _polled(self, look: Callable[[], T], on_notice: Notice) -> Iterator[T]:

@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
+from ovca.db import events
 from ovca.db.models import Lease, Update
 from ovca.exceptions import (
     DatabaseUnavailable,
@@ -213,6 +215,41 @@ def test_a_request_that_nobody_takes_is_worth_a_word(operated: Operated) -> None
     service.wait(service.submit('activate', version='1.1.0'), on_notice=notices.append)
 
     assert notices == ['request 1 waits for the service of the acting master; see `ovca master-show`']
+
+
+@pytest.mark.parametrize(
+    ('alarm', 'why'),
+    [
+        (
+            'no take-over: the BMC of mn2 is dead [bmc-silent]',
+            'no take-over: the BMC of mn2 is dead [bmc-silent]; mend',
+        ),
+        (None, 'has not taken over; if it stays so, see `ovca master-claim`'),
+    ],
+)
+def test_a_request_that_waits_while_nobody_acts_says_so_and_what_to_do(
+    operated: Operated, alarm: str | None, why: str
+) -> None:
+    operated.started()
+    with operated.database.write() as session:
+        session.scalars(select(Lease)).one().acting = False
+        events.append(session, kind='alarm', detail='no take-over: of another time', node='mn1', epoch=2)
+        if alarm:
+            events.append(session, kind='alarm', detail=alarm, node='mn1', epoch=3)
+    times, notices = [0.0], list[str]()
+
+    def sleep(seconds: float) -> None:
+        times[0] += 3
+        if times[0] > 30:
+            operated.finish(1, {})
+
+    service = operated.service(sleep=sleep, clock=lambda: times[0])
+    service.wait(service.submit('node-set', node='mn2'), on_notice=notices.append)
+
+    assert len(notices) == 1, notices
+    assert notices[0].startswith('request 1 waits for somebody to act: mn1 holds the lease, and has not taken over; ')
+    assert why in notices[0]
+    assert '`ovca master-claim` on mn1' in notices[0]
 
 
 def test_a_request_that_waits_for_another_names_it(operated: Operated) -> None:
