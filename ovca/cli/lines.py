@@ -56,6 +56,7 @@ class RequestLines(_Lines):
             bytes_per_second=progress.get('bytes_per_second'),
             seconds_left=progress.get('seconds_left'),
             text=progress.get('text'),
+            notice=progress.get('notice'),
         )
 
 

@@ -125,9 +125,19 @@ class RequestView(View):
         self._bars: Any = None
         self._tasks: dict[str, Any] = {}
         self._told: dict[str, tuple[int, float]] = {}
+        self._notice: str | None = None
 
     def __call__(self, progress: dict[str, Any]) -> None:
-        """Show ``{'stage', 'done', 'total', 'text'}``, as the master's service reports it."""
+        """Show ``{'stage', 'done', 'total', 'text'}``, as the master's service reports it.
+
+        A ``notice`` among it is why it does not go on for a while.
+        """
+        notice = progress.get('notice')
+        if notice and notice != self._notice:
+            self.say(str(notice))
+        self._notice = notice
+        if not progress.get('stage'):
+            return
         stage, done, total = str(progress.get('stage', '')), int(progress.get('done') or 0), progress.get('total')
         if total is not None and total <= 1:
             # No amount of work, but a moment: worth one line.

@@ -95,7 +95,7 @@ class Images:
                 commit=lambda image: self._publish(epoch, image),
                 version=wanted,
                 limit_rate=args.get('limit_rate'),
-                notice=lambda text: self._notice(epoch, text),
+                notice=lambda text: self._notice(epoch, id, text),
             )
         except AlreadyPublished as exc:
             return self._same(exc.version, seen[-1].iso.sha256)
@@ -228,11 +228,14 @@ class Images:
             except OSError as exc:
                 raise StorageFailed(store.root, exc) from exc
 
-    def _notice(self, epoch: int, text: str) -> None:
+    def _notice(self, epoch: int, id: int, text: str) -> None:
+        """Tell it in the log, the journal, and to whoever waits for the request, until it goes on."""
         LOG.warning('%s', text)
         try:
             with self.lease.fenced(epoch) as session:
                 events.append(session, kind='image', detail=text, actor=self.lease.node, epoch=epoch)
+                row = session.get_one(Request, id)
+                row.progress = {**(row.progress or {}), 'notice': text}
         except OvcaError as exc:  # the download itself will find out
             LOG.warning('this is not in the journal: %s', exc)
 

@@ -103,7 +103,7 @@ def test_progress_for_a_program_is_an_object_a_line(operated: Operated) -> None:
     told = [json.loads(line) for line in result.err.splitlines()]
     assert told[0] == {
         'kind': 'progress', 'stage': 'download', 'done_bytes': 5, 'total_bytes': 10, 'bytes_per_second': 5,
-        'seconds_left': 1, 'text': 'x',
+        'seconds_left': 1, 'text': 'x', 'notice': None,
     }  # fmt: skip
     assert result.out == 'image 1.1.0 is here; install it with `ovca activate 1.1.0`\n'
 

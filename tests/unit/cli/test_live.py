@@ -41,6 +41,16 @@ def test_without_a_terminal_a_download_is_a_line_for_every_tenth() -> None:
     assert (len(lines), lines[-1]) == (11, 'download: 100 % of 100 MB')
 
 
+def test_why_a_download_does_not_go_on_is_said_each_time_it_is_new() -> None:
+    out, download = io.StringIO(), {'stage': 'download', 'done': 5_000_000, 'total': 100_000_000, 'text': 'x'}
+
+    with live.RequestView(out, clock=Clock()) as view:
+        for progress in ({'notice': 'busy'}, download, *2 * [{**download, 'notice': 'busy'}], download):
+            view(progress)
+
+    assert out.getvalue().splitlines() == ['busy', 'download: 5 % of 100 MB', 'busy']
+
+
 def test_a_slow_download_gives_a_sign_of_life() -> None:
     out, clock = io.StringIO(), Clock()
 

@@ -31,8 +31,16 @@ class Slow(http.server.SimpleHTTPRequestHandler):
 
     go: threading.Event
     asked: list[str | None]
+    patience: str | None = None
+    """For how long a busy one wants to be left alone."""
 
     def do_GET(self) -> None:
+        if self.patience is not None:
+            self.send_response(503)
+            self.send_header('Retry-After', self.patience)
+            self.send_header('Content-Length', '0')
+            self.end_headers()
+            return
         data = Path(self.translate_path(self.path)).read_bytes()
         self.asked.append(self.headers.get('Range'))
         start = int((self.headers.get('Range') or 'bytes=0-').removeprefix('bytes=').rstrip('-'))
@@ -150,6 +158,23 @@ def test_a_source_that_has_changed_meanwhile_is_fetched_anew_and_the_journal_say
     told = [event.detail for event in operated.service().journal(kind='image', limit=9)]
     assert f'{uri} has changed since a part of it was received; it is fetched anew' in told
     assert 'geheim' not in ' '.join(told)
+
+
+def test_whoever_waits_for_a_download_sees_that_the_server_is_busy(
+    operated: Operated, clerk: Clerk, source: Source
+) -> None:
+    source.handler.patience = '40'
+    master = clerk()
+    number = operated.service().submit('download', uri=f'{source.url}/1.1.0.zip')
+    assert master.step()
+
+    until(lambda: (row(operated, number).progress or {}).get('notice'))
+    notice = (row(operated, number).progress or {})['notice']
+    operated.service().abort_download(number)
+    master.join(20)
+
+    assert 'asks for 40 s of patience' in notice
+    assert row(operated, number).state == 'failed'
 
 
 def test_a_request_may_limit_the_rate(operated: Operated, clerk: Clerk, source: Source) -> None:
