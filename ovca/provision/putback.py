@@ -77,9 +77,9 @@ def put(root: Path, file: Mapping[str, Any], owners: Owners) -> None:
     """Put one file back. :raises OSError, InstallError: it cannot be done."""
     target = inside(root, file['path'])
     data = base64.b64decode(file['base64'])
-    if str(file.get('item')) == NEEDED and target.name == REVOKED and target.is_file():
+    if str(file.get('item', NEEDED)) == NEEDED and target.name == REVOKED and target.is_file():
         data = united(target.read_bytes(), data)
-    _make_folders(root, target.parent, {str(each['path']): each for each in file.get('folders', ())}, owners)
+    _make_folders(root, target.parent, {str(each.get('path')): each for each in file.get('folders', ())}, owners)
     write_atomic(target, data, int(file['mode']) & 0o777)
     owners.give(target, str(file.get('owner', '')), str(file.get('group', '')))
 
@@ -105,8 +105,8 @@ def _make_folders(root: Path, folder: Path, known: Mapping[str, Mapping[str, Any
     folder.mkdir(mode=0o700)
     # A folder of somebody whom the new system does not have is root's: the file says what is wrong.
     with contextlib.suppress(InstallError):
-        owners.give(folder, str(facts['owner']), str(facts['group']))
-    folder.chmod(int(facts['mode']) & 0o7777)
+        owners.give(folder, str(facts.get('owner', '')), str(facts.get('group', '')))
+    folder.chmod(int(facts.get('mode', 0o700)) & 0o7777)
 
 
 def check(files: Sequence[Mapping[str, Any]]) -> None:
