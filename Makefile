@@ -2,7 +2,7 @@
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
 # More: make example, make lint, make docs, make man, make matrix, make sample, make soak, make fuzz,
-#       make bench-startup, make bench-image, make clean.
+#       make bench-startup, make bench-image, make bench-remaster, make bench-history, make clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ TOX := $(BIN)/tox -q run -e
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional example model matrix lint docs man sample soak fuzz bench-image bench-startup clean
+.PHONY: help demo test functional example model matrix lint docs man sample soak fuzz bench-image bench-startup bench-remaster bench-history clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 5
@@ -95,6 +95,14 @@ bench-image: $(VENV)/bench
 # How long the command line takes to start, against Python itself.
 bench-startup: $(VENV)/lab
 	@$(BIN)/python bench/startup.py
+
+# How long nobody acts, what an update adds to its installs, what an idle pair costs: make bench-remaster RUNS=5
+bench-remaster: $(VENV)/lab
+	@$(BIN)/python bench/remaster.py $(if $(filter-out 0,$(RUNS)),--runs $(RUNS))
+
+# What 10,000 past updates slow down.
+bench-history: $(VENV)/lab
+	@$(BIN)/python bench/history.py
 
 clean:
 	@rm -rf $(VENV) .tox .lab .bench build dist doc/build *.egg-info

@@ -7,6 +7,7 @@ ends the service, and the service manager starts it again; that is always safe.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import shlex
 import subprocess
@@ -21,7 +22,7 @@ import ovca
 from ovca import notify, plugins
 from ovca.cluster import machine
 from ovca.cluster import roles as role_room
-from ovca.cluster.clock import boot_id
+from ovca.cluster.clock import boot_id, boottime
 from ovca.cluster.health import HealthContext, HealthMonitor
 from ovca.cluster.keeper import Keeper
 from ovca.cluster.lease import Lease
@@ -86,6 +87,7 @@ class Ovcad:
         self._proof_done = self._schema_done = False
         self._busy = True
         """An update is open, or it is not known yet."""
+        self._may_lead, self._looked_at = False, -math.inf
         self._roles_problem: str | None = None
         self.keeper = Keeper(
             conf,
@@ -180,6 +182,7 @@ class Ovcad:
 
     def wake(self) -> None:
         """Something changed: look now."""
+        self._looked_at = -math.inf
         for event in self._wakes.values():
             event.set()
 
@@ -306,7 +309,7 @@ class Ovcad:
             if changed:
                 self._wakes['reports'].set()  # it may have been the end of an update
             else:
-                self._wait('loop', self._pace(self.conf.cluster.poll_interval, self.conf.cluster.renew_interval / 2))
+                self._wait('loop', self._pace(self.conf.cluster.poll_interval, self.conf.cluster.renew_interval))
 
     def _aside(self, name: str, step: Callable[[], None], interval: float | None = None) -> None:
         """Work that the protocol does not wait for; by default it looks as often as the loop."""
@@ -375,7 +378,13 @@ class Ovcad:
         return self.keeper.epoch if self.keeper.epoch is not None else self.keeper.stuck
 
     def _look(self) -> bool:
-        """Whether this node may lead; and note whether an update is open, which keeps all threads awake."""
+        """Whether this node may lead; and note whether an update is open, which keeps all threads awake.
+
+        While none is, the answer changes only with one, so it counts for the time between two renewals.
+        """
+        if not self._busy and boottime() - self._looked_at < self.conf.cluster.renew_interval:
+            return self._may_lead
+        self._looked_at = boottime()
         with self.database.read() as session:
             update = newest_update(session)
             busy = update is not None and not State(update.state).ended
@@ -383,7 +392,7 @@ class Ovcad:
         if busy and not self._busy:
             self._busy = True
             self.wake()
-        self._busy = busy
+        self._busy, self._may_lead = busy, may_lead
         return may_lead
 
     def _eligible(self) -> bool:

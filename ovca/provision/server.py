@@ -13,8 +13,9 @@ from ovca.exceptions import ServiceUnavailable
 from ovca.provision.tls import Certificate
 
 if TYPE_CHECKING:
-    import uvicorn
     from starlette.applications import Starlette
+
+    from ovca.provision.quiet import QuietServer
 
 LOG = logging.getLogger(__name__)
 START_TIMEOUT = 10.0
@@ -25,7 +26,7 @@ class HttpServer:
 
     def __init__(self, app: Starlette, host: str, port: int, *, certificate: Certificate | None = None) -> None:
         self.app, self.host, self.port, self.certificate = app, host, port, certificate
-        self._server: uvicorn.Server | None = None
+        self._server: QuietServer | None = None
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
 
@@ -43,6 +44,8 @@ class HttpServer:
             return
         import uvicorn
 
+        from ovca.provision.quiet import QuietServer
+
         listener = self._listen()
         certificate = self.certificate
         config = uvicorn.Config(
@@ -56,7 +59,7 @@ class HttpServer:
             ssl_certfile=str(certificate.certificate) if certificate else None,
             ssl_keyfile=str(certificate.key) if certificate else None,
         )
-        server = uvicorn.Server(config)
+        server = QuietServer(config)
         self.port = listener.getsockname()[1]
         self._server, self._socket = server, listener
         self._thread = threading.Thread(
@@ -88,7 +91,7 @@ class HttpServer:
         return listener
 
     @staticmethod
-    def _run(server: uvicorn.Server, listener: socket.socket) -> None:
+    def _run(server: QuietServer, listener: socket.socket) -> None:
         async def serve() -> None:
             await server.serve(sockets=[listener])
             # What still hangs here would keep its client waiting on a server that is gone.
@@ -108,7 +111,7 @@ class HttpServer:
         server, thread, listener = self._server, self._thread, self._socket
         if server is None or thread is None or listener is None:
             return
-        server.should_exit = True
+        server.end()
         thread.join(0.5)
         if thread.is_alive():
             server.force_exit = True
