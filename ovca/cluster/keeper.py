@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
+EARLY = 0.9
+"""Share of the interval after which a holder renews: so a look that takes long does not cost it the lease."""
 LATE = 0.1
 """Seconds after which a renewal that is due should be there."""
 NEAR = 0.5
@@ -90,11 +92,11 @@ class Keeper:
         if view is None or (view.holder == self.lease.node and self.epoch is None) or view.renewed_at is None:
             return float(often)
         if view.holder == self.lease.node:
-            due = self._renewed + cluster.renew_interval - now
+            due = self._renewed + EARLY * cluster.renew_interval - now
         else:
             # A database's clock that was put back makes an age that is below nothing.
             age = max(0.0, (view.now - view.renewed_at).total_seconds())
-            due = cluster.renew_interval + LATE - age
+            due = EARLY * cluster.renew_interval + LATE - age
             if due <= 0:
                 # Nobody renews it: its time counts from when that was first seen, so it is looked at closely.
                 left = self._watched_since + view.ttl - now
@@ -165,7 +167,7 @@ class Keeper:
 
     def _renew(self, epoch: int) -> None:
         sent = self.clock()
-        if sent - self._renewed < self.conf.cluster.renew_interval * 0.9:
+        if sent - self._renewed < EARLY * self.conf.cluster.renew_interval:
             return
         self.lease.renew(epoch)
         self._renewed = sent

@@ -41,6 +41,7 @@ from ovca.daemon.site import SiteCare, ask_node
 from ovca.daemon.status import status_app
 from ovca.db import schema
 from ovca.db.engine import Database, check_single_host
+from ovca.db.models import Node
 from ovca.exceptions import ConfigError, DatabaseError, LeaseLost, OvcaError, PowerError
 from ovca.power.base import PowerDriver
 from ovca.provision.server import HttpServer
@@ -452,6 +453,7 @@ class Ovcad:
                     LOG.error('ALARM: %s', exc)
         self.health.again()
         self.wake()
+        self._poke()  # the peer learns of the epoch at once
 
     def _stop_serving(self) -> None:
         with self._serving:
@@ -495,12 +497,23 @@ class Ovcad:
             LOG.error('ALARM: [cluster] reboot_command failed: %s', exc)
 
     def _poke(self) -> None:
-        url = self.conf.cluster.peer_url
-        if url:
-            threading.Thread(target=_wake_peer, args=(f'{url.rstrip("/")}/v1/wake',), daemon=True).start()
+        threading.Thread(target=self._wake_peer, name='poke', daemon=True).start()
+
+    def _wake_peer(self) -> None:
+        """A hint only; the peer looks by itself soon, and is found without it where the configuration names no URL."""
+        url, peer = self.conf.cluster.peer_url, self.conf.cluster.peer
+        try:
+            if not url and peer:
+                with self.database.read() as session:
+                    node = session.get(Node, peer)
+                    url = node.address if node is not None else None
+            if url:
+                _wake(f'{url.rstrip("/")}/v1/wake')
+        except DatabaseError as exc:
+            LOG.debug('the peer was not woken: %s', exc)
 
 
-def _wake_peer(url: str) -> None:
+def _wake(url: str) -> None:
     import requests
 
     try:

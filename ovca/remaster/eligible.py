@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 
 from ovca.backup.aftermath import RESTORED
 from ovca.db.models import Update
-from ovca.remaster.observe import final_digests, newest_update, software
+from ovca.remaster.observe import final_digests, last_wipe, newest_update, software
 from ovca.remaster.protocol import State, may_claim
 
 
@@ -24,5 +24,7 @@ def eligible_in(session: Session, update: Update | None, node: str, running_dige
     if update.reason == RESTORED:
         # What became of that update on the disks is not known here. An operator starts the node first that is to lead.
         return True
-    final = running_digest in final_digests(session, node)
+    # What no grant has ever touched is what was installed at first. A run that re-installs such a node, and ends before
+    # it is wiped, takes nothing from it.
+    final = running_digest in final_digests(session, node) or last_wipe(session, node) is None
     return may_claim(software(running_digest, update), final, update_open=True, runs_known=True)

@@ -89,13 +89,18 @@ def newest_update(session: Session) -> Update | None:
     return session.scalars(select(Update).order_by(Update.id.desc()).limit(1)).one_or_none()
 
 
-def final_digests(session: Session, node: str) -> set[str]:
-    """The digests that this node has proved to run; a proof counts until the next grant is consumed."""
-    wiped = session.scalar(
+def last_wipe(session: Session, node: str) -> dt.datetime | None:
+    """When a grant to wipe this node was consumed last; None: never, so its disk is as it was installed at first."""
+    return session.scalar(
         select(func.max(InstallGrant.consumed_at)).where(
             InstallGrant.node == node, InstallGrant.consumed_at.is_not(None)
         )
     )
+
+
+def final_digests(session: Session, node: str) -> set[str]:
+    """The digests that this node has proved to run; a proof counts until the next grant is consumed."""
+    wiped = last_wipe(session, node)
     query = select(Entry.final_digest).where(Entry.node == node, Entry.final_at.is_not(None))
     if wiped is not None:
         query = query.where(Entry.final_at >= wiped)

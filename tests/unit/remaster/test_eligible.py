@@ -46,3 +46,36 @@ def test_a_proof_counts_until_the_node_is_wiped_again(tmp_path: Path, wiped_afte
     database.dispose()
 
     assert (may, old_software, unknown) == (expected, True, False)
+
+
+@pytest.mark.parametrize('state', ['REQUESTED', 'INSTALL_2', 'ABORTED'])
+def test_a_node_that_was_never_wiped_keeps_its_right_to_lead_when_it_is_to_be_installed_again(
+    tmp_path: Path, state: str
+) -> None:
+    database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
+    schema.prepare(database)
+    with database.write() as session:
+        now = database.now(session)
+        session.add(
+            Update(
+                id=1, state=state, revision=1, version='1', digest='factory', first='mn1', second='mn2', proven_at=now,
+                created_at=now, state_since=now, deadline_from=now, handovers=0,
+                finished_at=now if state == 'ABORTED' else None,
+            )
+        )  # fmt: skip
+
+    with database.read() as session:
+        before = eligible(session, 'mn2', 'factory')
+    with database.write() as session:
+        now = database.now(session)
+        session.add(
+            InstallGrant(
+                update_id=1, node='mn2', attempt=1, epoch=1, digest='factory', salt='s', issued_at=now, expires_at=now,
+                consumed_at=now,
+            )
+        )  # fmt: skip
+    with database.read() as session:
+        wiped = eligible(session, 'mn2', 'factory')
+    database.dispose()
+
+    assert (before, wiped) == (True, False)
