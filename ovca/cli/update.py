@@ -96,6 +96,12 @@ def activate(command: base.Command, parsed_args: Any, version: str) -> None:
     current = command.service.open_update()
     if current is not None and current.version == version and not parsed_args.dry_run:
         watch.say(command, f'update {current.id} to {version} is going on already')
+        if parsed_args.pause_before_commit:
+            raise Refused(
+                f'update {current.id} was begun without --pause-before-commit; to stop it before its next stage, give '
+                f'`ovca update-pause`',
+                id='update-open',
+            )
         if not parsed_args.no_wait:
             watch.follow(command, current.id, progress=parsed_args.progress)
         return

@@ -1,7 +1,8 @@
 """Telling that the appliance runs on one node, once when it begins and once when it ends.
 
 What was told stands in the journal, so a restart or a take-over repeats nothing. While an update is open it is not
-told: the update takes a node away on purpose, and tells by itself what goes wrong.
+told: the update takes a node away on purpose, and tells by itself what goes wrong. One that a person has paused tells
+nothing, so then it is.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from sqlalchemy.orm import Session
 from ovca.cluster.lease import Lease
 from ovca.db import events
 from ovca.db.models import Event
+from ovca.remaster import directives
 from ovca.remaster.alone import Alone, alone
 from ovca.remaster.conflicts import stamp
+from ovca.remaster.directives import Kind
+from ovca.remaster.observe import newest_update
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -70,11 +74,17 @@ class Company:
         if found is None and last is not None and told:
             again = f'both nodes run again; this ends the alarm of {stamp(last.at)}'
             self._tell(epoch, self.conf.cluster.peer, ALONE, again)
-        elif found is not None and not told and found.update_id is None and self._lasts(now):
+        elif found is not None and not told and (found.update_id is None or self._paused()) and self._lasts(now):
             self._tell(epoch, found.missing, BOTH, str(found))
 
     def _lasts(self, now: float) -> bool:
         return self._began is not None and now - self._began >= self.conf.cluster.ttl
+
+    def _paused(self) -> bool:
+        """Whether the open update waits for a person: then nothing else tells that a node is gone."""
+        with self.lease.database.read() as session:
+            update = newest_update(session)
+            return update is not None and directives.given(session, update.id, Kind.PAUSE) is not None
 
     def _tell(self, epoch: int, node: str, before: str, detail: str) -> None:
         with self.lease.fenced(epoch) as session:

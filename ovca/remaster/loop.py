@@ -336,13 +336,13 @@ class RemasterLoop:
         return seen.target
 
     def _alarm(self, epoch: int, seen: Observation, rule: Rule) -> bool:
-        key = (seen.update.id, seen.update.state, rule.id)
         for_person = rule.id in WAITS_FOR_PERSON
-        if key in self._alarmed or not (rule.decision.alarm or for_person):
-            return False
         kind, more = ('waits', ': `ovca update-continue`') if for_person else ('alarm', '')
         if 'blocked' in rule.id:
             more = f': {"; ".join(self._failures.get(seen.update.id, []))}'
+        key = (seen.update.id, seen.update.state, rule.id + more)
+        if key in self._alarmed or not (rule.decision.alarm or for_person):
+            return False
         with self.lease.fenced(epoch) as session:
             self._tell(session, seen, epoch, kind, f'{seen.update.state}: {rule.when}{more}')
         self._alarmed.add(key)

@@ -408,10 +408,13 @@ class Service(Asking):
 
     def unserved(self) -> float | None:
         """Seconds that nobody acted as master at the last change of master, from the journal; None: not known."""
-        from ovca.remaster.gaps import last_gap
+        from ovca.db.models import Event
+        from ovca.remaster.story import gaps
 
+        newest = select(Event).where(Event.kind == 'lease').order_by(Event.id.desc()).limit(8)
         with self.database.read() as session:
-            return last_gap(session)
+            found = gaps(reversed(list(session.scalars(newest))))
+        return found[-1].seconds if found else None
 
     def explain(self) -> dict[str, Any]:
         """What the open update does and why, and what would happen if something failed now.

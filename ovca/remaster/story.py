@@ -9,7 +9,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -178,7 +178,7 @@ def tell(
             Acceptance(d.subject, d.created_by, d.created_at, d.detail) for d in directives if d.kind == Kind.ACCEPT
         ),
         pauses=tuple(_pause(d, update) for d in directives if d.kind in (Kind.PAUSE, Kind.HOLD)),
-        gaps=tuple(_gaps(lease)),
+        gaps=tuple(gaps(lease)),
         events=tuple(sorted((*events, *lease), key=lambda e: e.id)),
         report=next((e.detail for e in reversed(events) if e.kind == REPORT), None),
     )
@@ -191,7 +191,7 @@ def upto_end(story: Story) -> Story:
         return story
     told = story.events[: end + 1]
     lease = [event for event in told if event.kind == 'lease']
-    return replace(story, events=told, gaps=tuple(_gaps(lease)), report=None)
+    return replace(story, events=told, gaps=tuple(gaps(lease)), report=None)
 
 
 def stages(events: Iterable[EventView]) -> list[Stage]:
@@ -246,7 +246,17 @@ def _closed(step: Step, event: EventView) -> Step:
     return Step(step.node, step.attempt, step.step, step.since, event.at, _between(step.since, event.at), event.kind)
 
 
-def _gaps(lease: Iterable[EventView]) -> list[Gap]:
+class LeaseEvent(Protocol):
+    """What the journal tells of the lease."""
+
+    @property
+    def at(self) -> dt.datetime: ...
+
+    @property
+    def detail(self) -> str: ...
+
+
+def gaps(lease: Iterable[LeaseEvent]) -> list[Gap]:
     """From "stopped acting", or a claim, until somebody acts; a master that died has left no word of when."""
     found: list[Gap] = []
     since: dt.datetime | None = None

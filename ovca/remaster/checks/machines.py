@@ -9,7 +9,7 @@ from ovca.cluster.machine import Card, FileSystem, Machine
 from ovca.cluster.nodes import mac_of
 from ovca.conf.storage import unmounted
 from ovca.db.models import Node
-from ovca.remaster.checks import Check, CheckResult
+from ovca.remaster.checks import Check, CheckContext, CheckResult
 
 ASK = 'start ovca.service there, see to [cluster] peer_url here, and to the way between the nodes'
 
@@ -74,6 +74,11 @@ class Space(Check):
 
     id = 'space'
 
+    def __init__(self, context: CheckContext, *, without: str | None = None) -> None:
+        super().__init__(context)
+        self._without = without
+        """A node whose own file systems do not matter: it is about to be wiped."""
+
     def check(self) -> CheckResult:
         own, heard = self.context._machines.own(), self.context._machines.peer()
         seen = list(self._seen(own))
@@ -83,7 +88,7 @@ class Space(Check):
         if why := unmounted(self.context.conf):
             return self.failed(why, 'mount it')
         if heard.machine is not None:
-            seen += self._seen(heard.machine)
+            seen += [each for each in self._seen(heard.machine) if each[1].shared or each[0] != self._without]
         facts = {
             'file_systems': [
                 {

@@ -38,7 +38,7 @@ def stage_checks(conf: cfg.ConfigOpts, database: Database, version: str, stage: 
         (ImageVerified if stage is State.INSTALL_1 else ImagePresent)(context),
     ]
     if stage is not State.PROVING:
-        checks.append(Space(context))
+        checks.append(Space(context, without=target))
     return [answer(check.id, lambda check=check: check) for check in checks]  # type: ignore[misc]
 
 
