@@ -15,10 +15,10 @@ OPTS: list[cfg.Opt] = [
     cfg.BoolOpt(
         'shared_storage_mounted',
         help=(
-            'Whether the shared storage has to lie on another file system than /. If it does not, the storage is not '
-            'mounted: the node is not healthy, and backups and site settings are not written to its own disk, where a '
-            'wipe would take them. (default: true with a peer, unless [database] single_host says that both nodes run '
-            'on one machine)'
+            'Whether the shared storage has to lie on another file system than / (default: true with a peer, unless '
+            '[database] single_host says that both nodes run on one machine). If it does not, it is not mounted: the '
+            'node is not healthy, and backups and site settings are not written to its own disk, where a wipe would '
+            'take them.'
         ),
     ),
     cfg.Opt(
