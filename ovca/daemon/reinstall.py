@@ -7,6 +7,7 @@ the other node.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,13 +28,24 @@ from ovca.remaster.protocol import State
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+PATIENCE = 4
+"""So many rounds of health checks a replaced machine is given to be found by the master's."""
+
 
 class Reinstalls:
     """The part of the acting master's clerk that installs a single node."""
 
-    def __init__(self, conf: cfg.ConfigOpts, lease: Lease, *, digest: str | None, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        conf: cfg.ConfigOpts,
+        lease: Lease,
+        *,
+        digest: str | None,
+        changed: Callable[[], None],
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         self.conf, self.lease, self.database = conf, lease, lease.database
-        self.digest, self._changed = digest, changed
+        self.digest, self._changed, self._sleep = digest, changed, sleep
 
     def reinstall(self, name: str, by: Decider, *, reason: str | None, replaced: bool = False) -> int:
         """Open the update that installs ``name``; return its number. Repeating it returns the one that is open.
@@ -46,7 +58,7 @@ class Reinstalls:
                 return going_on
             image = self._image(session)
         self._prove(image)
-        problems = checks.failures(checks.run_all(self.conf, self.database, image.version, retry=True))
+        problems = self._problems(image.version, patience=PATIENCE if replaced else 1)
         if problems:
             raise Refused(f'{"; ".join(problems)}; see `ovca check`', id='checks-failed')
         saved = safeguard.before_update(self.conf, self.database, image.version, by.who)
@@ -58,6 +70,15 @@ class Reinstalls:
         saved.belongs_to(number)
         self._changed()
         return number
+
+    def _problems(self, version: str, *, patience: int) -> list[str]:
+        """What forbids it; the master's own health may still speak of the machine that was there before."""
+        while True:
+            patience -= 1
+            found = checks.failures(checks.run_all(self.conf, self.database, version, retry=True))
+            if not found or patience <= 0:
+                return found
+            self._sleep(self.conf.health.interval + 1)
 
     def replace(self, name: str, facts: inventory.Facts, by: Decider, *, reason: str | None) -> int:
         """A new machine stands in for one that died: note its BMC and card, and install it.

@@ -61,6 +61,12 @@ class Requests:
         self._tidied: tuple[object, ...] | None = None
         self._carried = 0
 
+    def waiting(self) -> bool:
+        """Whether somebody has asked for something that is not done yet."""
+        with self.database.read() as session:
+            query = select(Request.id).where(Request.state.in_(('open', 'running'))).limit(1)
+            return session.scalars(query).first() is not None
+
     def step(self) -> bool:
         """Take the next request, if there is one and the hands are free; return whether one was taken."""
         epoch = self._epoch()

@@ -310,7 +310,21 @@ class Ovcad:
             if changed:
                 self._wakes['reports'].set()  # it may have been the end of an update
             else:
-                self._wait('loop', self._pace(self.conf.cluster.poll_interval, self.conf.cluster.renew_interval))
+                self._rest()
+
+    def _rest(self) -> None:
+        """Sleep until there is something to do: in a calm pair that is a request, which is looked for by itself."""
+        cluster = self.conf.cluster
+        until = boottime() + self._pace(cluster.poll_interval, cluster.renew_interval)
+        while not self._stop.is_set():
+            if self._wakes['loop'].wait(cluster.poll_interval):
+                break
+            try:
+                if self._busy or boottime() >= until or (self._epoch() is not None and self.requests.waiting()):
+                    break
+            except DatabaseError:
+                break
+        self._wakes['loop'].clear()
 
     def _aside(self, name: str, step: Callable[[], None], interval: float | None = None) -> None:
         """Work that the protocol does not wait for; by default it looks as often as the loop."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,10 +12,12 @@ from cliff import lister, show
 
 from ovca import plugins
 from ovca.image.build import build, keygen
+from ovca.provision.site import state
 from ovca.testing import contracts
 from ovca.testing.appliance import open_database
 from tests.operated import Operated
 from tests.published import publish
+from tests.unit.cli.test_site import STATE as SITE
 
 NAMES = [extension.name for extension in plugins.extensions('ovca.cli') if extension.core]
 TABLES = [name for name in NAMES if issubclass(plugins.load_one('ovca.cli', name), lister.Lister | show.ShowOne)]
@@ -45,6 +48,8 @@ class TestTables(contracts.TableContract):
         self.name, self.arguments = request.param, ARGUMENTS.get(request.param, ())
         self.operated = Operated(tmp_path).started().image()
         keygen(tmp_path / 'keys', 'vendor')
+        for node in ('mn1', 'mn2'):
+            state.save(replace(SITE, node=node), tmp_path / 'shared')
         self.operated.configure('mn1', f'key_folder = {tmp_path / "keys"}\n[notify]\ndrivers = log\n')
         self.operated.move(self.operated.update(), 'INSTALL_1', 'the standby is installed')
         self.operated.service().submit('download', uri='https://example.com/x.zip')
