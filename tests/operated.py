@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 
 from ovca import conf
 from ovca.cluster.clock import boot_id as present_boot
@@ -79,6 +79,8 @@ class Operated:
     def image(self, version: str = '1.1.0', digest: str = NEW) -> Operated:
         """An image is published."""
         with self.database.write() as session:
+            # Two of one millisecond would have no order.
+            number = session.scalar(select(func.count()).select_from(Image)) or 0
             session.add(
                 Image(
                     version=version,
@@ -88,7 +90,7 @@ class Operated:
                     manifest={**MANIFEST, 'version': version},
                     signed_by='vendor',
                     source='https://otto:geheim@example.com/x.zip?token=geheim',
-                    published_at=self.database.now(session),
+                    published_at=self.database.now(session) + dt.timedelta(milliseconds=number),
                 )
             )
         return self
