@@ -255,7 +255,12 @@ def test_a_download_goes_on_when_the_terminal_dies(operated: Operated, clerk: Cl
     master = clerk()
     words = ['--config-file', str(operated.config_file), 'download', f'{source.url}/1.1.0.zip']
     environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
-    with subprocess.Popen([sys.executable, '-m', 'ovca', *words], env=environment, stderr=subprocess.PIPE) as terminal:
+
+    def heeds_it() -> None:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it would be ignored here, too
+
+    command = [sys.executable, '-m', 'ovca', *words]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, preexec_fn=heeds_it) as terminal:
         until(lambda: operated.requests())
         assert master.step()
         until(lambda: any((operated.folder / 'shared/.ovca-staging').glob('*.part')))
