@@ -66,8 +66,14 @@ class Appliance:
     def ready(self) -> None:
         def both() -> bool:
             with self.database.read() as session:
-                return [n.ready for n in session.scalars(select(Node))] == [True, True] and bool(
-                    session.scalars(select(Lease.acting)).first()
+                nodes = session.scalars(select(Node)).all()
+                claims = select(Event.at).where(Event.kind == 'lease').order_by(Event.id.desc()).limit(1)
+                claimed = session.scalars(claims).first()
+                # A node that the new master has fenced still stands there as it was before.
+                return (
+                    bool(session.scalars(select(Lease.acting)).first())
+                    and claimed is not None
+                    and [bool(n.ready and n.last_seen_at and n.last_seen_at > claimed) for n in nodes] == [True, True]
                 )
 
         self.until('both nodes are ready', both)
