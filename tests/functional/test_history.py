@@ -21,6 +21,7 @@ def apart(tmp_path: Path, postgresql_url: str) -> Iterator[Appliance]:
     yield from appliance_in(tmp_path / 'lab', database=postgresql_url)
 
 
+@pytest.mark.long
 def test_a_master_that_dies_at_the_end_leaves_the_report_to_its_successor(appliance: Appliance) -> None:
     folder = appliance.lab.spec.shared / 'report'
     folder.write_text('in the way')

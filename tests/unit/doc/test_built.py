@@ -17,7 +17,7 @@ COMMANDS = sorted(name for name, found in plugins.chosen('ovca.cli').items() if 
 STATUSES = {status for status, _ in exceptions.exit_statuses()}
 
 
-@pytest.fixture(scope='module')
+@pytest.fixture(scope='session')  # a module's would be made anew where tests of other modules come in between
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of what Sphinx made: the pages of the manual, and those of the web below ``html``."""
     for library in ('sphinx', 'furo', 'reno.sphinxext'):
