@@ -13,6 +13,7 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
     base.completes(parser.add_argument('name', metavar='<name>', help='the node'), base.nodes)
     parser.add_argument('--reason', metavar='<text>', help='why; it is kept with the run')
     parser.add_argument('--yes', action='store_true', help='do not ask')
+    watch.accepting(parser)
     watch.progress(parser)
     parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
 
@@ -21,7 +22,8 @@ class NodeReinstall(base.Command):
     """Wipe the other management node, and install it with the software that the master runs.
 
     For a node in quarantine, as a roll-back leaves it, and for one that is damaged. It is a run like an update, with
-    grants, attempts and deadlines, of the second node only: the master is compared with its image first.
+    grants, attempts and deadlines, of the second node only. Before it the checks are run, and the master is compared
+    with its image.
 
     Example: ovca node-reinstall mn2
     """
@@ -43,15 +45,21 @@ class NodeReinstall(base.Command):
         runs = node.version or 'nothing that is known'
         state = f'quarantined: {node.quarantine_reason}' if node.quarantined else node.health
         watch.tell(self, f'{node.name} runs {runs} ({state}); it is wiped, and installed as {self.service.here} is')
+        accept = parsed_args.accept
+        missing = watch.checks(self, self.service.running_image(), accept, retry=True)
+        watch.warned(self, missing, asked=self.interactive and not parsed_args.yes)
         self.confirm(f'Wipe {node.name}?', yes=parsed_args.yes)
-        watch.begin(self, parsed_args, 'reinstall', planned=True, node=node.name, reason=parsed_args.reason)
+        accept = [*accept, *(each.id for each in missing)] or None
+        watch.begin(
+            self, parsed_args, 'reinstall', planned=True, node=node.name, reason=parsed_args.reason, accept=accept
+        )
 
 
 class NodeReplace(base.Command):
     """Put a new machine in the place of a management node that died for good, and install it.
 
     Its BMC and network card are noted under the old name. While an update is open this is possible for the node that
-    it installs at this moment: a new attempt begins there.
+    it installs at this moment: a new attempt begins there. Otherwise the checks are run once the machine is noted.
 
     Example: ovca node-replace mn2 --mac 52:54:00:00:00:09 --bmc https://192.0.2.29/redfish/v1/Systems/1
     """
@@ -84,4 +92,6 @@ class NodeReplace(base.Command):
             f'and it is installed',
         )
         self.confirm(f'Replace {node.name}?', yes=parsed_args.yes)
-        watch.begin(self, parsed_args, 'replace', planned=True, node=node.name, reason=parsed_args.reason, **said)
+        # The checks want the new machine: the master runs them when it is noted.
+        said |= {'reason': parsed_args.reason, 'accept': parsed_args.accept or None}
+        watch.begin(self, parsed_args, 'replace', planned=True, node=node.name, **said)

@@ -8,11 +8,10 @@ the other node.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ovca.backup import safeguard
@@ -20,7 +19,8 @@ from ovca.cluster.lease import Lease
 from ovca.db import events
 from ovca.db.models import Entry, Image, Node, Update
 from ovca.exceptions import Refused, UsageError
-from ovca.remaster import checks, conflicts, directives, evidence, inventory, operations
+from ovca.remaster import acceptance, checks, conflicts, directives, evidence, inventory, operations
+from ovca.remaster.checks import CheckResult
 from ovca.remaster.decisions import Decider, forget_machine, note, replace_target
 from ovca.remaster.directives import Kind
 from ovca.remaster.protocol import State
@@ -47,40 +47,59 @@ class Reinstalls:
         self.conf, self.lease, self.database = conf, lease, lease.database
         self.digest, self._changed, self._sleep = digest, changed, sleep
 
-    def reinstall(self, name: str, by: Decider, *, reason: str | None, replaced: bool = False) -> int:
+    def reinstall(
+        self,
+        name: str,
+        by: Decider,
+        *,
+        reason: str | None,
+        accept: Collection[str] = (),
+        replaced: bool = False,
+    ) -> int:
         """Open the update that installs ``name``; return its number. Repeating it returns the one that is open.
 
-        :raises Refused: the state of the appliance forbids it, or the master's own system is not whole.
+        :raises Refused: the state of the appliance forbids it, a check warns that is not in ``accept``, or the master's
+            own system is not whole.
         """
         with self.database.read() as session:
             going_on = self._going_on(session, name)
             if going_on is not None:
                 return going_on
-            image = self._image(session)
+            image = inventory.running_image(session, self.lease.node, self.digest)
+            session.expunge(image)
         self._prove(image)
-        problems = self._problems(image.version, patience=PATIENCE if replaced else 1)
-        if problems:
-            raise Refused(f'{"; ".join(problems)}; see `ovca check`', id='checks-failed')
+        results = self._checked(image.version, patience=PATIENCE if replaced else 1)
+        accepted = acceptance.judged(results, accept)
         saved = safeguard.before_update(self.conf, self.database, image.version, by.who)
         with self.lease.fenced(by.epoch) as session:
             going_on = self._going_on(session, name)
             if going_on is not None:
                 return going_on
             number = self._open(session, name, image, by, saved.told, reason, replaced=replaced)
+            update = session.get_one(Update, number)
+            acceptance.keep(session, update, accepted, by.who, node=self.lease.node, epoch=by.epoch)
         saved.belongs_to(number)
         self._changed()
         return number
 
-    def _problems(self, version: str, *, patience: int) -> list[str]:
-        """What forbids it; the master's own health may still speak of the machine that was there before."""
+    def _checked(self, version: str, *, patience: int) -> list[CheckResult]:
+        """What the checks say; the master's own health may still speak of the machine that was there before."""
         while True:
             patience -= 1
-            found = checks.failures(checks.run_all(self.conf, self.database, version, retry=True))
-            if not found or patience <= 0:
+            found = checks.run_all(self.conf, self.database, version, retry=True)
+            if patience <= 0 or not checks.failures(found):
                 return found
             self._sleep(self.conf.health.interval + 1)
 
-    def replace(self, name: str, facts: inventory.Facts, by: Decider, *, reason: str | None) -> int:
+    def replace(
+        self,
+        name: str,
+        facts: inventory.Facts,
+        by: Decider,
+        *,
+        reason: str | None,
+        accept: Collection[str] = (),
+    ) -> int:
         """A new machine stands in for one that died: note its BMC and card, and install it.
 
         :raises Refused: the node is alive, leads, or the open update does not install it now.
@@ -106,7 +125,7 @@ class Reinstalls:
         if number is not None:
             self._changed()
             return number
-        return self.reinstall(name, by, reason=reason, replaced=True)
+        return self.reinstall(name, by, reason=reason, accept=accept, replaced=True)
 
     def _going_on(self, session: Session, name: str) -> int | None:
         self._peer(session, name)
@@ -130,21 +149,6 @@ class Reinstalls:
         if name != self.conf.cluster.peer:
             raise Refused(f'{name} is not the other management node, which is {self.conf.cluster.peer}', id='not-peer')
         return node
-
-    def _image(self, session: Session) -> Image:
-        image = (
-            session.scalars(select(Image).where(Image.digest == self.digest).limit(1)).one_or_none()
-            if self.digest
-            else None
-        )
-        if image is None:
-            raise Refused(
-                f'the image that {self.lease.node} runs is not on the shared storage, and a node can be installed '
-                f'only from there; fetch it with `ovca download`, see `ovca node-show {self.lease.node}`',
-                id='no-running-image',
-            )
-        session.expunge(image)
-        return image
 
     def _prove(self, image: Image) -> None:
         """Compare the master's own system with its image: the other node is wiped on the strength of it."""

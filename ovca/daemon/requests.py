@@ -200,7 +200,7 @@ class Requests:
         return self._decide(epoch, id, kind, args, who)
 
     def _decide(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
-        by = Decider(who, self.lease.node, epoch, id)
+        by, accept = Decider(who, self.lease.node, epoch, id), frozenset(args.get('accept') or ())
         match kind:
             case 'pause' | 'continue':
                 with self.lease.fenced(epoch) as session:
@@ -216,10 +216,12 @@ class Requests:
                     )
                 }
             case 'reinstall':
-                return {'update_id': self.reinstalls.reinstall(args['node'], by, reason=args.get('reason'))}
+                number = self.reinstalls.reinstall(args['node'], by, reason=args.get('reason'), accept=accept)
+                return {'update_id': number}
             case 'replace':
                 facts = inventory.Facts(None, args.get('bmc'), args.get('mac'))
-                return {'update_id': self.reinstalls.replace(args['node'], facts, by, reason=args.get('reason'))}
+                number = self.reinstalls.replace(args['node'], facts, by, reason=args.get('reason'), accept=accept)
+                return {'update_id': number}
             case claims.KIND:
                 if args.get('node') == self.lease.node:
                     return {'master': self.lease.node}
@@ -274,18 +276,10 @@ class Requests:
         if open_now is not None:
             return {'update_id': open_now.id}
         results = checks.run_all(self.conf, self.database, version, allow_downgrade=downgrade)
-        accepted = self._judged(results, acceptance.implied(accept, downgrade=downgrade))
+        accepted = acceptance.judged(results, acceptance.implied(accept, downgrade=downgrade))
         told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
         begun = self._begin(epoch, version, who, retry_of=None, accepted=accepted, hold=hold)
         return {**begun, 'checks': told}
-
-    @staticmethod
-    def _judged(results: list[CheckResult], accept: frozenset[str]) -> list[CheckResult]:
-        """Return the warnings that were accepted. :raises Refused: a check failed, or one warns that was not named."""
-        bad = checks.failures(results)
-        if bad:
-            raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')
-        return acceptance.require(results, accept)
 
     def _begin(
         self,
@@ -379,7 +373,7 @@ class Requests:
                 id='retry-elsewhere',
             )
         results = checks.run_all(self.conf, self.database, last.version, retry=True)
-        accepted = self._judged(results, frozenset(args.get('accept') or ()))
+        accepted = acceptance.judged(results, frozenset(args.get('accept') or ()))
         hold = bool(args.get('pause_before_commit'))
         return self._begin(epoch, last.version, who, retry_of=last, accepted=accepted, hold=hold)
 

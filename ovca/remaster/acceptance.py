@@ -10,7 +10,7 @@ from ovca.db import events
 from ovca.db.models import Update
 from ovca.exceptions import Refused
 from ovca.remaster import directives
-from ovca.remaster.checks import CheckResult, Result, warnings
+from ovca.remaster.checks import CheckResult, Result, failures, warnings
 from ovca.remaster.directives import Kind
 
 
@@ -40,6 +40,13 @@ def require(results: list[CheckResult], accepted: Collection[str]) -> list[Check
     if missing := warnings(results, accepted):
         raise WarningNotAccepted(missing)
     return [each for each in results if each.result is Result.WARNING]
+
+
+def judged(results: list[CheckResult], accepted: Collection[str]) -> list[CheckResult]:
+    """Return the warnings that were accepted. :raises Refused: a check failed, or one warns that was not named."""
+    if bad := failures(results):
+        raise Refused(f'{"; ".join(bad)}; see `ovca check`', id='checks-failed')
+    return require(results, accepted)
 
 
 def keep(session: Session, update: Update, accepted: Sequence[CheckResult], who: str, *, node: str, epoch: int) -> None:

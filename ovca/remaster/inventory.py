@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from ovca.cluster.nodes import mac_form
 from ovca.db import events
 from ovca.db.engine import now as database_now
-from ovca.db.models import Entry, Lease, Node
+from ovca.db.models import Entry, Image, Lease, Node
 from ovca.exceptions import Refused, UsageError
 from ovca.image.fetch import redacted
 from ovca.remaster import conflicts, operations
@@ -195,6 +195,19 @@ def refuse_alive(name: str, *, here: str, holder: str | None, age: float | None,
             f'{limit:.0f} s',
             id='node-alive',
         )
+
+
+def running_image(session: Session, node: str, digest: str | None) -> Image:
+    """The published image that a node runs. :raises Refused: it is not there."""
+    query = select(Image).where(Image.digest == digest).limit(1)
+    image = session.scalars(query).one_or_none() if digest else None
+    if image is None:
+        raise Refused(
+            f'the image that {node} runs is not on the shared storage, and a node can be installed only from there; '
+            f'fetch it with `ovca download`, see `ovca node-show {node}`',
+            id='no-running-image',
+        )
+    return image
 
 
 def silent_after(conf: cfg.ConfigOpts) -> float:

@@ -83,6 +83,14 @@ class Service(Asking):
         known = ', '.join(n.name for n in found) or 'none yet'
         raise UsageError(f'there is no node {name!r}; known are: {known}', id='no-node')
 
+    def running_image(self) -> str:
+        """The version of the published image that this node runs. :raises Refused: it is not on the shared storage."""
+        from ovca.remaster import inventory
+
+        with self.database.read() as session:
+            node = session.get(Node, self.here)
+            return inventory.running_image(session, self.here, node.running_digest if node else None).version
+
     def settable(self, name: str, facts: Facts) -> list[str]:
         """Let a change of a node pass; return the options of the configuration that win over what is said.
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ovca.db.engine import Database
 from ovca.remaster.checks import Check, CheckContext, CheckResult, answer
 from ovca.remaster.checks.cluster import LeaseHeld, NoOperation
-from ovca.remaster.checks.image import ImagePresent, ImageVerified
+from ovca.remaster.checks.image import ImagePresent
 from ovca.remaster.checks.machines import Space
 from ovca.remaster.checks.power import BmcReachable
 from ovca.remaster.observe import newest_update
@@ -16,16 +16,16 @@ from ovca.remaster.protocol import State
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-STAGES = (State.INSTALL_1, State.PROVING, State.INSTALL_2)
-"""The stages, by the state that is about to be entered: the first wipe, the hand-over, and the second wipe."""
+STAGES = (State.PROVING, State.INSTALL_2)
+"""The stages, by the state that is about to be entered: the hand-over, and the second wipe."""
 
 
 def stage_checks(conf: cfg.ConfigOpts, database: Database, version: str, stage: State) -> list[CheckResult]:
     """Run what has to hold when an open update is about to enter a state; each check is answered.
 
-    :data:`State.INSTALL_1` reads all of the image again, which takes as long as the storage needs; the others look at
-    the sizes of its files only, since the installer proves each file as it writes it. Before a wipe the BMC of the node
-    to be installed has to answer; before the hand-over the BMCs of both, for each may have to fence the other.
+    Of the image they look at the sizes of its files only, since the installer proves each file as it writes it. Before
+    the wipe the BMC of the node to be installed has to answer; before the hand-over the BMCs of both, for each may have
+    to fence the other. Where an update begins, the first wipe or a node that is installed alone, all checks are run.
     """
     if stage not in STAGES:
         raise ValueError(f'{stage} is not a stage that is checked')
@@ -35,7 +35,7 @@ def stage_checks(conf: cfg.ConfigOpts, database: Database, version: str, stage: 
         LeaseHeld(context, in_update=True),
         NoOperation(context),
         BmcReachable(context, [target] if target else ()),
-        (ImageVerified if stage is State.INSTALL_1 else ImagePresent)(context),
+        ImagePresent(context),
     ]
     if stage is not State.PROVING:
         checks.append(Space(context, without=target))
@@ -48,4 +48,4 @@ def _target(database: Database, stage: State) -> str | None:
         update = newest_update(session)
     if update is None or stage is State.PROVING:
         return None
-    return update.first if stage is State.INSTALL_1 else update.second
+    return update.second

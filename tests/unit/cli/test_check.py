@@ -10,10 +10,10 @@ import pytest
 
 from ovca import testing
 from ovca.cli.app import OvcaApp
-from ovca.db.models import Request
+from ovca.db.models import Lease, Request
 from ovca.remaster import checks
 from ovca.remaster.checks import CheckResult, Result
-from tests.operated import Operated
+from tests.operated import OLD, Operated
 
 WARNING = CheckResult('backup', Result.WARNING, 'there is no backup', 'make one', {'newest_at': None})
 FAILED = CheckResult('bmc', Result.FAILED, 'mn2: no answer', 'look at it')
@@ -155,3 +155,47 @@ def test_a_retry_is_refused_and_accepted_as_well(ready: Operated) -> None:
     assert run(ready, 'update-retry', '--yes').code == 6
     assert run(ready, 'update-retry', '--yes', '--accept', 'backup').code == 0
     assert ready.requests()[-1].args['accept'] == ['backup']
+
+
+def test_the_installation_of_one_node_is_refused_and_accepted_as_well(ready: Operated) -> None:
+    ready.image('1.0.0', OLD)
+
+    refused = run(ready, 'node-reinstall', 'mn2', '--yes')
+
+    assert (refused.code, ready.requests()) == (6, [])
+    assert 'add --accept backup [warning-not-accepted]' in ' '.join(refused.err.split())
+    assert run(ready, 'node-reinstall', 'mn2', '--yes', '--accept', 'backup').code == 0
+    assert ready.requests()[-1].args == {'node': 'mn2', 'accept': ['backup']}
+
+
+def test_on_a_terminal_the_question_before_the_wipe_covers_the_warnings(ready: Operated) -> None:
+    found = asked(ready.image('1.0.0', OLD), 'y', 'node-reinstall', 'mn2')
+
+    assert found.code == 0, found.err
+    assert 'Warning, backup: there is no backup; make one' in found.out
+    assert ready.requests()[-1].args['accept'] == ['backup']
+
+
+def test_a_check_that_fails_lets_nobody_be_asked_for_a_wipe(ready: Operated, results: list[CheckResult]) -> None:
+    results.append(FAILED)
+
+    found = asked(ready.image('1.0.0', OLD), 'y', 'node-reinstall', 'mn2')
+
+    assert (found.code, '[y/N]' in found.err, ready.requests()) == (6, False, [])
+    assert '[checks-failed]' in found.err
+
+
+def test_the_software_that_runs_has_to_be_on_the_storage_before_anybody_is_asked(ready: Operated) -> None:
+    found = asked(ready, 'y', 'node-reinstall', 'mn2')
+
+    assert (found.code, '[no-running-image]' in found.err, ready.requests()) == (6, True, [])
+
+
+def test_a_new_machine_is_checked_by_the_master_once_it_is_noted(ready: Operated) -> None:
+    ready.silent(60)
+    with ready.database.write() as session:
+        session.get_one(Lease, 'management').renewed_at = ready.database.now(session)
+
+    found = run(ready, 'node-replace', 'mn2', '--yes', '--accept', 'backup')
+
+    assert (found.code, ready.requests()[-1].args) == (0, {'node': 'mn2', 'accept': ['backup']}), found.err

@@ -9,7 +9,8 @@ from ovca.db.models import Directive, Event, Update
 from ovca.exceptions import Refused
 from ovca.remaster import acceptance, checks
 from ovca.remaster.checks import CheckResult, Result
-from tests.operated import Operated
+from tests.mastered import Master
+from tests.operated import OLD, Operated
 from tests.unit.daemon.conftest import Clerk
 
 WARNINGS = [
@@ -81,6 +82,28 @@ def test_a_retry_wants_its_warnings_accepted_too(warned: Operated, clerk: Clerk)
 
     assert [update.id for update in warned.service().updates()] == [2, 1]
     assert len(accepted(warned)) == 2
+
+
+@pytest.mark.parametrize('kind', ['reinstall', 'replace'])
+def test_the_installation_of_one_node_wants_its_warnings_accepted_too_and_keeps_them(
+    operated: Operated, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    monkeypatch.setattr(checks, 'run_all', lambda *args, **kwargs: list(WARNINGS))
+    master = Master(operated.image('1.0.0', OLD))
+    master.whole('1.0.0', OLD)
+    if kind == 'replace':
+        master.alive = {'mn1'}
+        master.later(60)
+
+    refused = master.ask(kind, node='mn2', accept=['clocks'])
+    assert (refused.state, refused.result) == ('failed', {'error_id': 'warning-not-accepted'})
+    assert str(refused.error).endswith('add --accept backup')
+    assert operated.service().updates() == []
+
+    begun = master.ask(kind, node='mn2', accept=sorted(ALL))
+    assert (begun.state, begun.result) == ('done', {'update_id': 1}), begun.error
+    assert [subject for subject, *_ in accepted(operated) if subject in ALL] == ['backup', 'clocks']
+    assert journal(operated, 'accepted')[0] == ('otto', 'the warning of check backup is accepted: there is no backup')
 
 
 def test_on_the_schema_before_the_journal_keeps_them(warned: Operated, clerk: Clerk) -> None:

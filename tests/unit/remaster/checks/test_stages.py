@@ -13,7 +13,7 @@ from ovca.remaster.protocol import State
 
 from .conftest import Checked
 
-STATES = {State.INSTALL_1: 'REQUESTED', State.PROVING: 'VERIFY_1', State.INSTALL_2: 'PROVING'}
+STATES = {State.PROVING: 'VERIFY_1', State.INSTALL_2: 'PROVING'}
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def test_the_open_update_itself_is_in_nobodys_way(checked: Checked, stage: State
 def test_the_bmcs_that_are_needed_have_to_answer(
     checked: Checked, stage: State, machines: dict[str, FakeMachine]
 ) -> None:
-    needed = {State.INSTALL_1: ['mn2'], State.INSTALL_2: ['mn1'], State.PROVING: ['mn1', 'mn2']}[stage]
+    needed = {State.INSTALL_2: ['mn1'], State.PROVING: ['mn1', 'mn2']}[stage]
 
     for name, machine in machines.items():
         machine.vices.unreachable = True
