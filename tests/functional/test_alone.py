@@ -28,7 +28,6 @@ def told(folder: Path, words: str) -> list[dict[str, Any]]:
     return [message for message in map(json.loads, lines) if message['text'].startswith(words)]
 
 
-@pytest.mark.long
 def test_a_standby_that_hangs_is_seen_is_told_and_is_told_to_be_back(appliance: Appliance, tmp_path: Path) -> None:
     master, standby = appliance.master, appliance.standby
     appliance.lab.pause_service(standby)

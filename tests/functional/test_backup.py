@@ -30,7 +30,7 @@ def lose_the_database(appliance: Appliance) -> None:
     assert schema.current(appliance.database) is None
 
 
-@pytest.mark.parametrize('database_url', [pytest.param('sqlite', marks=pytest.mark.long), 'postgresql'], indirect=True)
+@pytest.mark.parametrize('database_url', ['sqlite', 'postgresql'], indirect=True)
 def test_after_the_loss_of_the_database_a_backup_from_within_an_update_lets_the_next_update_succeed(
     appliance_on_each: Appliance,
 ) -> None:

@@ -58,7 +58,6 @@ def configure(appliance: Appliance, node: str, change: Any) -> None:
     appliance.lab.kill_service(node)
 
 
-@pytest.mark.long
 def test_failover_hold_before_the_commit_point_a_foretold_roll_back_a_new_install_and_a_pause(
     appliance: Appliance,
 ) -> None:
@@ -138,7 +137,6 @@ def test_with_a_dead_bmc_nobody_takes_over_until_somebody_says_what_is_off(appli
     assert appliance.master == left
 
 
-@pytest.mark.long
 def test_a_machine_that_died_for_good_is_replaced_in_an_update_and_outside_of_one(appliance: Appliance) -> None:
     lab, second, first = appliance.lab, appliance.master, appliance.standby
     before = lab.node(second)
@@ -192,7 +190,6 @@ def test_a_roll_back_whose_receiver_is_away_leaves_the_new_node_serving_until_th
     assert hasty.wiped() == [new]
 
 
-@pytest.mark.long
 def test_the_second_node_is_tried_again_until_what_keeps_it_is_mended(hasty: Appliance, tmp_path: Path) -> None:
     second, first = hasty.master, hasty.standby
     trouble = tmp_path / 'trouble'

@@ -21,7 +21,6 @@ def apart(tmp_path: Path, postgresql_url: str) -> Iterator[Appliance]:
     yield from appliance_in(tmp_path / 'lab', database=postgresql_url)
 
 
-@pytest.mark.long
 def test_a_master_that_dies_at_the_end_leaves_the_report_to_its_successor(appliance: Appliance) -> None:
     folder = appliance.lab.spec.shared / 'report'
     folder.write_text('in the way')
@@ -48,7 +47,8 @@ def test_a_master_that_dies_at_the_end_leaves_the_report_to_its_successor(applia
 
 def test_who_follows_hears_from_the_other_node_while_the_database_is_away(apart: Appliance, tmp_path: Path) -> None:
     uri, standby = apart.serve('1.1.0'), apart.standby
-    apart.request('update', uri=uri)
+    # Held before the commit point: nobody wipes the standby while it is being asked.
+    apart.request('update', uri=uri, pause_before_commit=True)
     apart.in_state('INSTALL_1')
     out = tmp_path / 'watched'
     with (
@@ -59,6 +59,7 @@ def test_who_follows_hears_from_the_other_node_while_the_database_is_away(apart:
         apart.lab.cut(standby, 'database')
         apart.until('the other node tells', lambda: '"told_by": "mn' in out.read_text())
         apart.lab.mend(standby)
+        apart.request('continue')
 
         assert watching.wait(120) == 0, out.read_text()
 

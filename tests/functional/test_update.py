@@ -189,7 +189,6 @@ def test_an_image_brings_a_migration_and_a_module_of_its_own(appliance: Applianc
         assert (appliance.lab.node(node).root / 'usr/lib/ovca/ovca/only_in_1_1_0.py').exists()
 
 
-@pytest.mark.long
 def test_both_nodes_go_back_if_the_manifest_and_the_operator_allow_it(appliance: Appliance) -> None:
     appliance.request('update', uri=appliance.serve('1.1.0', downgrade_to='1.0.0'))
     assert appliance.ended().state == 'DONE', appliance.story()

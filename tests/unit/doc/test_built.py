@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ovca import conf, exceptions, pages, plugins
+from tests.conftest import missing_peer
 
 pytestmark = pytest.mark.xdist_group('documentation')  # it is built once
 ROOT = Path(__file__).parents[3]
@@ -20,10 +22,11 @@ STATUSES = {status for status, _ in exceptions.exit_statuses()}
 @pytest.fixture(scope='session')  # a module's would be made anew where tests of other modules come in between
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of what Sphinx made: the pages of the manual, and those of the web below ``html``."""
-    for library in ('sphinx', 'furo', 'reno.sphinxext'):
-        pytest.importorskip(library)
+    for library in ('sphinx', 'furo', 'reno'):
+        if importlib.util.find_spec(library) is None:
+            missing_peer(f"{library} is not installed: pip install 'ovca[docs]'")
     if not (ROOT / '.git').exists():
-        pytest.skip('the release notes are made from the history')
+        missing_peer('the release notes are made from the history, and this is no clone')
     folder = tmp_path_factory.mktemp('doc')
     for builder, target in (('man', folder), ('html', folder / 'html')):
         words = ['-q', '-W', '-b', builder, '-d', str(folder / 'doctrees'), 'doc/source', str(target)]
