@@ -89,4 +89,35 @@ OPTS: list[cfg.Opt] = [
         mutable=True,
         help="Further arguments for the installer's kernel.",
     ),
+    cfg.IntOpt(
+        'connections',
+        default=200,
+        min=16,
+        max=10000,
+        help='Connections that each server of this node keeps at a time: those of the boot service, and the status '
+        'server. Beyond them, the one that has waited longest for its client is ended for a new one. Each takes a file '
+        'descriptor of ovca.service.',
+    ),
+    cfg.IntOpt(
+        'connections_per_address',
+        default=32,
+        min=4,
+        max=10000,
+        help='Connections of these that one address may have at a time. It has to be larger where many machines come '
+        'by one address.',
+    ),
+    cfg.FloatOpt(
+        'request_timeout',
+        default=20.0,
+        min=1,
+        max=600,
+        help='Seconds within which a request has to arrive, from the connection on, with its headers and its body.',
+    ),
+    cfg.FloatOpt(
+        'stall_timeout',
+        default=60.0,
+        min=1,
+        max=3600,
+        help='Seconds after which a connection is ended whose client takes nothing of an answer, as of a download.',
+    ),
 ]

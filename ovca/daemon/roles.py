@@ -9,6 +9,7 @@ from ovca.exceptions import OvcaError
 from ovca.provision import base, tls
 from ovca.provision.authority import Authority
 from ovca.provision.boot import plain_app, tls_app
+from ovca.provision.bounded import Bounds
 from ovca.provision.server import HttpServer
 
 if TYPE_CHECKING:
@@ -46,9 +47,10 @@ class BootService(Role):
         cluster, address = self.conf.cluster, _bare(self.conf.cluster.virtual_ip)
         driver = base.load(self.conf)
         plain = plain_app(self.authority, driver, self.conf.image.shared_storage)
+        secured, bounds = tls_app(self.authority), Bounds.from_conf(self.conf)
         servers = [
-            HttpServer(plain, address, cluster.boot_port),
-            HttpServer(tls_app(self.authority), address, cluster.boot_tls_port, certificate=self._certificate),
+            HttpServer(plain, address, cluster.boot_port, bounds=bounds),
+            HttpServer(secured, address, cluster.boot_tls_port, certificate=self._certificate, bounds=bounds),
         ]
         try:
             for server in servers:

@@ -44,6 +44,7 @@ from ovca.db.engine import Database, check_single_host
 from ovca.db.models import Node
 from ovca.exceptions import ConfigError, DatabaseError, LeaseLost, OvcaError, PowerError
 from ovca.power.base import PowerDriver
+from ovca.provision.bounded import Bounds
 from ovca.provision.server import HttpServer
 from ovca.provision.site import items as site_items
 from ovca.remaster import acceptance, checks, claims, components, evidence
@@ -135,7 +136,8 @@ class Ovcad:
     def run(self) -> None:
         """Serve until :meth:`stop`. :raises OvcaError: the service cannot go on."""
         app = status_app(self.facts, self.wake, self.board.tell, self.site.save_now, machine=self.machine)
-        status = HttpServer(app, self.conf.cluster.address, self.conf.cluster.port)
+        bounds = Bounds.from_conf(self.conf)
+        status = HttpServer(app, self.conf.cluster.address, self.conf.cluster.port, bounds=bounds)
         status.start()
         try:
             self._prepare()

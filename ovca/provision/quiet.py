@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 import uvicorn
@@ -12,15 +13,23 @@ TICK = 1.0
 
 
 class QuietServer(uvicorn.Server):
-    """Wakes once a second, not ten times, for an idle node serves by several; told to end, it wakes at once."""
+    """Wakes once a second, not ten times, for an idle node serves by several; told to end, it wakes at once.
+
+    ``each_tick`` is called whenever it wakes.
+    """
 
     _loop: asyncio.AbstractEventLoop | None = None
     _ending: asyncio.Event
+
+    def __init__(self, config: uvicorn.Config, each_tick: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._each_tick = each_tick
 
     async def main_loop(self) -> None:
         """Wait for the end."""
         self._ending, self._loop = asyncio.Event(), asyncio.get_running_loop()
         while not await self.on_tick(0):
+            self._each_tick()
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._ending.wait(), TICK)
 

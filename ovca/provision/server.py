@@ -15,6 +15,7 @@ from ovca.provision.tls import Certificate
 if TYPE_CHECKING:
     from starlette.applications import Starlette
 
+    from ovca.provision.bounded import Bounds, Guests
     from ovca.provision.quiet import QuietServer
 
 LOG = logging.getLogger(__name__)
@@ -22,10 +23,21 @@ START_TIMEOUT = 10.0
 
 
 class HttpServer:
-    """Serves one application on one address; with a certificate by HTTPS. It can be started again after a stop."""
+    """Serves one application on one address; with a certificate by HTTPS. It can be started again after a stop.
 
-    def __init__(self, app: Starlette, host: str, port: int, *, certificate: Certificate | None = None) -> None:
-        self.app, self.host, self.port, self.certificate = app, host, port, certificate
+    Nobody can cost it more than ``bounds`` allow; without any, those of :class:`~ovca.provision.bounded.Bounds` hold.
+    """
+
+    def __init__(
+        self,
+        app: Starlette,
+        host: str,
+        port: int,
+        *,
+        certificate: Certificate | None = None,
+        bounds: Bounds | None = None,
+    ) -> None:
+        self.app, self.host, self.port, self.certificate, self.bounds = app, host, port, certificate, bounds
         self._server: QuietServer | None = None
         self._thread: threading.Thread | None = None
         self._socket: socket.socket | None = None
@@ -44,22 +56,32 @@ class HttpServer:
             return
         import uvicorn
 
+        from ovca.provision.bounded import HEADER_BYTES, Bounds, Guests
         from ovca.provision.quiet import QuietServer
 
-        listener = self._listen()
+        guests = Guests(self.bounds or Bounds(), f'{self.host}:{self.port}')
+        listener = self._listen(guests)
         certificate = self.certificate
         config = uvicorn.Config(
-            self.app,
+            guests.guard(self.app),
+            # Whatever else is installed: what the bounds are tried with.
+            http='h11',
+            ws='none',
+            h11_max_incomplete_event_size=HEADER_BYTES,
+            # Who asks is who is connected, whatever a header says.
+            proxy_headers=False,
+            server_header=False,
+            # A line for each request that is no HTTP would let anybody fill the log.
+            log_level=logging.ERROR,
             log_config=None,
             access_log=False,
             lifespan='off',
             timeout_graceful_shutdown=1,
             timeout_keep_alive=5,
-            limit_concurrency=200,
             ssl_certfile=str(certificate.certificate) if certificate else None,
             ssl_keyfile=str(certificate.key) if certificate else None,
         )
-        server = QuietServer(config)
+        server = QuietServer(config, guests.sweep)
         self.port = listener.getsockname()[1]
         self._server, self._socket = server, listener
         self._thread = threading.Thread(
@@ -75,8 +97,11 @@ class HttpServer:
                 )
             time.sleep(0.005)
 
-    def _listen(self) -> socket.socket:
-        listener = socket.socket(socket.AF_INET6 if ':' in self.host else socket.AF_INET)
+    def _listen(self, guests: Guests) -> socket.socket:
+        from ovca.provision.bounded import Listener
+
+        listener = Listener(socket.AF_INET6 if ':' in self.host else socket.AF_INET)
+        listener.guests = guests
         try:
             # Without it a restart waits for connections of the run before; it never shares a port that is in use.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

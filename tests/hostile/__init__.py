@@ -1,0 +1,1 @@
+"""Neighbours that lie, stall or flood, on real sockets, against the servers of a node."""
