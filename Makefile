@@ -1,7 +1,7 @@
 # make demo    an update of a whole appliance, on this machine, as a normal user
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
-# More: make example, make lint, make docs, make man, make matrix, make sample, make soak, make fuzz,
+# More: make example, make lint, make docs, make man, make matrix, make sample, make repeat, make soak, make fuzz,
 #       make bench-startup, make bench-image, make bench-remaster, make bench-history, make clean.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ TOX := $(BIN)/tox -q run -e
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional example model matrix lint docs man sample soak fuzz bench-image bench-startup bench-remaster bench-history clean
+.PHONY: help demo test functional example model matrix lint docs man sample repeat soak fuzz bench-image bench-startup bench-remaster bench-history clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 5
@@ -74,9 +74,13 @@ SECONDS ?= 600
 fuzz: $(VENV)/tox
 	@$(TOX) fuzz -- --seconds $(SECONDS) $(ARGS)
 
-# The tests again and again, in another order each time: make soak ROUNDS=20
-ROUNDS ?= 10
+# All proofs, each with a share of the time: make soak SECONDS=28800
 soak: $(VENV)/tox
+	@$(TOX) soak -- --seconds $(SECONDS) $(ARGS)
+
+# The tests again and again, in another order each time: make repeat ROUNDS=20
+ROUNDS ?= 10
+repeat: $(VENV)/tox
 	@for round in $$(seq $(ROUNDS)); do \
 	  echo "Round $$round of $(ROUNDS)"; $(TOX) py3 -- -p randomly -p no:cacheprovider $(ARGS) || exit 1; \
 	done

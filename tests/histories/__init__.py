@@ -1,0 +1,1 @@
+"""Histories of one lease under contending processes, and a checker that judges them."""
