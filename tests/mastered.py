@@ -17,6 +17,7 @@ from ovca.db import models
 from ovca.db.models import Directive, Entry, InstallGrant, Node, Request, Update
 from ovca.power.base import Bmc, PowerState
 from ovca.power.fake import FakeMachine, FakePower
+from ovca.remaster.grants import GrantDesk, hashed
 from ovca.remaster.loop import Hands, RemasterLoop
 from tests.operated import OLD, Operated
 
@@ -26,18 +27,27 @@ RUN = 'this run'
 class Master:
     """mn1, which acts as master under epoch 3; mn2 is the other node, alive, healthy and ready.
 
-    Options of ``[remaster]`` are given by name. What the daemon would do around loop and clerk is done here at once:
-    a hand-over that is given up ends in a re-claim.
+    ``here`` and ``epoch`` make it the other way round, or later. Options of ``[remaster]`` are given by name. What the
+    daemon would do around loop and clerk is done here at once: a hand-over that is given up ends in a re-claim.
     """
 
-    def __init__(self, operated: Operated, *, runs: str = OLD, version: str = '1.0.0', **remaster: Any) -> None:
-        self.operated, self.database = operated, operated.database
+    def __init__(
+        self,
+        operated: Operated,
+        *,
+        here: str = 'mn1',
+        epoch: int = 3,
+        runs: str = OLD,
+        version: str = '1.0.0',
+        **remaster: Any,
+    ) -> None:
+        self.operated, self.database, self.here = operated, operated.database, here
         self.root = operated.folder / 'root'
         options = ''.join(f'{name} = {value}\n' for name, value in remaster.items())
-        operated.configure('mn1', f'[provision]\nroot = {self.root}\n[remaster]\n{options}')
+        operated.configure(here, f'[provision]\nroot = {self.root}\n[remaster]\n{options}')
         self.conf = conf.load(str(operated.config_file))
-        self.lease = Lease(self.database, 'mn1', RUN, ttl=3600)
-        self.epoch: int | None = 3
+        self.lease = Lease(self.database, here, RUN, ttl=3600)
+        self.epoch: int | None = epoch
         self.machine = FakeMachine(power=PowerState.ON)
         self.stopped: list[str] = []
         """What happened to the roles: ``stopped``, ``gave away``, ``serves again``."""
@@ -46,10 +56,11 @@ class Master:
         self.alive = {'mn1', 'mn2'}
         with self.database.write() as session:
             row = session.scalars(select(models.Lease)).one()
-            row.incarnation, row.ttl, row.fence_proof = RUN, 3600.0, 'mn2 was seen to be off'
+            row.holder, row.incarnation, row.epoch, row.acting, row.ttl = here, RUN, epoch, True, 3600.0
+            row.fence_proof, row.renewed_at = 'the other node was seen to be off', self.database.now(session)
             for node in session.scalars(select(Node)):
-                node.epoch_seen, node.incarnation, node.role = 3, f'{node.name} runs', 'standby'
-            own = session.get_one(Node, 'mn1')
+                node.epoch_seen, node.incarnation, node.role = epoch, f'{node.name} runs', 'standby'
+            own = session.get_one(Node, here)
             own.role, own.running_digest, own.running_version = 'master', runs, version
         hands = Hands(
             epoch=lambda: self.epoch,
@@ -121,6 +132,17 @@ class Master:
                 return
         raise AssertionError(f'the loop does not come to rest: {self.story()}')
 
+    def desk(self) -> GrantDesk:
+        """What answers machines that boot from the network, and installers, in this master's name."""
+        return GrantDesk(
+            self.conf,
+            self.lease,
+            epoch=lambda: self.epoch,
+            boot_url=lambda: 'http://192.0.2.10',
+            tls=lambda: ('https://192.0.2.10', 'f'),
+            changed=lambda: None,
+        )
+
     def ask(self, kind: str, **args: Any) -> Request:
         """Ask as the commands do, and have it carried out; the request as it stands then."""
         number = self.operated.service().submit(kind, **args)
@@ -158,10 +180,10 @@ class Master:
         with self.database.read() as session:
             return list(session.scalars(select(InstallGrant).order_by(InstallGrant.id)))
 
-    def consumed(self) -> None:
+    def consumed(self, nonce: str = 'the installer') -> None:
         """The installer on mn2 has consumed the newest grant: it is being wiped."""
         grant = self.grants()[-1]
-        self.change(InstallGrant, grant.id, consumed_at=self.now())
+        self.change(InstallGrant, grant.id, consumed_at=self.now(), nonce_hash=hashed(nonce))
         self.change(Entry, (grant.update_id, grant.node), step='installing', percent=0.0, step_at=self.now())
 
     def story(self, kind: str | None = None) -> list[str]:

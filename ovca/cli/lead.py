@@ -28,13 +28,14 @@ class Failover(base.Command):
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         self.service.must_lead()
+        epoch = self.service.master().epoch
         self.service.must_be_free('a failover')
         peer = self.conf.cluster.peer
         if peer is None:
             raise Refused('there is no second management node to hand over to; set [cluster] peer', id='no-second-node')
         watch.tell(self, f'{peer} becomes master, and {self.service.here} stands by; services move with the master')
         self.confirm(f'Hand over to {peer}?', yes=parsed_args.yes)
-        number = self.service.submit('failover', reason=parsed_args.reason)
+        number = self.service.submit('failover', reason=parsed_args.reason, epoch=epoch)
         watch.wait(self, number, 'the hand-over', later='`ovca master-show` shows its end')
         if not self.service.wait_for_master(peer, PATIENCE):
             raise ServiceUnavailable(

@@ -200,17 +200,18 @@ class Keeper:
             self.stuck = epoch
             self._alarm(epoch, exc)
             return
+        peer = self.conf.cluster.peer
         try:
-            self.lease.set_acting(epoch, proof)
+            self.lease.set_acting(epoch, proof, off=peer)
         except LeaseExpired:
             self.lease.renew(epoch)
-            self.lease.set_acting(epoch, proof)
+            self.lease.set_acting(epoch, proof, off=peer)
         self._serve_now(epoch)
 
     def _alarm(self, epoch: int, exc: OvcaError) -> None:
         """Write to the journal why there is no take-over, once for each cause. :raises DatabaseError: not now."""
         if (epoch, exc.id) not in self._alarmed:
-            self.lease.alarm(epoch, f'{events.NO_TAKE_OVER}{exc.with_id}')
+            self.lease.alarm(epoch, f'{events.NO_TAKE_OVER}{exc.with_id}', cause=exc.id)
             self._alarmed.add((epoch, exc.id))
 
     def _serve_now(self, epoch: int) -> None:

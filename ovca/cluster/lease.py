@@ -15,15 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ovca.db import events
 from ovca.db.engine import Database
+from ovca.db.models import Event, Node
 from ovca.db.models import Lease as LeaseRow
 from ovca.exceptions import LeaseLost
 
 NAME = 'management'
+CLAIMED = 'claimed the lease'
 
 
 class LeaseExpired(LeaseLost):
@@ -122,7 +124,7 @@ class Lease:
                 raise LeaseLost(f'the lease has not expired; {_who(view)}; wait for its ttl of {view.ttl:g} s')
             self._take(row, view)
             row.acting, row.fence_proof = False, None
-            self._tell(session, row.epoch, f'{self.node} claimed the lease; before, {_who(view)}')
+            self._tell(session, row.epoch, f'{self.node} {CLAIMED}; before, {_who(view)}')
             return row.epoch
 
     def reclaim(self) -> int:
@@ -155,8 +157,10 @@ class Lease:
             row.renewed_at, row.ttl = view.now, self.ttl
             return self._view(session, row)
 
-    def set_acting(self, epoch: int, proof: str) -> None:
+    def set_acting(self, epoch: int, proof: str, *, off: str | None = None) -> None:
         """Begin to act; ``proof`` says how the caller knows that its predecessor cannot.
+
+        ``off`` names a node that was seen to be off for this: nobody takes its row for ready any more.
 
         :raises LeaseExpired: renew first.
         """
@@ -168,13 +172,24 @@ class Lease:
             if view.demoted:
                 raise LeaseLost(f'{self.node} gave up epoch {epoch}; re-claim the lease before acting again')
             row.acting, row.fence_proof = True, proof
+            if off is not None:
+                is_off(session, off)
             self._tell(session, epoch, f'{self.node} acts as master: {proof}')
 
-    def alarm(self, epoch: int, detail: str) -> None:
-        """Write an alarm to the journal; the holder may do that before it acts."""
+    def alarm(self, epoch: int, detail: str, *, cause: str) -> None:
+        """Write an alarm to the journal; the holder may do that before it acts.
+
+        One that ends with the same ``cause``, an error's id, is not repeated until this node claims the lease anew; a
+        re-claim, after a restart, is none.
+        """
+        mine = (Event.node == self.node, Event.detail.endswith(f'[{cause}]', autoescape=True))
+        claim = Event.detail.startswith(f'{self.node} {CLAIMED}', autoescape=True)
         with self.database.write() as session:
             self._mine(self._view(session, self._row(session)), epoch)
-            events.append(session, kind='alarm', detail=detail, node=self.node, epoch=epoch)
+            claimed = session.scalar(select(func.max(Event.id)).where(Event.kind == 'lease', claim)) or 0
+            known = select(Event.id).where(Event.kind == 'alarm', Event.id > claimed, *mine)
+            if session.scalars(known.limit(1)).first() is None:
+                events.append(session, kind='alarm', detail=detail, node=self.node, epoch=epoch)
 
     def demote(self, epoch: int) -> None:
         """Give up acting, for good in this epoch; only after what the role started has been stopped.
@@ -277,6 +292,14 @@ class Lease:
 
     def _tell(self, session: Session, epoch: int, detail: str) -> None:
         events.append(session, kind='lease', detail=detail, node=self.node, epoch=epoch)
+
+
+def is_off(session: Session, node: str) -> None:
+    """Note in a node's row that it is off: what it said of itself before holds no more, until it says it again."""
+    row = session.get(Node, node)
+    if row is not None:
+        row.ready, row.role, row.health, row.health_detail = False, 'standby', 'unknown', None
+        row.healthy_since = row.unhealthy_since = None
 
 
 def _who(view: LeaseView) -> str:

@@ -27,7 +27,7 @@ from ovca.exceptions import OvcaError
 from ovca.files import write_json
 from ovca.notify import Message, Notifier
 from ovca.remaster import plan, reading
-from ovca.remaster.protocol import ENDED
+from ovca.remaster.protocol import ENDED, State
 from ovca.remaster.reading import UpdateView
 
 if TYPE_CHECKING:
@@ -183,7 +183,8 @@ def message(event: Event, update: UpdateView | None) -> Message:
 
 def _update(session: Session, event: Event) -> UpdateView | None:
     row = session.get(Update, event.update_id) if event.update_id is not None else None
-    return reading.update(row) if row is not None else None
+    # That an update is in a state of newer software is itself what has to be told.
+    return reading.update(row) if row is not None and row.state in set(State) else None
 
 
 def _saved(path: Path) -> tuple[int | None, dict[str, set[int]]]:

@@ -210,6 +210,7 @@ class Requests:
                     )
                     return {'update_id': update.id}
             case 'failover':
+                self._in_time(epoch, id, args)
                 return {
                     'master': self._fail_over(
                         epoch, who, lambda session: self._handed_over(session, id), args.get('reason')
@@ -231,6 +232,24 @@ class Requests:
         raise Refused(
             f'this service does not know requests of the kind {kind!r}; is the other node newer?', id='unknown-request'
         )
+
+    def _in_time(self, epoch: int, id: int, args: dict[str, Any]) -> None:
+        """Let an order to hand over pass that was given to this very master. :raises Refused: it has become stale."""
+        with self.database.read() as session:
+            row, now = session.get_one(Request, id), self.database.now(session)
+        # Older software's commands name no epoch.
+        if args.get('epoch', epoch) != epoch:
+            raise Refused(
+                f'the order to hand over was given under epoch {args["epoch"]} of the lease, and this is epoch '
+                f'{epoch}; nothing was done, see `ovca master-show` and ask again',
+                id='order-expired',
+            )
+        if (now - row.created_at).total_seconds() > claims.VALID:
+            raise Refused(
+                f'the order to hand over was given at {conflicts.stamp(row.created_at)}, more than {claims.VALID:.0f} '
+                f'seconds ago; nothing was done, see `ovca master-show` and ask again',
+                id='order-expired',
+            )
 
     def _handed_over(self, session: Session, id: int) -> None:
         """In the transaction that gives the lease away: afterwards this node may write nothing."""

@@ -53,7 +53,7 @@ from ovca.remaster.eligible import eligible, eligible_in
 from ovca.remaster.grants import GrantDesk
 from ovca.remaster.loop import Hands, RemasterLoop
 from ovca.remaster.observe import newest_update
-from ovca.remaster.protocol import State
+from ovca.remaster.protocol import ENDED, State
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -367,7 +367,7 @@ class Ovcad:
                 self._poke()
                 self.wake()
                 self._proof_done = True
-        except evidence.EvidenceRefused as exc:
+        except (evidence.EvidenceRefused, evidence.UnreadableRecord) as exc:
             LOG.error('ALARM: %s', exc)
             self._proof_done = True
 
@@ -404,7 +404,7 @@ class Ovcad:
         self._looked_at = boottime()
         with self.database.read() as session:
             update = newest_update(session)
-            busy = update is not None and not State(update.state).ended
+            busy = update is not None and update.state not in ENDED
             may_lead = eligible_in(session, update, self.name, self.digest)
         if busy and not self._busy:
             self._busy = True

@@ -7,6 +7,8 @@ from sqlalchemy.orm import Session
 from ovca.db.engine import now
 from ovca.db.models import Event
 
+REPLACED = 'replace'
+"""The kind of the event that another machine has taken a node's place."""
 NO_TAKE_OVER = 'no take-over: '
 """How an alarm begins of a node that holds the lease, and cannot see that the other one is off."""
 

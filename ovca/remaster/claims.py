@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ovca.cluster.lease import is_off
 from ovca.db import events
 from ovca.db.engine import Database
 from ovca.db.engine import now as database_now
@@ -72,7 +73,10 @@ def ask(session: Session, claim: Claim, who: str) -> int:
 
 
 def take(database: Database, node: str, peer: str) -> str | None:
-    """Use up the word that was given for this take-over; return the proof that it is, or None when there is none."""
+    """Use up the word that was given for this take-over; return the proof that it is, or None when there is none.
+
+    From then on the proof is in the lease, as one of the BMC is once the node acts.
+    """
     with database.write() as session:
         lease, now = session.scalars(select(Lease).with_for_update()).one_or_none(), database.now(session)
         if lease is None or lease.holder != node:
@@ -84,6 +88,9 @@ def take(database: Database, node: str, peer: str) -> str | None:
             row.state, row.finished_at, row.taken_epoch = 'done', now, lease.epoch
             row.result = {'master': node}
             word = f'{row.created_by} said at {row.created_at:%Y-%m-%dT%H:%M:%SZ} that {peer} is off; its BMC is dead'
+            # In the same transaction: a service that is started anew before it acts finds it in the lease.
+            lease.fence_proof = word
+            is_off(session, peer)
             events.append(session, kind='claim', node=node, epoch=lease.epoch, detail=word)
             return word
     return None

@@ -95,7 +95,7 @@ def replace_target(session: Session, by: Decider, name: str, *, silent_after: fl
     note(session, by, update)
     events.append(
         session,
-        kind='replace',
+        kind=events.REPLACED,
         update_id=update.id,
         node=name,
         actor=by.who,

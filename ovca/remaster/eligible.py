@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 from ovca.backup.aftermath import RESTORED
 from ovca.db.models import Update
 from ovca.remaster.observe import final_digests, last_wipe, newest_update, software
-from ovca.remaster.protocol import State, may_claim
+from ovca.remaster.protocol import ENDED, may_claim
 
 
 def eligible(session: Session, node: str, running_digest: str | None) -> bool:
@@ -19,7 +19,8 @@ def eligible_in(session: Session, update: Update | None, node: str, running_dige
     """The same, for who has read the newest update already."""
     if running_digest is None:
         return False
-    if update is None or (State(update.state).ended and running_digest not in (update.digest, update.old_digest)):
+    # A state that this software does not know is one of an update that goes on.
+    if update is None or (update.state in ENDED and running_digest not in (update.digest, update.old_digest)):
         return True
     if update.reason == RESTORED:
         # What became of that update on the disks is not known here. An operator starts the node first that is to lead.

@@ -21,7 +21,7 @@ from ovca.db.models import Entry, Image, InstallGrant, Lease, Node, Update
 from ovca.exceptions import ImageError, OvcaError
 from ovca.provision.putback import REPORT
 from ovca.remaster.observe import newest_update
-from ovca.remaster.protocol import State
+from ovca.remaster.protocol import ENDED
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -115,7 +115,7 @@ def finalise(database: Database, conf: cfg.ConfigOpts, *, node: str, boot_id: st
         return False
     with database.read() as session:
         update = newest_update(session)
-        if update is None or State(update.state).ended or update.digest != record.digest:
+        if update is None or update.state in ENDED or update.digest != record.digest:
             return False
         entry = session.get(Entry, (update.id, node))
         if entry is None or (entry.final_at is not None and entry.final_attempt == entry.attempt):
@@ -141,7 +141,7 @@ def _write(database: Database, node: str, boot_id: str, update_id: int, attempt:
         lease = session.scalars(select(Lease).with_for_update()).first()
         update = session.get(Update, update_id, with_for_update=True)
         entry = session.get(Entry, (update_id, node), with_for_update=True)
-        if update is None or entry is None or State(update.state).ended or entry.attempt != attempt:
+        if update is None or entry is None or update.state in ENDED or entry.attempt != attempt:
             return False
         hashed = hashlib.sha256(token.encode()).hexdigest()
         grants = session.scalars(

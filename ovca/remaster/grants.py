@@ -43,10 +43,9 @@ def evidence_token(nonce: str, salt: str) -> str:
 
 def target_of(update: Update) -> str | None:
     """The node that may be wiped in the update's present state."""
-    state = State(update.state)
-    if state not in WIPING:
+    if update.state not in WIPING:
         return None
-    return update.first if TARGET[state] is Which.FIRST else update.second
+    return update.first if TARGET[State(update.state)] is Which.FIRST else update.second
 
 
 class GrantDesk:

@@ -22,11 +22,12 @@ from sqlalchemy.orm import Session
 
 from ovca.cluster.lease import Lease, LeaseView
 from ovca.db import events
-from ovca.db.models import Entry, Event, Image, InstallGrant, Node, Update
+from ovca.db.models import Entry, Image, InstallGrant, Node, Update
 from ovca.exceptions import LeaseLost, OvcaError, PowerError, Refused
 from ovca.power.base import BootDevice, PowerDriver, PowerState
 from ovca.remaster import evidence, operations, reasons
-from ovca.remaster.observe import Limits, Observation, fresh, observe
+from ovca.remaster.alarms import Alarms
+from ovca.remaster.observe import Limits, Observation, fresh, newest_update, observe
 from ovca.remaster.protocol import (
     TARGET,
     WIPING,
@@ -35,6 +36,7 @@ from ovca.remaster.protocol import (
     Quarantine,
     Rule,
     State,
+    StateUnknown,
     Verdict,
     Which,
     rule_for,
@@ -99,14 +101,17 @@ class RemasterLoop:
         self._failures: dict[int, list[str]] = {}
         self._staged: dict[tuple[int, State], tuple[Verdict, float]] = {}
         self._rehashed: dict[int, Verdict] = {}
-        self._alarmed: set[tuple[int, str, str]] = set()
+        self._alarms = Alarms(lease)
 
     def step(self) -> bool:
         """Make one decision and carry it out; return whether anything was changed."""
         epoch = self.hands.epoch()
         if epoch is None:
             return False
-        seen = self._observe(epoch)
+        try:
+            seen = self._observe(epoch)
+        except StateUnknown as exc:
+            return self._tell_unknown(epoch, exc)
         if seen is None:
             return False
         if seen.situation.state is State.REQUESTED and seen.update.id not in self._checks:
@@ -340,31 +345,27 @@ class RemasterLoop:
         kind, more = ('waits', ': `ovca update-continue`') if for_person else ('alarm', '')
         if 'blocked' in rule.id:
             more = f': {"; ".join(self._failures.get(seen.update.id, []))}'
-        key = (seen.update.id, seen.update.state, rule.id + more)
-        if key in self._alarmed or not (rule.decision.alarm or for_person):
+        if not (rule.decision.alarm or for_person):
             return False
-        with self.lease.fenced(epoch) as session:
-            self._tell(session, seen, epoch, kind, f'{seen.update.state}: {rule.when}{more}')
-        self._alarmed.add(key)
-        return True
+        return self._alarms.once(epoch, seen.update, seen.target, f'{seen.update.state}: {rule.when}{more}', kind=kind)
+
+    def _tell_unknown(self, epoch: int, exc: StateUnknown) -> bool:
+        with self.database.read() as session:
+            update = newest_update(session)
+        if update is not None and self._alarms.once(epoch, update, self.node, f'update {update.id}: {exc}'):
+            LOG.error('ALARM: update %s: %s', update.id, exc)
+        return False
 
     def _tell_slow(self, epoch: int, seen: Observation) -> None:
         """Raise the alarm of the soft limit, once for a state and attempt, also by the next master."""
         state, attempt = seen.situation.state, seen.entry.attempt if seen.entry else 1
-        key = (seen.update.id, f'{state} {attempt}', 'slow')
-        if key in self._alarmed:
-            return
         deadline = self.limits.deadline(state)
         detail = (
             f'{state} takes longer than {self.limits.alarm_percent / 100 * deadline:.0f} s'
             + (f' (attempt {attempt} on {seen.target})' if seen.target else '')
             + f'; {deadline:.0f} s are its deadline'
         )
-        known = select(Event.id).where(Event.update_id == seen.update.id, Event.kind == 'alarm', Event.detail == detail)
-        with self.lease.fenced(epoch) as session:
-            if session.scalars(known.limit(1)).first() is None:
-                self._tell(session, seen, epoch, 'alarm', detail)
-        self._alarmed.add(key)
+        self._alarms.once(epoch, seen.update, seen.target, detail)
 
     # What acts on the world.
 
@@ -388,8 +389,7 @@ class RemasterLoop:
             power.on()
         except PowerError as exc:
             LOG.error('%s', exc)
-            with self.lease.fenced(epoch) as session:
-                self._tell(session, seen, epoch, 'alarm', exc.with_id)  # it begins with the node's name
+            self._alarms.once(epoch, seen.update, target, exc.with_id, cause=exc.id)  # it begins with the node's name
         return True
 
     def _rehash(self, seen: Observation) -> None:

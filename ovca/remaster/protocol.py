@@ -26,9 +26,21 @@ import enum
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ovca.exceptions import Refused
+
+
+class StateUnknown(Refused, ValueError):
+    """An update is in a state that newer software has brought."""
+
+    def __init__(self, state: object) -> None:
+        super().__init__(
+            f'the state {state} is one that this software does not know; nothing is done about the update until '
+            f'software leads that knows it'
+        )
+
 
 class State(enum.StrEnum):
-    """Where an update is."""
+    """Where an update is. :raises StateUnknown: made of a word that is none."""
 
     REQUESTED = 'REQUESTED'
     INSTALL_1 = 'INSTALL_1'
@@ -42,6 +54,10 @@ class State(enum.StrEnum):
     FAILED_DEGRADED = 'FAILED_DEGRADED'
     FAILED_ROLLED_BACK = 'FAILED_ROLLED_BACK'
     FAILED_FORWARD = 'FAILED_FORWARD'
+
+    @classmethod
+    def _missing_(cls, value: object) -> State:
+        raise StateUnknown(value)
 
     @property
     def ended(self) -> bool:

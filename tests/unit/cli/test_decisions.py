@@ -184,7 +184,7 @@ def test_a_failover_asks_once_and_says_who_is_master_then(operated: Operated) ->
 
     assert (result.code, result.out) == (0, 'mn2 is master\n'), result.err
     assert result.err.count('[y/N]') == 1
-    assert [(r.kind, r.args) for r in operated.requests()] == [('failover', {'reason': 'cables'})]
+    assert [(r.kind, r.args) for r in operated.requests()] == [('failover', {'reason': 'cables', 'epoch': 3})]
 
 
 def test_without_a_yes_nothing_happens(operated: Operated) -> None:

@@ -125,7 +125,7 @@ def test_the_alarm_is_written_as_soon_as_the_database_takes_it(claimed: Lease, m
     keeper = keeper_with(claimed, Bmc(PowerError('no answer', id='bmc-silent')))
     tried: list[str] = []
 
-    def locked(epoch: int, detail: str) -> None:
+    def locked(epoch: int, detail: str, *, cause: str) -> None:
         tried.append(detail)
         raise DatabaseUnavailable('locked')
 
@@ -141,7 +141,7 @@ def test_the_alarm_is_written_as_soon_as_the_database_takes_it(claimed: Lease, m
 
 def test_a_claimant_that_has_lost_the_lease_writes_no_alarm(claimed: Lease) -> None:
     with pytest.raises(LeaseLost):
-        claimed.alarm(1, 'no take-over')
+        claimed.alarm(1, 'no take-over [x]', cause='x')
 
     assert alarms(claimed) == []
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ovca.db.models import Entry, InstallGrant, Node, Update
-from ovca.remaster.grants import GrantDesk, hashed
+from ovca.db.models import Entry, Node, Update
 from tests.mastered import Master
 from tests.operated import NEW, OLD, Operated
 
@@ -74,22 +73,10 @@ def test_what_a_person_lets_wait_is_not_slow(operated: Operated) -> None:
 # Progress.
 
 
-def desk(master: Master) -> GrantDesk:
-    return GrantDesk(
-        master.conf,
-        master.lease,
-        epoch=lambda: master.epoch,
-        boot_url=lambda: 'http://192.0.2.10',
-        tls=lambda: ('https://192.0.2.10', 'f'),
-        changed=lambda: None,
-    )
-
-
 def wiped(operated: Operated, **remaster: object) -> Master:
     """The installer on mn2 has begun."""
     master = installing(operated, **remaster)
-    master.consumed()
-    master.change(InstallGrant, master.grants()[-1].id, nonce_hash=hashed(NONCE))
+    master.consumed(NONCE)
     return master
 
 
@@ -99,12 +86,12 @@ def test_each_percent_that_an_installer_gets_on_begins_the_deadline_anew_and_not
     master = wiped(operated, alarm_percent=100)
     for percent in (1, 2, 3):
         master.later(590)
-        desk(master).progress('mn2', 1, 1, NONCE, percent, 'files')
+        master.desk().progress('mn2', 1, 1, NONCE, percent, 'files')
         master.run()
     assert (master.update().state, master.entry().attempt, alarms(master)) == ('INSTALL_1', 1, [])
 
     master.later(400)
-    desk(master).progress('mn2', 1, 1, NONCE, 3.9, 'files')  # alive, and it does not get on
+    master.desk().progress('mn2', 1, 1, NONCE, 3.9, 'files')  # alive, and it does not get on
     master.later(210)
     master.run()
 
@@ -115,9 +102,9 @@ def test_a_node_that_was_installed_slowly_still_has_the_time_to_reboot(operated:
     master = wiped(operated)
     for percent in (30, 60, 99):
         master.later(400)
-        desk(master).progress('mn2', 1, 1, NONCE, percent, 'files')
+        master.desk().progress('mn2', 1, 1, NONCE, percent, 'files')
     master.later(400)
-    desk(master).written('mn2', 1, 1, NONCE)
+    master.desk().written('mn2', 1, 1, NONCE)
     master.run()
     assert master.entry().attempt == 1, 'it is installed again, the moment that it was installed'
 
