@@ -7,10 +7,9 @@ from ovcadoc import rst
 
 
 def index() -> str:
-    """Return all errors by their ids, each with its situation, and the pages themselves for the table of contents."""
+    """Return all errors by their ids, each with its situation and the way to its page."""
     rows = [(f':error:`{id}`', _title(id)) for id in package.ids()]
-    tree = '\n'.join(['.. toctree::', '   :hidden:', '', *(f'   {id} <errors/{id}>' for id in package.ids())])
-    return rst.list_table(('id', 'situation'), rows, (30, 70)) + f'\n{tree}\n'
+    return rst.list_table(('id', 'situation'), rows, (30, 70))
 
 
 def pages() -> dict[str, str]:
@@ -21,7 +20,9 @@ def pages() -> dict[str, str]:
 def _page(id: str) -> str:
     lines = _text(id).splitlines()
     shown = f'The sentence ends with ``[{id}]``; ``ovca help {id}`` prints this page.'
-    return '\n'.join([f'.. error-id:: {id}', '', *lines[:2], '', shown, *lines[2:], ''])
+    back = 'Back to :doc:`all errors </errors>`.'
+    # In no table of contents: with hundreds of entries more, each page would carry them, and the build take five times.
+    return '\n'.join([':orphan:', '', f'.. error-id:: {id}', '', *lines[:2], '', shown, *lines[2:], '', back, ''])
 
 
 def _title(id: str) -> str:
