@@ -10,10 +10,11 @@ import http.client
 import re
 import shutil
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -184,10 +185,12 @@ def ask(url: str, *, timeout: float = TIMEOUT) -> bytes:
     """
     try:
         parts = urlsplit(url)
-        kind = http.client.HTTPSConnection if parts.scheme == 'https' else http.client.HTTPConnection
+        secure = parts.scheme == 'https'
+        kind = http.client.HTTPSConnection if secure else http.client.HTTPConnection
         connection = kind(parts.hostname or '', parts.port, timeout=timeout)
-        with _cut_after(connection, timeout):
-            connection.connect()
+        plain = socket.create_connection((connection.host, connection.port), timeout)
+        with _cut_after(plain, timeout), closing(connection):
+            connection.sock = _secured(plain, connection.host) if secure else plain
             connection.request('GET', parts.path.rstrip('/') + PATH, headers={'Connection': 'close'})
             answer = connection.getresponse()
             data = answer.read(LIMIT + 1)
@@ -204,18 +207,23 @@ def ask(url: str, *, timeout: float = TIMEOUT) -> bytes:
     return data
 
 
+def _secured(plain: socket.socket, host: str) -> ssl.SSLSocket:
+    return ssl.create_default_context().wrap_socket(plain, server_hostname=host)
+
+
 @contextmanager
-def _cut_after(connection: http.client.HTTPConnection, seconds: float) -> Iterator[None]:
+def _cut_after(connected: socket.socket, seconds: float) -> Iterator[None]:
     """Cut a connection that takes longer than that in all; its own timeout begins anew with every byte."""
     late = threading.Event()
+    # One of our own: TLS takes the other over, and http.client lets go of it when the answer is the last one.
+    held = connected.dup()
 
     def cut() -> None:
         late.set()
-        if connection.sock is not None:
-            try:
-                connection.sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                return  # it has ended meanwhile
+        try:
+            held.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            return  # it has ended meanwhile
 
     timer = threading.Timer(seconds, cut)
     timer.daemon = True
@@ -228,7 +236,8 @@ def _cut_after(connection: http.client.HTTPConnection, seconds: float) -> Iterat
         raise
     finally:
         timer.cancel()
-        connection.close()
+        timer.join()  # it may be cutting just now
+        held.close()
     if late.is_set():
         raise TimeoutError
 

@@ -147,10 +147,13 @@ def test_a_server_that_drips_or_is_silent_is_given_up(serve: Callable[..., str],
 
 
 def test_a_body_that_drips_is_given_up(serve: Callable[..., str]) -> None:
-    url = serve(answer(body=b''), *(b' ' for _ in range(200)), pause=0.1)
+    url = serve(answer(body=b''), *(b' ' for _ in range(200)), pause=0.1, hold=True)
+    started = time.monotonic()
 
     with pytest.raises(Silent, match='no answer within'):
         machine.ask(url, timeout=0.5)
+
+    assert time.monotonic() - started < 15, 'the bound is for the whole answer'
 
 
 def test_other_statuses_are_no_answer(serve: Callable[..., str]) -> None:
