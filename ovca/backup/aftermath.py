@@ -15,7 +15,7 @@ from ovca.backup.record import Record
 from ovca.cluster.lease import NAME
 from ovca.db import events
 from ovca.db.engine import now
-from ovca.db.models import Directive, Event, InstallGrant, Lease, Node, Operation, Request, Update
+from ovca.db.models import UNFINISHED, Directive, Event, InstallGrant, Lease, Node, Operation, Request, Update
 from ovca.image.fetch import redacted
 
 RESTORED = 'restored from a backup'
@@ -121,7 +121,7 @@ def _end_the_update(session: Session, epoch: int, who: str) -> tuple[int | None,
 
 
 def _fail_requests(session: Session) -> tuple[int, ...]:
-    rows = session.scalars(select(Request).where(Request.state.in_(('open', 'running'))).order_by(Request.id)).all()
+    rows = session.scalars(select(Request).where(Request.state.in_(UNFINISHED)).order_by(Request.id)).all()
     for row in rows:
         row.state, row.error, row.exit_code = 'failed', f'{RESTORED}; ask again', 6
         row.finished_at = now(session)

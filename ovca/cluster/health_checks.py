@@ -6,21 +6,26 @@ import os
 import uuid
 from pathlib import Path
 
+from sqlalchemy import update
+
 from ovca.cluster.health import HealthCheck
 from ovca.cluster.nodes import power_of
 from ovca.conf.storage import unmounted
+from ovca.db.engine import clock
 from ovca.db.models import Node
 from ovca.power.base import PowerState
 
 
 class Database(HealthCheck):
-    """The database takes a write."""
+    """The database takes a write: it has just done so, as with each sign of life, or it is tried."""
 
     def check(self) -> str | None:
-        with self.context.database.write() as session:
-            row = session.get(Node, self.context.node)
-            if row is not None:
-                row.last_seen_at = self.context.database.now(session)
+        database = self.context.database
+        if database.wrote(within=self.context.conf.health.interval):
+            return None
+        with database.write() as session:
+            mine = update(Node).where(Node.name == self.context.node)
+            session.execute(mine.values(last_seen_at=clock(session)))
         return None
 
 

@@ -68,9 +68,15 @@ class Keeper:
         """The epoch that this node holds and cannot act under, as it does not see the other node off: nobody acts."""
         self._pool = concurrent.futures.ThreadPoolExecutor(1, 'fence')
 
-    def tick(self) -> None:
-        """Look at the lease and do what is to be done now; never raises for an outage of the database."""
+    def tick(self, *, look: bool = True) -> None:
+        """Look at the lease and do what is to be done now; never raises for an outage of the database.
+
+        Without ``look`` nothing has changed as far as the caller knows. Then a node that acts renews at once: that
+        fails when the lease is not its own any more, and tells what is in the row.
+        """
         try:
+            if not look and self._prolonged():
+                return
             self._view = None
             view = self.lease.read()
             self.seen_epoch = view.epoch
@@ -92,7 +98,7 @@ class Keeper:
         if view is None or (view.holder == self.lease.node and self.epoch is None) or view.renewed_at is None:
             return float(often)
         if view.holder == self.lease.node:
-            due = self._renewed + EARLY * cluster.renew_interval - now
+            due = self._renewed + EARLY * cluster.renew_interval + SHORTEST - now  # not a moment before it is due
         else:
             # A database's clock that was put back makes an age that is below nothing.
             age = max(0.0, (view.now - view.renewed_at).total_seconds())
@@ -102,6 +108,11 @@ class Keeper:
                 left = self._watched_since + view.ttl - now
                 due = min(NEAR, left) if left > 0 else often  # it is over, and this node may not lead
         return float(max(SHORTEST, min(due, often) if busy else due))
+
+    @property
+    def blind(self) -> bool:
+        """Whether the last look at the lease failed."""
+        return self._view is None
 
     def close(self) -> None:
         """Let the fencing thread go."""
@@ -164,6 +175,17 @@ class Keeper:
                 self._fence_step(view.epoch)
             case Step.ACT:
                 self._act(view)
+
+    def _prolonged(self) -> bool:
+        """Renew what this node acts under, if it is time; return whether there is no more to do than that."""
+        epoch, sent = self.epoch, self.clock()
+        if epoch is None or self._handing_over or sent - self._renewed < EARLY * self.conf.cluster.renew_interval:
+            return False
+        self._view = None
+        self._view = self.lease.renew(epoch)
+        self._renewed = sent
+        self._watch(self._view)
+        return self._view.acting and not self._view.demoted
 
     def _renew(self, epoch: int) -> None:
         sent = self.clock()

@@ -14,12 +14,13 @@ import datetime as dt
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Row, func, select, update
 from sqlalchemy.orm import Session
 
 from ovca.db import events
-from ovca.db.engine import Database
+from ovca.db.engine import Database, change, clock
 from ovca.db.models import Event, Node
 from ovca.db.models import Lease as LeaseRow
 from ovca.exceptions import LeaseLost
@@ -103,10 +104,15 @@ class Lease:
 
     def read(self, session: Session | None = None) -> LeaseView:
         """The lease now, without a lock; in the caller's transaction when one is given."""
-        if session is not None:
-            return self._view(session, self._row(session, lock=False))
-        with self.database.read() as own:
-            return self._view(own, self._row(own, lock=False))
+        if session is None:
+            with self.database.read() as own:
+                return self.read(own)
+        seen = select(LeaseRow, clock(session)).where(LeaseRow.name == self.name)
+        found = session.execute(seen.execution_options(populate_existing=True)).one_or_none()
+        if found is None:
+            raise self._missing()
+        row, now = found
+        return _view(row, now)
 
     def claim(self, seen: LeaseView) -> int:
         """Take the lease from a holder that has let it expire, or that never was; the new epoch.
@@ -151,11 +157,19 @@ class Lease:
 
     def renew(self, epoch: int) -> LeaseView:
         """Prolong the lease by one ttl from now; an expired one too, if nobody has claimed it."""
+        mine = (
+            LeaseRow.name == self.name,
+            LeaseRow.holder == self.node,
+            LeaseRow.incarnation == self.incarnation,
+            LeaseRow.epoch == epoch,
+        )
         with self.database.write() as session:
-            row = self._row(session)
-            view = self._mine(self._view(session, row), epoch)
-            row.renewed_at, row.ttl = view.now, self.ttl
-            return self._view(session, row)
+            # If the row was locked, this time is that before the wait: it expires the sooner, never later.
+            prolong = update(LeaseRow).where(*mine).values(renewed_at=clock(session), ttl=self.ttl)
+            done = change(session, prolong, *LeaseRow.__table__.columns, clock(session).label('now'))
+            if done is None:
+                raise self._not_mine(self.read(session), epoch)
+            return _view(done, done.now)
 
     def set_acting(self, epoch: int, proof: str, *, off: str | None = None) -> None:
         """Begin to act; ``proof`` says how the caller knows that its predecessor cannot.
@@ -249,31 +263,28 @@ class Lease:
         self._tell(session, epoch + 1, f'{self.node} handed the lease over to {to}')
         return epoch + 1
 
-    def _row(self, session: Session, *, lock: bool = True) -> LeaseRow:
+    def _row(self, session: Session) -> LeaseRow:
         # The lock, not a snapshot, keeps a stale holder out. SQLite took its only lock at BEGIN IMMEDIATE.
         query = select(LeaseRow).where(LeaseRow.name == self.name).execution_options(populate_existing=True)
-        row = session.execute(query.with_for_update() if lock else query).scalar_one_or_none()
+        row = session.execute(query.with_for_update()).scalar_one_or_none()
         if row is None:
-            raise LeaseLost(f'the database has no lease named {self.name}; start ovcad once to make it', id='no-lease')
+            raise self._missing()
         return row
 
+    def _missing(self) -> LeaseLost:
+        return LeaseLost(f'the database has no lease named {self.name}; start ovcad once to make it', id='no-lease')
+
     def _view(self, session: Session, row: LeaseRow) -> LeaseView:
-        return LeaseView(
-            holder=row.holder,
-            incarnation=row.incarnation,
-            epoch=row.epoch,
-            acting=row.acting,
-            fence_proof=row.fence_proof,
-            demoted_epoch=row.demoted_epoch,
-            renewed_at=row.renewed_at,
-            ttl=row.ttl,
-            now=self.database.now(session),
-        )
+        # Asked for after the row's lock, which may have been waited for.
+        return _view(row, self.database.now(session))
 
     def _mine(self, view: LeaseView, epoch: int) -> LeaseView:
         if not view.held_by(self.node, self.incarnation) or view.epoch != epoch:
-            raise LeaseLost(f'{self.node} does not hold epoch {epoch} of the lease: {_who(view)}')
+            raise self._not_mine(view, epoch)
         return view
+
+    def _not_mine(self, view: LeaseView, epoch: int) -> LeaseLost:
+        return LeaseLost(f'{self.node} does not hold epoch {epoch} of the lease: {_who(view)}')
 
     def _valid(self, view: LeaseView) -> LeaseView:
         if view.expired:
@@ -300,6 +311,20 @@ def is_off(session: Session, node: str) -> None:
     if row is not None:
         row.ready, row.role, row.health, row.health_detail = False, 'standby', 'unknown', None
         row.healthy_since = row.unhealthy_since = None
+
+
+def _view(row: LeaseRow | Row[Any], now: dt.datetime) -> LeaseView:
+    return LeaseView(
+        holder=row.holder,
+        incarnation=row.incarnation,
+        epoch=row.epoch,
+        acting=row.acting,
+        fence_proof=row.fence_proof,
+        demoted_epoch=row.demoted_epoch,
+        renewed_at=row.renewed_at,
+        ttl=row.ttl,
+        now=now,
+    )
 
 
 def _who(view: LeaseView) -> str:

@@ -5,15 +5,16 @@ Where its BMC and its network card are, the configuration says; for a node that 
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
-from sqlalchemy import update
+from sqlalchemy import Label, select, update
 
-from ovca.db.engine import Database
+from ovca.cluster import glance
+from ovca.cluster.glance import Glance
+from ovca.db.engine import Database, change, clock
 from ovca.db.models import Node
 from ovca.power import load
 from ovca.power.base import PowerDriver
@@ -95,21 +96,22 @@ class NodeRow:
         row.last_seen_at = self.database.now(session)
         return row
 
-    def beat(self, pulse: Pulse) -> None:
-        """Write how this node is now. The time of health starts anew when epoch or role change.
+    def beat(self, pulse: Pulse) -> Glance | None:
+        """Write how this node is now, and return what else is to be seen; while nothing changes, by one statement.
 
-        A node that was deleted while it could not be heard registers itself again.
+        The time of health starts anew when epoch or role change. A node that was deleted while it could not be heard
+        registers itself again; None says that another run of this node's service has taken the row over.
         """
         with self.database.write() as session:
-            now = self.database.now(session)
-            if pulse == self._told and self._still(session, now):
-                return
+            if pulse == self._told and (seen := self._still(session)) is not None:
+                return seen
             self._told = None
+            now = self.database.now(session)
             row = session.get(Node, self.name)
             if row is None:
                 row = self._register(session)
             if row.incarnation != self.incarnation:
-                return
+                return None
             anew = row.epoch_seen != pulse.epoch or row.role != pulse.role
             if pulse.health == 'healthy':
                 row.healthy_since = now if anew or row.healthy_since is None else row.healthy_since
@@ -120,13 +122,19 @@ class NodeRow:
             row.health, row.health_detail = pulse.health, dict(pulse.problems) or None
             row.epoch_seen, row.role, row.ready = pulse.epoch, pulse.role, pulse.ready
             row.last_seen_at = now
+            session.flush()
+            found = glance.made(session.execute(select(*self._glance(session))).one())
         self._told = pulse
+        return found
 
-    def _still(self, session: Session, now: dt.datetime) -> bool:
-        """Note that all is as it was told before; return whether the row is there and this run's."""
+    def _still(self, session: Session) -> Glance | None:
+        """Note that all is as it was told before, and look; None: the row is not there, or not this run's."""
         mine = update(Node).where(Node.name == self.name, Node.incarnation == self.incarnation)
-        done = session.connection().execute(mine.values(last_seen_at=now))
-        return done.rowcount == 1
+        row = change(session, mine.values(last_seen_at=clock(session)), *self._glance(session))
+        return glance.made(row) if row is not None else None
+
+    def _glance(self, session: Session) -> list[Label[Any]]:
+        return glance.columns(session, self.conf.cluster.peer)
 
 
 def _without_user(uri: str) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import select
 from ovca.cluster.clock import boottime
 from ovca.cluster.lease import Lease
 from ovca.db import events
+from ovca.db.engine import clock
 from ovca.db.models import Entry, InstallGrant, Node, Update
 from ovca.exceptions import PowerError
 from ovca.power.base import BootDevice, PowerDriver, PowerState
@@ -53,14 +54,15 @@ class PeerCare:
 
     def _wanted(self, peer: str) -> bool:
         with self.lease.database.read() as session:
-            node = session.get(Node, peer)
-            if node is None or node.last_seen_at is None:
+            found = session.execute(select(Node, clock(session)).where(Node.name == peer)).one_or_none()
+            seen = found[0].last_seen_at if found is not None else None
+            if found is None or seen is None:
                 # Fenced before it could say who it is: only this node can count.
                 interval = self.conf.remaster.order_interval
                 recent = bool(self._unseen) and boottime() - self._unseen[-1] < interval
                 return not recent and len(self._unseen) < self.conf.cluster.power_on_attempts
-            now = self.lease.database.now(session)
-            if (now - node.last_seen_at).total_seconds() <= self.conf.remaster.ready_age / 2:
+            node, now = found[0], found[1]
+            if (now - seen).total_seconds() <= self.conf.remaster.ready_age:
                 return False
             ordered = node.power_ordered_at
             if ordered and (now - ordered).total_seconds() < self.conf.remaster.order_interval:

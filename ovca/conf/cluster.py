@@ -120,7 +120,11 @@ OPTS: list[cfg.Opt] = [
         min=0.05,
         max=60,
         mutable=True,
-        help='Seconds between two looks at the database when nothing wakes the service.',
+        help=(
+            'Seconds between two looks at the database when nothing wakes the service, while an update is open or a '
+            'request waits. A pair that has nothing to do looks with each sign of life, which comes more often than '
+            '[remaster] ready_age says.'
+        ),
     ),
     cfg.ListOpt(
         'roles',

@@ -68,17 +68,19 @@ class ComponentCare:
         self._progress: dict[tuple[str, str], Progress] = {}
         self._notes: list[Note] = []
 
-    def step(self) -> None:
+    def step(self) -> float | None:
         """Apply the components that are due now; it may take as long as they do.
+
+        Returns the seconds until one is tried again; None: none is.
 
         :raises DatabaseError: what is to be done cannot be read, or what was done cannot be noted yet.
         """
         if not self.components or self._epoch() is None:
-            return
+            return None
         self._write_down()
         done = self._done()
         if done is None:
-            return
+            return None
         update, brought = done
         for name, component in self.components.items():
             progress = self._progress.setdefault((name, update.digest), Progress())
@@ -94,6 +96,12 @@ class ComponentCare:
                     LOG.info('%s', told)
                     self._notes.append(Note(KIND, told, update.id))
             self._write_down()
+        waits = [
+            each.due - self._clock()
+            for (_, digest), each in self._progress.items()
+            if not each.settled and digest == update.digest
+        ]
+        return max(0.0, min(waits)) if waits else None
 
     def _done(self) -> tuple[Update, set[str]] | None:
         """The newest update, if it is DONE and this node runs its image, and the components that the image brings."""

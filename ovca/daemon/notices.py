@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
-from ovca.db.engine import Database
+from ovca.db.engine import Database, clock
 from ovca.db.models import Event, Lease, Update
 from ovca.exceptions import OvcaError
 from ovca.files import write_json
@@ -83,8 +83,10 @@ class Notices:
         self._said: dict[str, str] = {}
         """The error that was logged last, by notifier or file: an outage is one line in the log."""
 
-    def step(self) -> None:
-        """Tell what is to be told now, and note how far this node has come.
+    def step(self) -> float | None:
+        """Tell what is to be told now, and note how far this node has come; return the seconds to the next attempt.
+
+        None says that there is nothing to be tried again.
 
         :raises DatabaseError: the journal cannot be read; nothing is lost by that.
         """
@@ -92,11 +94,20 @@ class Notices:
             journal = self._read(session)
         for notifier in self.notifiers:
             self._tell(notifier, journal.messages)
-        self._settle(journal, acting=self._epoch() is not None)
+        acting = self._epoch() is not None
+        self._settle(journal, acting=acting)
+        waits = [each.due - self._clock() for (name, id), each in self._tries.items() if id not in self._told[name]]
+        return max(0.0, min(waits)) if acting and waits else None
 
     def _read(self, session: Session) -> Journal:
-        long_ago = self.database.now(session) - dt.timedelta(seconds=HELD)
-        newest = session.scalar(select(func.max(Event.id))) or 0
+        now, last, holder, acting = session.execute(
+            select(
+                clock(session),
+                select(func.max(Event.id)).scalar_subquery(),
+                *(select(column).limit(1).scalar_subquery() for column in (Lease.holder, Lease.acting)),
+            )
+        ).one()
+        long_ago, newest = now - dt.timedelta(seconds=HELD), last or 0
         if self._settled is None or self._settled > newest:
             # Nothing is known on a fresh node, and nothing of a database that was put back: what is old is not told.
             self._settled = session.scalar(select(func.max(Event.id)).where(Event.at <= long_ago)) or 0
@@ -104,11 +115,10 @@ class Notices:
         # The whole tail is read each time: a number may become visible after a higher one.
         rows = session.scalars(new.where(or_(Event.kind == 'alarm', Event.to_state.in_([s.value for s in ENDED]))))
         aged = session.scalar(select(func.max(Event.id)).where(Event.id > self._settled, Event.at <= long_ago))
-        lease = session.scalars(select(Lease).limit(1)).one_or_none()
         return Journal(
             messages={row.id: message(row, _update(session, row)) for row in rows},
             aged=aged or self._settled,
-            elsewhere=lease is not None and lease.acting and lease.holder != self.node,
+            elsewhere=bool(acting) and holder != self.node,
         )
 
     def _tell(self, notifier: Notifier, messages: Mapping[int, Message]) -> None:

@@ -20,7 +20,7 @@ from ovca.cluster.lease import Lease
 from ovca.daemon.images import Images
 from ovca.daemon.reinstall import Reinstalls
 from ovca.db import events
-from ovca.db.models import Image, Node, Request, Update
+from ovca.db.models import UNFINISHED, Image, Node, Request, Update
 from ovca.exceptions import LeaseLost, OvcaError, Refused, UsageError
 from ovca.remaster import acceptance, checks, claims, conflicts, decisions, directives, inventory, locks, operations
 from ovca.remaster.checks import CheckResult
@@ -61,18 +61,12 @@ class Requests:
         self._tidied: tuple[object, ...] | None = None
         self._carried = 0
 
-    def waiting(self) -> bool:
-        """Whether somebody has asked for something that is not done yet."""
-        with self.database.read() as session:
-            query = select(Request.id).where(Request.state.in_(('open', 'running'))).limit(1)
-            return session.scalars(query).first() is not None
-
     def step(self) -> bool:
         """Take the next request, if there is one and the hands are free; return whether one was taken."""
         epoch = self._epoch()
         if epoch is None:
             return False
-        query = select(Request).where(Request.state.in_(('open', 'running'))).order_by(Request.id).limit(1)
+        query = select(Request).where(Request.state.in_(UNFINISHED)).order_by(Request.id).limit(1)
         if self._worker is not None and self._worker.is_alive():
             query = query.where(Request.kind.not_in(LENGTHY))
         with self.database.read() as session:
@@ -82,7 +76,7 @@ class Requests:
             return False
         with self.lease.fenced(epoch) as session:
             row = session.get_one(Request, waiting.id, with_for_update=True)
-            if row.state not in ('open', 'running'):
+            if row.state not in UNFINISHED:
                 return True  # aborted meanwhile; look for the next one
             again, row.state, row.taken_epoch = row.taken_epoch is not None, 'running', epoch
             args, kind, who, done = dict(row.args), row.kind, row.created_by, row.result

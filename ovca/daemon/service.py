@@ -23,6 +23,7 @@ from ovca import notify, plugins
 from ovca.cluster import machine
 from ovca.cluster import roles as role_room
 from ovca.cluster.clock import boot_id, boottime
+from ovca.cluster.glance import Glance
 from ovca.cluster.health import HealthContext, HealthMonitor
 from ovca.cluster.keeper import Keeper
 from ovca.cluster.lease import Lease
@@ -34,6 +35,7 @@ from ovca.daemon.board import Board
 from ovca.daemon.company import Company
 from ovca.daemon.components import ComponentCare
 from ovca.daemon.notices import Notices
+from ovca.daemon.pace import Pace
 from ovca.daemon.reports import Reports
 from ovca.daemon.requests import Requests
 from ovca.daemon.roles import BootService
@@ -49,18 +51,18 @@ from ovca.provision.server import HttpServer
 from ovca.provision.site import items as site_items
 from ovca.remaster import acceptance, checks, claims, components, evidence
 from ovca.remaster.conflicts import stamp
-from ovca.remaster.eligible import eligible, eligible_in
+from ovca.remaster.eligible import eligible
 from ovca.remaster.grants import GrantDesk
 from ovca.remaster.loop import Hands, RemasterLoop
 from ovca.remaster.observe import newest_update
-from ovca.remaster.protocol import ENDED, State
+from ovca.remaster.protocol import State
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
 REPORT_INTERVAL = 60.0
-"""Seconds between two looks for a report that is due; the loop wakes it when it has changed something."""
+"""Seconds, at least, between two looks for a report that is due; the loop wakes it when it has changed something."""
 
 
 class Ovcad:
@@ -87,8 +89,8 @@ class Ovcad:
         self._serving = threading.Lock()
         self._fatal: BaseException | None = None
         self._proof_done = self._schema_done = False
-        self._busy = True
-        """An update is open, or it is not known yet."""
+        self._glance: Glance | None = None
+        """What the last sign of life has seen; None: it failed, or there was none yet."""
         self._may_lead, self._looked_at = False, -math.inf
         self._roles_problem: str | None = None
         self.keeper = Keeper(
@@ -152,7 +154,7 @@ class Ovcad:
                     ('notices', lambda: self._aside('notices', self.notices.step)),
                     ('company', lambda: self._aside('company', self.company.step)),
                     ('components', lambda: self._aside('components', self.components.step)),
-                    ('reports', lambda: self._aside('reports', self.reports.step, REPORT_INTERVAL)),
+                    ('reports', lambda: self._aside('reports', self.reports.step, least=REPORT_INTERVAL)),
                 )
             ]
             for thread in threads:
@@ -262,34 +264,48 @@ class Ovcad:
             self._fatal = exc
             self._stop.set()
 
-    def _wait(self, name: str, seconds: float) -> None:
-        self._wakes[name].wait(seconds)
+    def _wait(self, name: str, seconds: float) -> bool:
+        """Sleep until something wakes this thread; return whether something did."""
+        woken = self._wakes[name].wait(seconds)
         self._wakes[name].clear()
+        return woken
 
-    def _pace(self, busy: float, calm: float) -> float:
-        """How long a thread may sleep: short while an update is open; else events wake it, and it looks rarely."""
-        return float(busy if self._busy else max(busy, calm))
+    @property
+    def _pace(self) -> Pace:
+        return Pace.of(self._glance, self.conf)
 
     def _lease_thread(self) -> None:
+        due, woken = 0.0, True
         while not self._stop.is_set():
             before = (self.keeper.epoch, self.keeper.seen_epoch)
-            self.keeper.tick()
+            pace = self._pace
+            look = woken or pace is not Pace.QUIET or boottime() >= due
+            self.keeper.tick(look=look)
+            if look:
+                due = boottime() + pace.look(self.conf)
             if (self.keeper.epoch, self.keeper.seen_epoch) != before:
                 self.wake()
                 continue
-            self._wait('lease', self.keeper.pause(busy=self._busy))
+            woken = self._wait('lease', self.keeper.pause(busy=pace is Pace.BUSY)) or self.keeper.blind
 
     def _beat_thread(self) -> None:
-        age = self.conf.remaster.ready_age
         while not self._stop.is_set():
-            try:
-                self._prove()
-                self.row.beat(self._pulse())
-            except LeaseLost as exc:
-                LOG.info('%s', exc)
-            except DatabaseError as exc:
-                LOG.warning('%s', exc)
-            self._wait('beat', self._pace(age / 4, age / 2.5))
+            self._beat()
+            self._wait('beat', self._pace.beat(self.conf))
+
+    def _beat(self) -> None:
+        """Give a sign of life, and wake the threads when it tells that something has changed."""
+        glance = None
+        try:
+            self._prove()
+            glance = self.row.beat(self._pulse())
+        except LeaseLost as exc:
+            LOG.info('%s', exc)
+        except DatabaseError as exc:
+            LOG.warning('%s', exc)
+        before, self._glance = self._glance, glance
+        if glance is not None and not glance.same(before, within=self.conf.remaster.ready_age):
+            self.wake()
 
     def _site_thread(self) -> None:
         while not self._stop.is_set():
@@ -298,47 +314,44 @@ class Ovcad:
 
     def _loop_thread(self) -> None:
         while not self._stop.is_set():
-            changed = False
-            try:
-                changed = self.requests.step() | self.loop.step()
-                epoch = self._epoch()
-                if epoch is not None:
-                    self._migrate(epoch)
-                    self.peer.tick(epoch)
-            except LeaseLost as exc:
-                LOG.info('%s', exc)
-            except OvcaError as exc:
-                LOG.error('%s', exc)
+            changed = self._decide()
             if changed:
                 self._wakes['reports'].set()  # it may have been the end of an update
             else:
-                self._rest()
+                pace = Pace.BUSY if changed is None else self._pace
+                self._wait('loop', pace.look(self.conf))
 
-    def _rest(self) -> None:
-        """Sleep until there is something to do: in a calm pair that is a request, which is looked for by itself."""
-        cluster = self.conf.cluster
-        until = boottime() + self._pace(cluster.poll_interval, cluster.renew_interval)
-        while not self._stop.is_set():
-            if self._wakes['loop'].wait(cluster.poll_interval):
-                break
-            try:
-                if self._busy or boottime() >= until or (self._epoch() is not None and self.requests.waiting()):
-                    break
-            except DatabaseError:
-                break
-        self._wakes['loop'].clear()
+    def _decide(self) -> bool | None:
+        """Take one request, one step of the update, and care for the peer.
 
-    def _aside(self, name: str, step: Callable[[], None], interval: float | None = None) -> None:
-        """Work that the protocol does not wait for; by default it looks as often as the loop."""
+        Returns whether there may be more to do; None: it failed, and what woke it is still to be done.
+        """
+        try:
+            changed = self.requests.step() | self.loop.step()
+            epoch = self._epoch()
+            if epoch is not None:
+                self._migrate(epoch)
+                self.peer.tick(epoch)
+            return changed
+        except LeaseLost as exc:
+            LOG.info('%s', exc)
+        except OvcaError as exc:
+            LOG.error('%s', exc)
+        return None
+
+    def _aside(self, name: str, step: Callable[[], float | None], *, least: float = 0.0) -> None:
+        """Work that the protocol does not wait for; a step may say after how many seconds it has more to do."""
         while not self._stop.is_set():
+            soon = None
             try:
-                step()
+                soon = step()
             except OvcaError as exc:
                 LOG.debug('%s: %s', name, exc)  # the database or the lease, of which the other threads tell
-            cluster = self.conf.cluster
-            self._wait(
-                name, self._pace(cluster.poll_interval, cluster.renew_interval) if interval is None else interval
-            )
+                soon = float(self.conf.cluster.renew_interval)
+            often = self._pace.look(self.conf)
+            if soon is not None:
+                often = min(often, max(soon, self.conf.cluster.poll_interval))
+            self._wait(name, max(least, often))
 
     # Health, proof, schema.
 
@@ -395,22 +408,17 @@ class Ovcad:
         return self.keeper.epoch if self.keeper.epoch is not None else self.keeper.stuck
 
     def _look(self) -> bool:
-        """Whether this node may lead; and note whether an update is open, which keeps all threads awake.
-
-        While none is, the answer changes only with one, so it counts for the time between two renewals.
-        """
-        if not self._busy and boottime() - self._looked_at < self.conf.cluster.renew_interval:
+        """Whether this node may lead. While no update is open the answer changes only with one, so it is kept."""
+        pace = self._pace
+        if pace is not Pace.BUSY and boottime() - self._looked_at < pace.look(self.conf):
             return self._may_lead
-        self._looked_at = boottime()
-        with self.database.read() as session:
-            update = newest_update(session)
-            busy = update is not None and update.state not in ENDED
-            may_lead = eligible_in(session, update, self.name, self.digest)
-        if busy and not self._busy:
-            self._busy = True
-            self.wake()
-        self._busy, self._may_lead = busy, may_lead
-        return may_lead
+        self._looked_at = boottime()  # before it is read: what wakes this service meanwhile makes the answer an old one
+        try:
+            self._may_lead = self._eligible()
+        except OvcaError:
+            self._looked_at = -math.inf
+            raise
+        return self._may_lead
 
     def _eligible(self) -> bool:
         with self.database.read() as session:

@@ -9,16 +9,18 @@ ends them.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import Engine, func, select
+from sqlalchemy import ColumnElement, Engine, Row, Update, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from ovca.conf import secrets
 from ovca.db import errors, postgresql, sqlite
@@ -29,15 +31,32 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 
+def clock(session: Session) -> ColumnElement[dt.datetime]:
+    """The database's own time as an expression: to be stored, or to be read together with rows."""
+    if session.connection().dialect.name == 'sqlite':
+        # In the form in which SQLAlchemy stores times, which are compared as texts.
+        return func.strftime('%Y-%m-%d %H:%M:%f000', 'now', type_=UTCDateTime())
+    return func.clock_timestamp(type_=UTCDateTime())
+
+
 def now(session: Session) -> dt.datetime:
     """The database's own time, in UTC; within one transaction it goes on."""
-    clock: Any
-    if session.connection().dialect.name == 'sqlite':
-        clock = func.strftime('%Y-%m-%d %H:%M:%f', 'now', type_=UTCDateTime())
-    else:
-        clock = func.clock_timestamp(type_=UTCDateTime())
-    moment: dt.datetime = session.execute(select(clock)).scalar_one()
-    return moment
+    return session.execute(select(clock(session))).scalar_one()
+
+
+def change(session: Session, what: Update, *told: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Row[Any] | None:
+    """Change one row by one statement, and return what ``told`` says after it; None: there is no such row.
+
+    An SQLite below 3.35 cannot do both at once, so there it is two statements.
+    """
+    connection = session.connection()
+    if connection.dialect.update_returning:
+        return connection.execute(what.returning(*told)).one_or_none()
+    if connection.execute(what).rowcount == 0:
+        return None
+    condition = what.whereclause
+    seen = select(*told).select_from(what.table)
+    return connection.execute(seen if condition is None else seen.where(condition)).one_or_none()
 
 
 class Database:
@@ -75,6 +94,13 @@ class Database:
         self._writer: Engine = engine.execution_options(**_options(self.dialect, 'write'))
         self._reader: Engine = engine.execution_options(**_options(self.dialect, 'read'))
         self._engine = engine
+        self._wrote = -math.inf
+
+        @event.listens_for(engine, 'after_cursor_execute')
+        def note_change(connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:
+            if context is not None and (context.isinsert or context.isupdate or context.isdelete):
+                # SQLite does not know the number before the rows that are returned were read; then it is -1.
+                self._local.changed = getattr(self._local, 'changed', False) or cursor.rowcount != 0
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Database:
@@ -144,7 +170,7 @@ class Database:
         """
         if getattr(self._local, 'writing', False):
             raise RuntimeError('a write transaction is already open in this thread; pass its session on')
-        self._local.writing = True
+        self._local.writing, self._local.changed = True, False
         try:
             with (
                 errors.translated(self._url),
@@ -153,8 +179,14 @@ class Database:
             ):
                 session.connection()  # begins now: SQLite takes its write lock before anything is read
                 yield session
+            if self._local.changed:
+                self._wrote = time.monotonic()
         finally:
             self._local.writing = False
+
+    def wrote(self, within: float) -> bool:
+        """Whether a change was committed through here in the last ``within`` seconds: then it takes writes."""
+        return time.monotonic() - self._wrote <= within
 
     def now(self, session: Session) -> dt.datetime:
         """The database's own time, in UTC; within one transaction it goes on."""

@@ -254,6 +254,10 @@ class Operation(Base):
     taken_at: Mapped[dt.datetime]
 
 
+UNFINISHED = ('open', 'running')
+"""The states of a request that is not done yet."""
+
+
 class Request(Base):
     """What an operator asks of the acting master's service."""
 

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from ovca.db import events
 from ovca.db.engine import Database
-from ovca.db.models import Event, Node, Request
+from ovca.db.models import UNFINISHED, Event, Node, Request
 from ovca.exceptions import (
     BackupError,
     ConfigError,
@@ -134,7 +134,7 @@ class Asking:
         with self.database.write() as session:
             leader = reading.master(session, self.here)
             _must_lead(leader)
-            unfinished = select(Request).where(Request.kind == kind, Request.state.in_(('open', 'running')))
+            unfinished = select(Request).where(Request.kind == kind, Request.state.in_(UNFINISHED))
             for row in session.scalars(unfinished.order_by(Request.id)):
                 if row.args == given:
                     return row.id
@@ -167,7 +167,7 @@ class Asking:
 
     def open_request(self) -> RequestView | None:
         """The oldest long request that is not finished: a download, or the start of an update."""
-        query = select(Request).where(Request.state.in_(('open', 'running')), Request.kind.in_(LONG))
+        query = select(Request).where(Request.state.in_(UNFINISHED), Request.kind.in_(LONG))
         with self.database.read() as session:
             row = session.scalars(query.order_by(Request.id).limit(1)).one_or_none()
             return reading.request(row) if row is not None else None

@@ -7,7 +7,7 @@ from sqlalchemy.orm import Session
 
 from ovca.db import events
 from ovca.db.engine import now
-from ovca.db.models import Request
+from ovca.db.models import UNFINISHED, Request
 from ovca.exceptions import ImageError, Refused, UsageError
 from ovca.image.fetch import redacted
 from ovca.remaster import reading
@@ -28,14 +28,14 @@ def unfinished(session: Session, id: int | None) -> DownloadView:
     :raises UsageError: there is no such download. :raises Refused: it has ended.
     """
     if id is None:
-        waiting = select(Request).where(Request.state.in_(('open', 'running')), Request.kind.in_(KINDS))
+        waiting = select(Request).where(Request.state.in_(UNFINISHED), Request.kind.in_(KINDS))
         row = session.scalars(waiting.order_by(Request.state.desc(), Request.id).limit(1)).one_or_none()
     else:
         row = session.get(Request, id)
     if row is None or row.kind not in KINDS:
         what = 'no download is running or waiting' if id is None else f'there is no download {id}'
         raise UsageError(f'{what}; see `ovca download-list`', id='no-download')
-    if row.state not in ('open', 'running'):
+    if row.state not in UNFINISHED:
         raise _ended(row)
     return reading.download(row)
 
@@ -46,7 +46,7 @@ def abort(session: Session, id: int, *, who: str) -> None:
     :raises Refused: it has ended.
     """
     row = session.get_one(Request, id, with_for_update=True)
-    if row.state not in ('open', 'running'):
+    if row.state not in UNFINISHED:
         raise _ended(row)
     if row.state == 'open':
         row.state, row.finished_at = 'failed', now(session)

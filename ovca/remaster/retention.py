@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ovca.db.models import Image, Node, Request, Update
+from ovca.db.models import UNFINISHED, Image, Node, Request, Update
 from ovca.exceptions import Refused
 from ovca.remaster.conflicts import began
 from ovca.remaster.protocol import State
@@ -100,7 +100,7 @@ def beyond(session: Session, keep: int) -> list[str]:
 
 def read(session: Session) -> dict[str, str]:
     """Return what :func:`keepers` says of the rows as they are."""
-    unfinished = select(Request).where(Request.state.in_(('open', 'running')))
+    unfinished = select(Request).where(Request.state.in_(UNFINISHED))
     asked: dict[str, set[str]] = {}
     for request in session.scalars(unfinished):
         if request.args.get('version'):

@@ -13,11 +13,12 @@ from sqlalchemy import event
 
 from ovca import conf
 from ovca.cluster.lease import Lease
+from ovca.cluster.nodes import NodeRow, Pulse
 from ovca.daemon.board import Board
 from ovca.daemon.reports import Reports
 from ovca.remaster import observe, retention
 from ovca.remaster.service import Service
-from tests.operated import Operated
+from tests.operated import OLD, Operated
 
 GROWING = ('update', 'event', 'entry', 'install_grant', 'request', 'directive')
 
@@ -77,6 +78,12 @@ def due(service: Service) -> object:
     return Reports(service.conf, Lease(service.database, 'mn1', 'this run', ttl=30), epoch=lambda: 3).due()
 
 
+def sign_of_life(service: Service) -> object:
+    row = NodeRow(service.conf, service.database, incarnation='this run', boot_id='boot')
+    row.register('1.0.0', OLD)
+    return row.beat(Pulse(epoch=3, role='master', health='healthy', problems={}, ready=True))
+
+
 QUESTIONS: dict[str, Callable[[Service], object]] = {
     'update-list': lambda service: service.updates(),
     'the second page of update-list': lambda service: service.updates(2, before=5),
@@ -95,6 +102,7 @@ QUESTIONS: dict[str, Callable[[Service], object]] = {
     'whether a node may lead': eligible,
     "what a node's status server tells": board,
     'which reports are due': due,
+    'what a sign of life sees': sign_of_life,
 }
 
 

@@ -1,0 +1,46 @@
+"""How often the threads of a service look by themselves, from what the last sign of life has seen. Pure.
+
+What wakes a thread is an event: a poke, or a change in the :class:`~ovca.cluster.glance.Glance` that comes with each
+sign of life. These are the times after which it looks although nothing has woken it.
+"""
+
+from __future__ import annotations
+
+import enum
+from typing import TYPE_CHECKING
+
+from ovca.cluster.glance import Glance
+
+if TYPE_CHECKING:
+    from oslo_config import cfg
+
+RARELY = 4
+"""A quiet pair's threads look by themselves after so many times the lease's ttl."""
+
+
+class Pace(enum.Enum):
+    """What there is to do."""
+
+    BUSY = 'busy'
+    """An update is open, a request waits, or nothing is known."""
+    CALM = 'calm'
+    """Nothing is open, but not all is well: something may change with time alone."""
+    QUIET = 'quiet'
+    """One node acts, the other could take over, and nobody has asked for anything."""
+
+    @classmethod
+    def of(cls, glance: Glance | None, conf: cfg.ConfigOpts) -> Pace:
+        """What the last look means; None: it failed."""
+        if glance is None or glance.open or glance.request is not None:
+            return cls.BUSY
+        well = not conf.cluster.peer or glance.well(conf.remaster.ready_age)
+        return cls.QUIET if well and glance.acting else cls.CALM
+
+    def look(self, conf: cfg.ConfigOpts) -> float:
+        """Seconds between two looks of a thread that nothing wakes."""
+        often, seldom = conf.cluster.poll_interval, max(conf.cluster.poll_interval, conf.cluster.renew_interval)
+        return float({Pace.BUSY: often, Pace.CALM: seldom, Pace.QUIET: max(seldom, RARELY * conf.cluster.ttl)}[self])
+
+    def beat(self, conf: cfg.ConfigOpts) -> float:
+        """Seconds between two signs of life: so many that one is never older than ``[remaster] ready_age``."""
+        return float(conf.remaster.ready_age) / {Pace.BUSY: 4, Pace.CALM: 2.5, Pace.QUIET: 1.5}[self]

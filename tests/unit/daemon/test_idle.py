@@ -1,0 +1,267 @@
+"""What a pair costs that has nothing to do, in statements; and that it still sees whatever is asked of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from sqlalchemy import event, select
+
+import ovca
+from ovca import conf
+from ovca.cluster.keeper import EARLY
+from ovca.daemon.pace import Pace
+from ovca.daemon.service import REPORT_INTERVAL, Ovcad
+from ovca.db import events
+from ovca.db.models import Lease, Node
+from ovca.exceptions import DatabaseUnavailable
+from tests.operated import OLD, Operated
+
+HANDFUL = 6
+"""Statements of one node between two renewals of the lease, with the product's own times."""
+
+
+@contextmanager
+def counted(service: Ovcad) -> Iterator[list[str]]:
+    """The statements that a service gives to its database; begin, commit and SQLite's own settings are none."""
+    said: list[str] = []
+
+    def listen(connection: object, cursor: object, statement: str, *_: object) -> None:
+        if not statement.startswith(('BEGIN', 'PRAGMA')):
+            said.append(statement)
+
+    event.listen(service.database._engine, 'before_cursor_execute', listen)
+    try:
+        yield said
+    finally:
+        event.remove(service.database._engine, 'before_cursor_execute', listen)
+
+
+class Pair:
+    """Both services, without their threads; time passes for the lease only when it is told to."""
+
+    def __init__(self, operated: Operated, folder: Path) -> None:
+        self.operated, self.time = operated, 0.0
+        self.nodes: dict[str, Ovcad] = {}
+        for name in ('mn2', 'mn1'):
+            record = folder / name / 'etc/ovca/installed.json'
+            record.parent.mkdir(parents=True)
+            record.write_text(json.dumps({'version': ovca.__version__, 'digest': OLD}))
+            operated.configure(
+                name,
+                'shared_storage_mounted = false\n[power]\ndriver = fake\nbmc = mn1:fake://1, mn2:fake://2\n'
+                f'[provision]\nroot = {folder / name}\nstate_path = {folder / name / "state"}\n'
+                '[health]\nchecks =\n',
+            )
+            settings = conf.load(str(operated.config_file))
+            settings.set_override('roles', [], 'cluster')
+            self.nodes[name] = Ovcad(settings)
+        with operated.database.write() as session:
+            session.scalars(select(Lease)).one().fence_proof = 'mn2 was seen to be off'
+        for service in self.nodes.values():
+            service._prepare()
+            service.keeper.clock = lambda: self.time
+        for _ in range(4):
+            self.round()
+
+    def round(self) -> None:
+        """Everything once, on both nodes."""
+        for service in self.nodes.values():
+            service.keeper.tick()
+            service.health.report = service.health.look()
+            service._beat()
+            service._decide()
+            for step in (service.notices.step, service.company.step, service.components.step, service.reports.step):
+                step()
+        for service in self.nodes.values():
+            service.requests.join(20)
+
+    def close(self) -> None:
+        for service in self.nodes.values():
+            service.keeper.close()
+            service.health.stop()
+            service.database.dispose()
+
+
+@pytest.fixture
+def pair(operated: Operated, tmp_path: Path) -> Iterator[Pair]:
+    pair = Pair(operated, tmp_path)
+    yield pair
+    pair.close()
+
+
+def passes(service: Ovcad, pair: Pair) -> dict[str, tuple[Callable[[], object], float]]:
+    """What each thread does when nothing wakes it, and after how many seconds it does it again."""
+    look, interval = Pace.QUIET.look(service.conf), service.conf.cluster.renew_interval
+
+    def renewal() -> None:
+        pair.time += EARLY * interval
+        service.keeper.tick(look=False)
+
+    def afresh() -> None:
+        service.company._due, service._looked_at = 0.0, -1e9
+        service._look()
+
+    return {
+        'sign of life': (service._beat, Pace.QUIET.beat(service.conf)),
+        'health': (service.health.look, service.conf.health.interval),
+        'renewal': (renewal, EARLY * interval),
+        'lease': (service.keeper.tick, look),
+        'eligible': (afresh, look),
+        'loop': (service._decide, look),
+        'notices': (service.notices.step, look),
+        'company': (service.company.step, look),
+        'components': (service.components.step, look),
+        'reports': (service.reports.step, max(look, REPORT_INTERVAL)),
+    }
+
+
+@pytest.mark.parametrize('name', ['mn1', 'mn2'])
+def test_an_idle_node_says_a_handful_of_statements_between_two_renewals(pair: Pair, name: str) -> None:
+    service, spent = pair.nodes[name], dict[str, int]()
+    works = passes(service, pair)
+
+    assert service._pace is Pace.QUIET
+    for what, (work, _) in works.items():
+        with counted(service) as said:
+            work()
+        spent[what] = len(said)
+
+    assert service._pace is Pace.QUIET, 'the passes themselves changed nothing'
+    assert (spent['sign of life'], spent['health'], spent['renewal']) == (1, 0, 1), spent
+    interval = service.conf.cluster.renew_interval
+    whole = sum(spent[what] * interval / every for what, (_, every) in works.items())
+    assert whole <= HANDFUL, {**spent, 'between two renewals': whole}
+
+
+@pytest.mark.parametrize('returning', [True, False])
+def test_a_database_that_cannot_write_and_tell_at_once_is_asked_twice(pair: Pair, returning: bool) -> None:
+    service = pair.nodes['mn1']
+    service.database._engine.dialect.update_returning = returning
+    before = service._glance
+
+    with counted(service) as said:
+        service._beat()
+        pair.time += 10
+        service.keeper.tick(look=False)
+
+    assert len(said) == (2 if returning else 4)
+    assert before is not None and service._glance is not None and service._glance.now > before.now
+    assert service._glance.same(before, within=5)
+    assert service.keeper.epoch == service.lease.read().epoch
+
+
+def woken(service: Ovcad) -> bool:
+    """Whether the next sign of life wakes the loop."""
+    for flag in service._wakes.values():
+        flag.clear()
+    service._beat()
+    return all(flag.is_set() for flag in service._wakes.values())
+
+
+def test_what_is_asked_and_not_told_is_seen_with_the_next_sign_of_life(pair: Pair) -> None:
+    service = pair.nodes['mn1']
+    quiet = woken(service)
+    pair.operated.service().submit('download', uri='https://example.com/x.zip')  # nobody listens to the poke
+
+    assert not quiet
+    assert woken(service)
+    assert service._pace is Pace.BUSY
+
+
+def test_each_change_of_what_the_threads_look_at_wakes_them_once(pair: Pair) -> None:
+    service = pair.nodes['mn2']
+
+    def written() -> None:
+        with pair.operated.database.write() as session:
+            events.append(session, kind='alarm', node='mn1', actor='mn1', detail='something')
+
+    def ill() -> None:
+        with pair.operated.database.write() as session:
+            session.get_one(Node, 'mn1').health = 'unhealthy'
+
+    number = 0
+
+    def opened() -> None:
+        nonlocal number
+        number = pair.operated.update('INSTALL_1')
+
+    def ended() -> None:
+        pair.operated.move(number, 'DONE', 'done', reason='done')
+
+    def silent() -> None:
+        pair.operated.silent(60)
+
+    seen = []
+    for change in (written, ill, opened, ended, silent):
+        change()
+        seen.append((woken(service), woken(service), service._pace))
+
+    assert seen == [
+        (True, False, Pace.QUIET),
+        (True, False, Pace.CALM),
+        (True, False, Pace.BUSY),
+        (True, False, Pace.CALM),
+        (True, False, Pace.CALM),
+    ]
+
+
+def test_a_sign_of_life_that_fails_makes_the_service_look_often(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = pair.nodes['mn1']
+
+    with monkeypatch.context() as outage:
+        outage.setattr(service.database, 'write', pair.operated.database.read)  # a database that takes no writes
+        service._beat()
+    during = service._pace
+
+    assert during is Pace.BUSY
+    assert woken(service)
+    assert service._pace is Pace.QUIET
+
+
+def test_a_pass_that_fails_is_repeated_soon(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = pair.nodes['mn1']
+    waited = list[float]()
+
+    def wait(name: str, seconds: float) -> bool:
+        waited.append(seconds)
+        service._stop.set()
+        return False
+
+    monkeypatch.setattr(service, '_wait', wait)
+    for failing in (False, True):
+        service._stop.clear()
+        with monkeypatch.context() as outage:
+            if failing:
+                outage.setattr(service.database, 'read', unavailable)
+            service._loop_thread()
+
+    assert waited == [Pace.QUIET.look(service.conf), service.conf.cluster.poll_interval]
+
+
+@contextmanager
+def unavailable() -> Iterator[object]:
+    """A database that does not answer."""
+    raise DatabaseUnavailable('the connection is lost')
+    yield
+
+
+def test_a_lease_that_another_node_has_taken_is_noticed_by_the_renewal(pair: Pair) -> None:
+    service = pair.nodes['mn1']
+    with service.lease.handing_over(demoted(service)) as session:
+        service.lease.hand_over(session, service.keeper.epoch or 0, 'mn2', 'a run of mn2')
+
+    pair.time += 10
+    service.keeper.tick(look=False)
+
+    assert service.keeper.epoch is None
+
+
+def demoted(service: Ovcad) -> int:
+    """The epoch that this node has given up in the row, while its keeper does not know yet."""
+    epoch = service.keeper.epoch or 0
+    service.lease.demote(epoch)
+    return epoch
