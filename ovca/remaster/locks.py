@@ -93,19 +93,24 @@ def breakable(locks: Sequence[LockView], name: str) -> LockView:
     if lock is None:
         names = ', '.join(each.name for each in locks) or 'none'
         raise UsageError(f'there is no lock {name!r}; held are: {names}', id='no-lock')
-    told = f'the lock {name}, held by {lock.owner}' + (f' since {stamp(lock.since)}' if lock.since else '')
-    if name == UPDATE:
+    _refuse_ended(lock)
+    return lock
+
+
+def _refuse_ended(lock: LockView) -> None:
+    """Let only an operation's lock pass. :raises Refused: it is another one, which is ended and not broken."""
+    told = f'the lock {lock.name}, held by {lock.owner}' + (f' since {stamp(lock.since)}' if lock.since else '')
+    if lock.name == UPDATE:
         raise Refused(
             f'{told}, is the open update itself ({lock.why}) and is not broken; end it with `ovca update-abort`, which '
             f'shows first where that lands',
             id='lock-is-update',
         )
-    if name == IMAGES:
+    if lock.name == IMAGES:
         raise Refused(
             f'{told}, goes when the process ends that works on the images; end a download with `ovca download-abort`',
             id='lock-is-images',
         )
-    return lock
 
 
 def break_lock(
@@ -116,11 +121,12 @@ def break_lock(
     ``since`` says which: one that was taken anew meanwhile is another. ``certain``: the operator has confirmed that it
     is to be broken although it does not look stale.
 
-    :raises Refused: it does not look stale; or it is another one by now.
+    :raises Refused: it is the open update; it does not look stale; or it is another one by now.
     """
     lock = next((view for view in views(session, here=here) if view.name == name), None)
     if lock is None:
         return
+    _refuse_ended(lock)
     if lock.since != since:
         raise Refused(
             f'the lock {name} was taken anew by {lock.owner} meanwhile; see `ovca lock-list`', id='lock-taken-anew'

@@ -324,6 +324,23 @@ def test_the_open_update_is_a_lock_and_is_not_broken(on_each: Operated) -> None:
     assert caught.value.id == 'lock-is-update'
 
 
+@pytest.mark.parametrize('certain', [None, True])
+def test_the_master_does_not_break_an_open_update_whoever_asks_for_it(on_each: Operated, certain: bool | None) -> None:
+    on_each.update('INSTALL_1')
+    service = on_each.service()
+    (lock,) = service.locks()
+    before = journal(on_each)
+
+    asked = service.submit('lock-break', name='update', since=lock.since.isoformat(), certain=certain)
+    clerk(on_each).step()
+
+    with pytest.raises(Refused, match='the open update itself') as caught:
+        service.wait(asked)
+    assert caught.value.id == 'lock-is-update'
+    assert journal(on_each) == before
+    assert [(each.name, each.since) for each in service.locks()] == [('update', lock.since)]
+
+
 @pytest.mark.parametrize(
     ('here', 'boot_id', 'runs', 'stale', 'detail'),
     [
