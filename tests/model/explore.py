@@ -1,15 +1,20 @@
-"""Breadth-first search through all states of a world, with the shortest trace to what is wrong."""
+"""Breadth-first search through all states of a world, with the shortest trace to what is wrong.
+
+A state is a short string of bytes, and its number is the order in which it was found. Of each step that needs no fault
+only the two numbers are kept, of the others nothing; a trace is made when it is asked for, by going the way again.
+"""
 
 from __future__ import annotations
 
 import time
+from array import array
 from collections import deque
 from collections.abc import Container
 from dataclasses import dataclass, field
 
 from tests.model.invariants import NAMES, at_rest, broken_by_move, broken_by_state
 from tests.model.system import System
-from tests.model.world import DEM, HO, NO, ST, STATES, Config, V, World, start
+from tests.model.world import DEM, HO, NO, ST, STATES, Config, V, World, label, start
 
 
 @dataclass
@@ -35,72 +40,90 @@ class Result:
 
 
 class Graph:
-    """The states that were seen, how each was first reached, and which steps need no fault."""
+    """The states that were seen, from which one each was first reached, and which steps need no fault."""
 
-    def __init__(self) -> None:
-        self.number: dict[World, int] = {}
+    def __init__(self, system: System) -> None:
+        self.system = system
         self.worlds: list[World] = []
-        self.parent: list[tuple[int, str]] = []
-        self.onward: list[list[int]] = []
+        self.parent = array('l')
+        self.first = array('l')
+        """Where the targets of a state begin; those of the last one end with the list."""
+        self.targets = array('l')
         self.resets: list[tuple[int, int]] = []
 
-    def add(self, world: World, parent: int, label: str) -> int:
-        self.number[world] = n = len(self.worlds)
-        self.worlds.append(world)
-        self.parent.append((parent, label))
-        self.onward.append([])
-        return n
-
     def trace(self, n: int) -> list[str]:
-        """The labels from the start to state ``n``."""
+        """The labels of the steps from the start to state ``n``."""
         steps: list[str] = []
         while n > 0:
-            n, label = self.parent[n]
-            steps.append(label)
+            before = self.parent[n]
+            steps.append(self.step(before, self.worlds[n]))
+            n = before
         return steps[::-1]
 
+    def step(self, n: int, after: World) -> str:
+        """The label of the step that leads from one state to another."""
+        return next(label(move[0], move[1]) for move in self.system.moves(self.worlds[n]) if move[4] == after)
 
-def explore(config: Config, *, only: Container[int] | None = None, limit: int = 5_000_000) -> Result:
+    def onward(self, n: int) -> array[int]:
+        """Where steps without a fault lead."""
+        return self.targets[self.first[n] : self.first[n + 1]]
+
+
+def explore(config: Config, *, only: Container[int] | None = None, limit: int = 20_000_000) -> Result:
     """Search all that can happen, and stop at the first violation; ``only`` names the invariants to look at.
 
     :raises RuntimeError: there are more than ``limit`` states.
     """
     begun = time.perf_counter()
-    system, graph, result = System(config), Graph(), Result()
+    system, result = System(config), Result()
+    graph = Graph(system)
     wanted: Container[int] = NAMES if only is None else only
-    graph.add(start(config), -1, '')
-    n = 0
+    calm = not config.faults and 14 in wanted
+    worlds, first, targets, parent, resets = graph.worlds, graph.first, graph.targets, graph.parent, graph.resets
+    number = {start(config): 0}
+    worlds.append(start(config))
+    parent.append(-1)
 
     def finish(broken: int | None, trace: list[str]) -> Result:
-        result.states, result.broken, result.trace = len(graph.worlds), broken, trace
+        result.states, result.broken, result.trace = len(worlds), broken, trace
         result.seconds = time.perf_counter() - begun
         result.rules = system.rules_used()
-        result.ends = {STATES[w[ST]].value for w in graph.worlds if STATES[w[ST]].ended}
+        result.ends = {STATES[w[ST]].value for w in worlds if STATES[w[ST]].ended}
         return result
 
-    while n < len(graph.worlds):
-        world = graph.worlds[n]
-        for label, fault, events, after in system.moves(world):
-            result.moves += 1
+    n = moves = 0
+    found = 1
+    while n < found:
+        world = worlds[n]
+        first.append(len(targets))
+        for node, what, fault, events, after in system.moves(world):
+            moves += 1
             if events:
                 broken = broken_by_move(config, world, events, after)
-                if broken in wanted and broken is not None:
-                    return finish(broken, [*graph.trace(n), label])
-            to = graph.number.get(after)
-            if to is None:
-                to = graph.add(after, n, label)
+                if broken is not None and broken in wanted:
+                    result.moves = moves
+                    return finish(broken, [*graph.trace(n), label(node, what)])
+            to = number.setdefault(after, found)
+            if to == found:
+                found += 1
+                worlds.append(after)
+                parent.append(n)
                 if to >= limit:
                     raise RuntimeError(f'more than {limit} states')
                 broken = broken_by_state(after)
-                if broken in wanted and broken is not None:
+                if broken is None and calm and _unserved(after):
+                    broken = 14
+                if broken is not None and broken in wanted:
+                    result.moves = moves
                     return finish(broken, graph.trace(to))
-                if not config.faults and 14 in wanted and _unserved(after):
-                    return finish(14, graph.trace(to))
             if not fault and to != n:
-                graph.onward[n].append(to)
-                if any(e[0] == 'reset' for e in events):
-                    graph.resets.append((n, to))
+                targets.append(to)
+                if events and any(event[0] == 'reset' for event in events):
+                    resets.append((n, to))
         n += 1
+    first.append(len(targets))
+    result.moves = moves
+    del number
     if 12 in wanted:
         stuck = _never_at_rest(config, graph)
         if stuck is not None:
@@ -119,9 +142,9 @@ def reachable(config: Config) -> list[World]:
     todo = deque(found)
     while todo:
         for move in system.moves(todo.popleft()):
-            if move.after not in found:
-                found[move.after] = None
-                todo.append(move.after)
+            if move[4] not in found:
+                found[move[4]] = None
+                todo.append(move[4])
     return list(found)
 
 
@@ -135,16 +158,15 @@ def _never_at_rest(config: Config, graph: Graph) -> int | None:
     A finite system that is treated fairly ends up in a set of states that it does not leave; so if rest can be reached
     from everywhere, every fair run reaches it.
     """
-    back: list[list[int]] = [[] for _ in graph.worlds]
-    for n, onward in enumerate(graph.onward):
-        for to in onward:
-            back[to].append(n)
-    rested = bytearray(len(graph.worlds))
-    queue = deque(n for n, world in enumerate(graph.worlds) if at_rest(config, world))
+    count = len(graph.worlds)
+    begins, origins = _backwards(graph)
+    rested = bytearray(count)
+    queue = [n for n, world in enumerate(graph.worlds) if at_rest(config, world)]
     for n in queue:
         rested[n] = 1
     while queue:
-        for before in back[queue.popleft()]:
+        n = queue.pop()
+        for before in origins[begins[n] : begins[n + 1]]:
             if not rested[before]:
                 rested[before] = 1
                 queue.append(before)
@@ -152,42 +174,67 @@ def _never_at_rest(config: Config, graph: Graph) -> int | None:
     return None if stuck < 0 else stuck
 
 
+def _backwards(graph: Graph) -> tuple[array[int], array[int]]:
+    """The steps without a fault by where they lead: at which place those of each state begin, and their origins."""
+    count, targets = len(graph.worlds), graph.targets
+    begins = array('l', bytes(8 * (count + 1)))
+    for to in targets:
+        begins[to + 1] += 1
+    for n in range(count):
+        begins[n + 1] += begins[n]
+    place, origins = begins[:], array('l', bytes(8 * len(targets)))
+    for n in range(count):
+        for to in graph.onward(n):
+            origins[place[to]] = n
+            place[to] += 1
+    return begins, origins
+
+
 def _reset_loop(graph: Graph) -> int | None:
     """A state that a fault-free run can come back to with a reset of a node on the way (Tarjan's components)."""
-    component = _components(graph.onward)
+    if not graph.resets:
+        return None
+    component = _components(graph)
     return min((n for n, to in graph.resets if component[n] == component[to]), default=None)
 
 
-def _components(onward: list[list[int]]) -> list[int]:
-    index, low, component = [0] * len(onward), [0] * len(onward), [-1] * len(onward)
+def _components(graph: Graph) -> array[int]:
+    count = len(graph.worlds)
+    targets, first = graph.targets, graph.first
+    index, low, component = (array('l', bytes(8 * count)) for _ in range(3))
     stack: list[int] = []
-    count = 0
-    for root in range(len(onward)):
+    seen = 0
+    place = first[:-1]
+    for root in range(count):
         if index[root]:
             continue
-        work = [(root, iter(onward[root]))]
-        count += 1
-        index[root] = low[root] = count
+        seen += 1
+        index[root] = low[root] = seen
         stack.append(root)
+        work = [root]
         while work:
-            n, rest = work[-1]
-            for to in rest:
+            n = work[-1]
+            at, end = place[n], first[n + 1]
+            while at < end:
+                to = targets[at]
+                at += 1
                 if not index[to]:
-                    count += 1
-                    index[to] = low[to] = count
+                    seen += 1
+                    index[to] = low[to] = seen
                     stack.append(to)
-                    work.append((to, iter(onward[to])))
+                    work.append(to)
                     break
-                if component[to] < 0:
-                    low[n] = min(low[n], index[to])
+                if not component[to] and index[to] < low[n]:
+                    low[n] = index[to]
             else:
                 work.pop()
-                if work:
-                    low[work[-1][0]] = min(low[work[-1][0]], low[n])
+                if work and low[n] < low[work[-1]]:
+                    low[work[-1]] = low[n]
                 if low[n] == index[n]:
                     while True:
                         member = stack.pop()
-                        component[member] = n
+                        component[member] = n + 1
                         if member == n:
                             break
+            place[n] = at
     return component

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ovca.remaster.protocol import State
 from tests.model.world import (
+    AB,
     ACT,
     AL,
     ASK_NOW,
@@ -25,16 +26,20 @@ from tests.model.world import (
     GOOD,
     GR,
     HALF,
+    HE,
     HO,
+    LF,
     NEW,
     NEW_OLD,
     NO,
     NOW,
     OFF,
     OLD,
+    PA,
     PAUSED,
     PENDING,
     RAW,
+    RL,
     RUN,
     SOAKED,
     SOFTWARE,
@@ -43,24 +48,34 @@ from tests.model.world import (
     TARGET_N,
     TORN,
     UP,
-    WHICH,
     WI,
     WIPING_N,
     WRITE_NOW,
     WRITE_OLD,
     Config,
     D,
+    Draft,
     Event,
     F,
     H,
     L,
     M,
-    Move,
+    Moves,
     N,
     P,
     V,
     World,
 )
+
+_SERVES = frozenset(N[state] for state in (State.REQUESTED, State.PROVING, State.VERIFY_2))
+_PROVES = frozenset({N[State.PROVING]})
+_ALL = frozenset(N.values())
+HEALTH_COUNTS = (
+    ((frozenset({N[State.VERIFY_1]}), _ALL), (frozenset({N[State.VERIFY_2]}), _ALL)),
+    ((_PROVES, _SERVES), (_PROVES, _SERVES)),
+)
+"""By whether a node serves, and which one it is: the states in which its soak counts, and those in which its illness
+does. In the others a standby that is well is as good as one that was so for the soak."""
 
 
 class Machines:
@@ -68,20 +83,23 @@ class Machines:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+        self._leads = {
+            (disk, final): config.eligible(SOFTWARE[disk], final, update_open=True, runs_known=disk != HALF)
+            for disk in SOFTWARE
+            for final in (False, True)
+        }
 
-    def ill(self, w: World | list[int], i: int) -> bool:
+    def ill(self, w: World | Draft, i: int) -> bool:
         """Whether the software on the node's disk cannot be healthy in its present role."""
         if self.config.image == GOOD or w[D + i] not in (RAW, NEW, NEW_OLD):
             return False
         return self.config.image == BAD or w[V + i] != NO
 
-    def eligible(self, w: World | list[int], i: int) -> bool:
+    def eligible(self, w: World | Draft, i: int) -> bool:
         """The rule CLAIM, as the service asks for it."""
-        return self.config.eligible(
-            SOFTWARE[w[D + i]], bool(w[F + i] or w[FB + i]), update_open=True, runs_known=w[D + i] != HALF
-        )
+        return self._leads[w[D + i], bool(w[F + i] or w[FB + i])]
 
-    def readiness(self, w: World | list[int], i: int) -> tuple[bool, ...]:
+    def readiness(self, w: World | Draft, i: int) -> tuple[bool, ...]:
         """What the row of a node may say about "ready" now."""
         if w[M + i] != UP or not self.eligible(w, i) or w[H + i] == FAILED:
             return (False,)
@@ -90,11 +108,11 @@ class Machines:
         return (False,) if self.ill(w, i) else (False, True)
 
     @staticmethod
-    def serves(w: World | list[int], i: int) -> bool:
+    def serves(w: World | Draft, i: int) -> bool:
         """Whether the node acts as master under the present epoch, and can answer."""
         return w[M + i] == UP and w[V + i] == NOW and w[L] == i and w[ACT] == 1
 
-    def bump(self, w: list[int]) -> None:
+    def bump(self, w: Draft) -> None:
         """The epoch rises: beliefs, open grants and orders are of an older one, soaks start anew."""
         for i in (0, 1):
             if w[V + i] == NOW:
@@ -107,14 +125,14 @@ class Machines:
         w[HO] = 0
         w[P] |= w[P] and 1
 
-    def health_anew(self, w: list[int], i: int) -> None:
+    def health_anew(self, w: Draft, i: int) -> None:
         w[H + i] = PENDING if self.config.health_anew or w[H + i] not in (SOAKED, CARRIED) else CARRIED
 
-    def revise(self, w: list[int]) -> None:
+    def revise(self, w: Draft) -> None:
         """The update's revision rises: a decision on its way is stale."""
         w[P] |= w[P] and 1
 
-    def down(self, w: list[int], i: int, mode: int) -> None:
+    def down(self, w: Draft, i: int, mode: int) -> None:
         """The node's service is gone."""
         if w[V + i]:
             w[P] = 0
@@ -123,7 +141,7 @@ class Machines:
             w[RUN], w[HO] = 0, 0
             w[FEN] = 0 if w[FEN] == 1 else w[FEN]
 
-    def boot(self, w: list[int], i: int, *, network: bool = False) -> tuple[Event, ...]:
+    def boot(self, w: Draft, i: int, *, network: bool = False) -> tuple[Event, ...]:
         self.down(w, i, UP)
         other = 1 - i
         if network and self.serves(w, other):
@@ -137,7 +155,7 @@ class Machines:
             w[M + i] = DEAD
         return ()
 
-    def enter(self, w: list[int], to: State) -> tuple[Event, ...]:
+    def enter(self, w: Draft, to: State) -> tuple[Event, ...]:
         """Change the update's state, as the loop's transaction does."""
         n = N[to]
         if to is State.INSTALL_2 or w[ST] == N[State.REQUESTED]:
@@ -147,16 +165,36 @@ class Machines:
             for i in (0, 1):
                 w[M + i] = ASK_OLD if w[M + i] == ASK_NOW else w[M + i]
         w[ST] = n
+        self._forget(w, to)
         return (('enter', n),)
 
-    def _put(self, out: list[Move], label: str, i: int, w: list[int], fault: bool = False,
+    @staticmethod
+    def _forget(w: Draft, to: State) -> None:
+        """Let go of what no later step depends on; states that differ in nothing else are one."""
+        if to in (State.ROLLBACK, State.INSTALL_2) or to.ended:
+            w[HE] = 0
+        if to is State.ROLLBACK or to.ended:
+            w[PA] = 0
+        for i in (0, 1):
+            if w[H + i] != CARRIED and (w[H + i] == SOAKED or w[V + i] != NO):
+                w[H + i] = PENDING
+        if to.ended:
+            # A retry counts anew, and no token or installer is of its attempt.
+            w[AB], w[RL], w[LF] = 0, 1, 1
+            older = {ASK_NOW: ASK_OLD, GO_NOW: GO_OLD, WRITE_NOW: WRITE_OLD}
+            for i in (0, 1):
+                w[FB + i], w[F + i] = w[FB + i] | w[F + i], 0
+                w[D + i] = NEW_OLD if w[D + i] == NEW else w[D + i]
+                w[M + i] = older.get(w[M + i], w[M + i])
+
+    def _put(self, out: Moves, label: str, i: int, w: Draft, fault: bool = False,
              events: tuple[Event, ...] = ()) -> None:  # fmt: skip
         if not fault or self.config.faults:
-            out.append(Move(f'{WHICH[i]}: {label}', fault, events, tuple(w)))
+            out.append((i, label, fault, events, bytes(w)))
 
-    def _machine(self, s: World, i: int, out: list[Move]) -> None:
+    def _machine(self, s: World, i: int, out: Moves) -> None:
         mode, disk, other = s[M + i], s[D + i], 1 - i
-        w = list(s)
+        w = Draft(s)
         if mode == OFF:
             cared = self.serves(s, other)
             due = s[ST] in WIPING_N and TARGET_N[s[ST]] == i and s[GR] in (G_NONE, G_OPEN)
@@ -167,7 +205,7 @@ class Machines:
             else:
                 self._put(out, 'power returns', i, w, fault=not alone)
             if self.config.faults:
-                w = list(s)
+                w = Draft(s)
                 events = self.boot(w, i, network=True)
                 self._put(out, 'stray power-on, network boot', i, w, True, events)
         elif mode == DEAD:
@@ -178,7 +216,10 @@ class Machines:
             self._service(s, i, out)
         elif mode == PAUSED:
             w[M + i] = UP
-            self._put(out, 'resumes', i, w)
+            self._put(out, 'resumes', i, w, True)
+            w = Draft(s)
+            self.down(w, i, UP)
+            self._put(out, 'hangs, and is started again by its watchdog', i, w)
         elif mode in (ASK_NOW, ASK_OLD):
             asked = mode == ASK_NOW and self.serves(s, other) and s[GR] == G_OPEN
             if asked:
@@ -186,16 +227,16 @@ class Machines:
                 w[FB + i] &= not self.config.wipe_ends_proof
                 self.revise(w)
                 self._put(out, 'consumes the grant', i, w, events=(('consume', i),))
-                w = list(s)
+                w = Draft(s)
             self.boot(w, i)
             self._put(out, 'is refused and boots its disk', i, w, fault=asked)
         else:
             self._installer(s, i, out)
 
-    def _installer(self, s: World, i: int, out: list[Move]) -> None:
+    def _installer(self, s: World, i: int, out: Moves) -> None:
         mode, disk, other = s[M + i], s[D + i], 1 - i
         current = mode in (GO_NOW, WRITE_NOW)
-        w = list(s)
+        w = Draft(s)
         if mode in (GO_NOW, GO_OLD):
             if self.config.torn and disk == OLD:
                 w[D + i] = TORN
@@ -211,9 +252,11 @@ class Machines:
         else:
             heard = current and self.serves(s, other) and s[GR] == G_CONSUMED
             self.boot(w, i)
-            self._put(out, 'reboots, its report is lost', i, w, fault=heard)
-            if heard:
-                w = list(w)
+            if not (heard and self.config.reports):
+                self._put(out, 'reboots', i, w)
+            else:
+                self._put(out, 'reboots, its report is lost', i, w, fault=True)
+                w = Draft(w)
                 w[GR] = G_WRITTEN
                 self.revise(w)
                 self._put(out, 'reports "written" and reboots', i, w)
@@ -221,21 +264,21 @@ class Machines:
             return
         known = current and s[GR] == G_CONSUMED and self.serves(s, other)
         if known:
-            w = list(s)
+            w = Draft(s)
             w[GR] = G_FAILED
             self.revise(w)
             self.down(w, i, DEAD)
             self._put(out, 'the installer fails', i, w, True)
             if self.config.nonce_bound:
-                w = list(w)
+                w = Draft(w)
                 self.boot(w, i)
                 self._put(out, 'starts again with a new nonce, is refused', i, w, True)
             else:
-                w = list(s)
+                w = Draft(s)
                 w[M + i] = GO_NOW
                 self._put(out, 'starts again with a new nonce', i, w, True, (('consume-again', i),))
 
-    def _service(self, s: World, i: int, out: list[Move]) -> None:
+    def _service(self, s: World, i: int, out: Moves) -> None:
         """What a running service does beside the lease and the loop: its proof, its health."""
         mine = i if s[ST] not in ENDED_N and s[ST] != N[State.REQUESTED] else -1
         has_entry = mine == 0 or (mine == 1 and s[ST] in (N[State.PROVING], N[State.ROLLBACK],
@@ -244,42 +287,48 @@ class Machines:
             proved = s[D + i] == NEW
             label_only = s[ST] in WIPING_N and TARGET_N[s[ST]] == i and s[V + i] == NO
             if proved or (not self.config.evidence and label_only):
-                w = list(s)
+                w = Draft(s)
                 w[F + i] = 1
                 self.revise(w)
                 self._put(out, 'finalises its entry', i, w, events=(('final', i),))
         ill, health = self.ill(s, i), s[H + i]
-        if health == PENDING or (health == FAILED) != ill:
-            w = list(s)
-            w[H + i] = FAILED if ill else PENDING if health == FAILED else SOAKED
-            self._put(out, 'is ill' if ill else 'is well' if health == FAILED else 'was healthy for the soak', i, w)
+        soaks, feels = HEALTH_COUNTS[s[V + i] != NO][i]
+        if ill:
+            if health != FAILED and s[ST] in feels:
+                w = Draft(s)
+                w[H + i] = FAILED
+                self._put(out, 'is ill', i, w)
+        elif health == FAILED or (health == PENDING and s[ST] in soaks):
+            w = Draft(s)
+            w[H + i] = PENDING if health == FAILED else SOAKED
+            self._put(out, 'is well' if health == FAILED else 'was healthy for the soak', i, w)
 
-    def _faults(self, s: World, i: int, out: list[Move]) -> None:
+    def _faults(self, s: World, i: int, out: Moves) -> None:
         mode = s[M + i]
         if mode != OFF:
-            w = list(s)
+            w = Draft(s)
             self.down(w, i, OFF)
             self._put(out, 'loses power', i, w, True)
-        if mode in (UP, PAUSED):
-            w = list(s)
-            self.down(w, i, DEAD)
-            self._put(out, 'the service is killed', i, w, True)
         if mode == UP:
             if s[L] == i or s[V + i]:
-                w = list(s)
+                w = Draft(s)
+                self.down(w, i, UP)
+                self._put(out, 'the service is killed, and starts again', i, w, True)
+            if s[V + i] or (s[L] == i and s[HO]):
+                w = Draft(s)
                 w[M + i] = PAUSED
                 self._put(out, 'is paused', i, w, True)
-            if s[H + i] != FAILED:
-                w = list(s)
+            if s[H + i] != FAILED and s[ST] in HEALTH_COUNTS[s[V + i] != NO][i][1]:
+                w = Draft(s)
                 w[H + i] = FAILED
                 self._put(out, 'is ill for a while', i, w, True)
             if s[V + i] and s[HO] == 0:
-                w = list(s)
+                w = Draft(s)
                 w[V + i] = NO
                 self.health_anew(w, i)
                 self._put(out, 'cannot reach the database and stops serving', i, w, True)
         if s[GR] == G_OPEN and i == 0:
-            w = list(s)
+            w = Draft(s)
             w[GR] = G_NONE
             for n in (0, 1):
                 w[M + n] = ASK_OLD if s[M + n] == ASK_NOW else s[M + n]

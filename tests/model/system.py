@@ -60,12 +60,13 @@ from tests.model.world import (
     WRITE_OLD,
     Config,
     D,
+    Draft,
     Event,
     F,
     H,
     L,
     M,
-    Move,
+    Moves,
     N,
     P,
     V,
@@ -90,9 +91,9 @@ class System(Machines):
         """The rules that applied somewhere so far."""
         return set(self._used)
 
-    def moves(self, s: World) -> list[Move]:
+    def moves(self, s: World) -> Moves:
         """Return all that may happen next."""
-        out: list[Move] = []
+        out: Moves = []
         for i in (0, 1):
             self._machine(s, i, out)
             if s[M + i] == UP:
@@ -103,7 +104,7 @@ class System(Machines):
                 self._faults(s, i, out)
         return out
 
-    def _lease(self, s: World, i: int, out: list[Move]) -> None:
+    def _lease(self, s: World, i: int, out: Moves) -> None:
         mine = s[L] == i
         demoted = s[DEM] == 1
         able = self.eligible(s, i)
@@ -115,7 +116,7 @@ class System(Machines):
                 mine=mine, this_run=mine and s[RUN] == 1, acting=s[ACT] == 1, demoted=demoted,
                 previous_demoted=s[DEM] == 2, fenced=s[FEN] == 2, expired=not mine, watched=not mine,
                 eligible=able, giving_up=giving_up))  # fmt: skip
-        w = list(s)
+        w = Draft(s)
         if not mine and s[V + i]:
             w[V + i] = NO
             self.health_anew(w, i)
@@ -138,7 +139,7 @@ class System(Machines):
             if not self.config.reclaim_keeps_proof:
                 w[ACT], w[FEN] = 0, 0
             w[RUN] = 1
-            w[DEM] = 2 if demoted else 0
+            w[DEM] = 2 if demoted and w[FEN] != 2 else 0
             self.bump(w)
             self._put(out, 're-claims the lease', i, w, events=(('epoch', i),))
         elif what is Step.FENCE and s[FEN] == 0:
@@ -147,7 +148,7 @@ class System(Machines):
             w[FEN] = 1
             self._put(out, 'fences the other node: it is off', i, w, events=(('reset', 1 - i), ('fence', 1 - i)))
         elif what in (Step.FENCE, Step.ACT):
-            w[ACT], w[FEN], w[V + i] = 1, 2, NOW
+            w[ACT], w[FEN], w[V + i], w[DEM] = 1, 2, NOW, w[DEM] & 1
             self.health_anew(w, i)
             self._put(out, 'acts', i, w, events=(('act', i),))
         elif what is Step.RENEW:
@@ -158,23 +159,23 @@ class System(Machines):
             elif 1 <= s[HO] <= 2 * self._half:
                 self._hand_over(s, i, out)
 
-    def _claim(self, s: World, i: int, out: list[Move]) -> None:
+    def _claim(self, s: World, i: int, out: Moves) -> None:
         holder = 1 - i
         kept = s[M + holder] == UP and (s[RUN] == 0 or s[DEM] != 1 or s[HO] != 0) and self.eligible(s, holder)
-        w = list(s)
+        w = Draft(s)
         w[L], w[RUN], w[ACT], w[FEN] = i, 1, 0, 0
         w[DEM] = 2 if s[DEM] == 1 else 0
         self.bump(w)
         self._put(out, 'claims the lease' + (' (false expiry)' if kept else ''), i, w, kept, (('epoch', i),))
 
-    def _hand_over(self, s: World, i: int, out: list[Move]) -> None:
+    def _hand_over(self, s: World, i: int, out: Moves) -> None:
         """The giver's next act: it has stopped its roles (first half), or noted its demotion (second half)."""
-        w = list(s)
+        w = Draft(s)
         if s[HO] <= self._half:
             w[HO], w[DEM], w[ACT] = s[HO] + self._half, 1, 0
             self._put(out, 'notes its demotion', i, w)
             if self.config.early_give_up:
-                w = list(s)
+                w = Draft(s)
                 w[HO], w[V + i] = 0, NOW
                 self.health_anew(w, i)
                 self._put(out, 'gives the hand-over up before the demotion', i, w, True)
@@ -193,14 +194,14 @@ class System(Machines):
                 events += (('reset', i),)
             self._put(out, 'gives the lease to the other node and reboots', i, w, events=events)
             if self.config.caps:
-                w = [*w]
+                w = Draft(w)
                 w[LF] = 0
                 self._put(out, 'gives the lease to the other node for the last time', i, w, True, events)
-        w = list(s)
+        w = Draft(s)
         w[HO] = GIVING_UP
         self._put(out, 'gives the hand-over up after the demotion', i, w, fault=True in ready)
 
-    def _loop(self, s: World, i: int, out: list[Move]) -> None:
+    def _loop(self, s: World, i: int, out: Moves) -> None:
         if s[P] and self.config.inflight:
             if s[M + i] == UP:
                 self._arrives(s, i, out)
@@ -216,27 +217,27 @@ class System(Machines):
                     done.add((n, blocked))
                     self._carry_out(s, i, n, out, blocked=blocked)
                     if self.config.inflight and self.config.rules[n].decision.act is Act.MOVE:
-                        w = list(s)
+                        w = Draft(s)
                         w[P] = 2 + 2 * n
                         self._put(out, f'decides {self.config.rules[n].id} and stalls', i, w, True)
         self._person(s, i, out)
         if self.config.abort and not s[AB] and s[ST] not in ENDED_N:
-            w = list(s)
+            w = Draft(s)
             w[AB] = 1
             self.revise(w)
             self._put(out, 'takes an abort', i, w, True)
         if s[RT] and s[ST] in (N[State.FAILED_DEGRADED], N[State.FAILED_ROLLED_BACK], N[State.FAILED_FORWARD]):
             self._retry(s, i, out)
 
-    def _person(self, s: World, i: int, out: list[Move]) -> None:
+    def _person(self, s: World, i: int, out: Moves) -> None:
         """An operator pauses the update, or lets it go on."""
         if s[PA] or s[HE]:
-            w = list(s)
+            w = Draft(s)
             w[PA] = w[HE] = 0
             self.revise(w)
             self._put(out, 'an operator continues', i, w)
         if self.config.pause and not s[PA] and s[ST] not in ENDED_N and s[ST] != N[State.ROLLBACK]:
-            w = list(s)
+            w = Draft(s)
             w[PA] = 1
             if s[GR] == G_OPEN:
                 w[GR] = G_NONE
@@ -245,14 +246,14 @@ class System(Machines):
             self.revise(w)
             self._put(out, 'an operator pauses', i, w, True)
 
-    def _arrives(self, s: World, i: int, out: list[Move]) -> None:
+    def _arrives(self, s: World, i: int, out: Moves) -> None:
         n, stale = divmod(s[P] - 2, 2)
-        w = list(s)
+        w = Draft(s)
         w[P] = 0
         if stale and self.config.fenced_writes:
             self._put(out, 'a stale decision is refused', i, w)
         else:
-            self._carry_out(tuple(w), i, n, out, arrived=bool(stale))
+            self._carry_out(bytes(w), i, n, out, arrived=bool(stale))
 
     def decision(self, s: World, i: int, late: int, ready: int, blocked: int = 0) -> int:
         """The number of the rule that applies."""
@@ -305,11 +306,11 @@ class System(Machines):
             late=bool(late), abort=bool(abort), paused=bool(paused), held=bool(held), resets_left=bool(resets),
             hand_overs_left=bool(hand_overs))  # fmt: skip
 
-    def _carry_out(self, s: World, i: int, n: int, out: list[Move], *, arrived: bool | None = None,
+    def _carry_out(self, s: World, i: int, n: int, out: Moves, *, arrived: bool | None = None,
                    blocked: int = 0) -> None:  # fmt: skip
         rule = self.config.rules[n]
         act, to, o = rule.decision.act, rule.decision.to, 1 - i
-        w = list(s)
+        w = Draft(s)
         events: tuple[Event, ...] = (('write', i),)
         if blocked and (rule.decision.commit_point or (act is Act.HAND_OVER and to is State.PROVING)):
             events += (('blocked', i),)
@@ -338,7 +339,7 @@ class System(Machines):
             events += (*self.boot(w, o, network=True), ('reset', o), ('drive', o))
             self._put(out, f'[{rule.id}]', i, w, s[M + o] == ASK_NOW, events)
             if self.config.caps:
-                w = [*w]
+                w = Draft(w)
                 w[RL] = 0
                 self._put(out, f'[{rule.id}], the last one', i, w, True, events)
             return
@@ -353,12 +354,12 @@ class System(Machines):
             self.revise(w)
         self._put(out, f'[{rule.id}]', i, w, 'late' in rule.id and not self.config.faults, events)
 
-    def _retry(self, s: World, i: int, out: list[Move]) -> None:
+    def _retry(self, s: World, i: int, out: Moves) -> None:
         """An operator retries: only where the old software leads, or the proven node does."""
         allowed = s[D + i] in (RAW, NEW, NEW_OLD) and i == 0 if s[PR] else s[D + i] in (OLD, TORN) and i == 1
         if not allowed:
             return
-        w = list(s)
+        w = Draft(s)
         older = {ASK_NOW: ASK_OLD, GO_NOW: GO_OLD, WRITE_NOW: WRITE_OLD}
         for n in (0, 1):
             w[FB + n] |= w[F + n]

@@ -4,7 +4,7 @@ What happens next to the update is asked of :func:`ovca.remaster.protocol.rule_f
 :func:`ovca.cluster.election.step`, and who may lead of :func:`ovca.remaster.protocol.may_claim`. This module adds only
 the world around them: disks, power, services, installers, the rows, and faults.
 
-A state is a tuple of small integers (the fields are named below). Bounds and abstractions:
+A state is a string of small integers (the fields are named below). Bounds and abstractions:
 
 * Time is left out. A deadline may pass, a soak may end and a lease may run out at any moment that the real ones could,
   and earlier; a *false* expiry (the holder is alive) is a fault. Epochs are relative: a belief or a grant is of the
@@ -16,10 +16,15 @@ A state is a tuple of small integers (the fields are named below). Bounds and ab
 * A decision is taken and written at once; with :attr:`Config.inflight` a master may also stall between both, and its
   decision arrives later. A stalled power cycle with network boot is the same as the faults "power loss" and "stray
   power-on with network boot"; a delayed or lost reply is the same as a loss of power right after it.
-* Faults are unlimited in number: loss of power, a killed service, a pause of a node that holds the lease or serves, a
-  false expiry, a stray power-on, a network boot nobody asked for, an installer that fails or starts again with a new
-  nonce, a lost report, an expired grant, passing ill health, an outage that makes the master stop serving, a hand-over
-  that is given up half-way.
+* States that differ in nothing that a later step depends on are one: a soak or an illness counts only where a rule
+  reads it, what an update has left over counts no more at its end, and a grant is "consumed" whether or not its
+  installer has reported. Nodes take their steps when they like, so a service that is killed and starts again, and a
+  standby that hangs, need no state of their own. A master or a giver that hangs has one: nobody waits for it to resume
+  (that is a fault), its watchdog ends it.
+* Faults are unlimited in number: loss of power, a killed service, a pause of a node that serves or hands over, a false
+  expiry, a stray power-on, a network boot nobody asked for, an installer that fails or starts again with a new nonce,
+  a lost report, an expired grant, passing ill health, an outage that makes the master stop serving, a hand-over that
+  is given up half-way.
 """
 
 from __future__ import annotations
@@ -44,7 +49,9 @@ from ovca.remaster.protocol import (
     may_claim,
 )
 
-World = tuple[int, ...]
+World = bytes
+Draft = bytearray
+"""A state that is being changed."""
 Event = tuple[str, int]
 
 # Fields. M, D, H, V, F and FB have one value for each node: FIRST at the index, SECOND after it.
@@ -77,18 +84,27 @@ TARGET_N = {STATES.index(s): WHICH.index(w) for s, w in TARGET.items()}
 WIPING_N = frozenset(STATES.index(s) for s in WIPING)
 DECIDED_N = frozenset(range(len(STATES))) - ENDED_N | {STATES.index(s) for s in BEFORE_COMMIT_ENDED}
 N = {s: STATES.index(s) for s in STATES}
-GIVING_UP = -1
+GIVING_UP = 255
 
 GOOD, BAD, BAD_MASTER = 'good', 'bad', 'bad-as-master'
 
 
 class Move(NamedTuple):
-    """One step of the world."""
+    """One step of the world; a search meets millions, so they travel as plain tuples in this order."""
 
-    label: str
+    node: int
+    what: str
     fault: bool
     events: tuple[Event, ...]
     after: World
+
+
+Moves = list[tuple[int, str, bool, tuple[Event, ...], World]]
+
+
+def label(node: int, what: str) -> str:
+    """A step of a trace."""
+    return f'{WHICH[node]}: {what}'
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,8 @@ class Config:
     """A wipe may stop where the old system still boots."""
     early_give_up: bool = True
     """A hand-over may fail before the giver has noted its demotion, too."""
+    reports: bool = False
+    """What an installer reports is told from a grant that it consumed; no rule of the table does that."""
     rules: tuple[Rule, ...] = RULES
     eligible: Callable[..., bool] = may_claim
     election: Callable[[Standing], Step] = step
@@ -137,9 +155,9 @@ class Config:
 
 def start(config: Config) -> World:
     """An update was just asked for: both nodes are up on the old software, and SECOND is the acting master."""
-    w = [0] * SIZE
+    w = Draft(SIZE)
     w[M] = w[M + 1] = UP
     w[V + 1], w[L], w[RUN], w[ACT], w[FEN] = NOW, 1, 1, 1, 2
     w[ST], w[AL], w[RT] = N[State.REQUESTED], 1, config.retries
     w[HE], w[RL], w[LF] = int(config.hold), 1, 1
-    return tuple(w)
+    return bytes(w)

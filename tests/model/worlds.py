@@ -23,7 +23,7 @@ CORE = {
     'checks that fail': Config(blocked=True, early_give_up=False),
     'a retry, and bounds used up': Config(retries=1, caps=True, early_give_up=False),
 }
-"""Less than a minute together, on one core."""
+"""Less than ten seconds together, on one core."""
 
 DEEP = {
     'good image, all at once': Config(abort=True, torn=True, retries=1, inflight=True, early_give_up=False),
@@ -34,7 +34,7 @@ DEEP = {
     'paused, all at once': Config(pause=True, hold=True, abort=True, torn=True, retries=1, early_give_up=False),
     'two retries': Config(retries=2, early_give_up=False),
 }
-"""Some minutes together."""
+"""A minute together."""
 
 EARLY = Config()
 """A hand-over may also be given up between the stop of the roles and the note of the demotion."""
@@ -137,7 +137,7 @@ MUTATIONS = (
     Mutation('CLAIM: whatever boots may lead', _config(eligible=anybody), (15,)),
     Mutation('CLAIM: an earlier proof outlives a wipe', _config(wipe_ends_proof=False, retries=1), (15,)),
     Mutation('CLAIM and EVIDENCE: the master believes the report',
-             _config(eligible=anybody, rules=_FINAL_BY_REPORT), (15,)),
+             _config(eligible=anybody, reports=True, rules=_FINAL_BY_REPORT), (15,)),
     Mutation('the end state hands back', _config(image=BAD_MASTER, rules=without('ended-hand-back')), (12,)),
     Mutation('a pause before the hand-over', _config(pause=True, rules=without('first-waits')), (18,)),
     Mutation('a pause before the first wipe', _config(pause=True, rules=without('first-paused')), (18,)),
