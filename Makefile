@@ -85,7 +85,7 @@ repeat: $(VENV)/tox
 	  echo "Round $$round of $(ROUNDS)"; $(TOX) py3 -- -p randomly -p no:cacheprovider $(ARGS) || exit 1; \
 	done
 
-# Downloads against doing it by hand: make bench-image SIZE=300M PAYLOAD=incompressible RUNS=5
+# Downloads against doing it by hand: make bench-image SIZE=300M PAYLOAD=incompressible RUNS=5 WAYS='ours,by hand'
 SIZE ?= 1G
 PAYLOAD ?=
 RUNS ?= 0
@@ -94,7 +94,7 @@ $(VENV)/bench: $(BIN)/pip setup.cfg setup.py constraints.txt
 	@touch $@
 
 bench-image: $(VENV)/bench
-	@$(BIN)/python bench/image.py --size $(SIZE) --runs $(RUNS) $(if $(PAYLOAD),--payload $(PAYLOAD))
+	@$(BIN)/python bench/image.py --size $(SIZE) --runs $(RUNS) $(if $(PAYLOAD),--payload $(PAYLOAD)) $(if $(WAYS),--ways '$(WAYS)')
 
 # How long the command line takes to start, against Python itself.
 bench-startup: $(VENV)/lab

@@ -1,6 +1,6 @@
 """How long a download takes until its ISO and trees are on disk, as ratios against doing it by hand.
 
-    python bench/image.py [--size 1G] [--payload incompressible] [--runs 5] [--folder .bench]
+    python bench/image.py [--size 1G] [--payload incompressible] [--runs 5] [--folder .bench] [--ways ours]
 
 The ways of one payload run in turn, A B C A B C ..., from an nginx on this machine, and each ends when all is on disk
 (syncfs); the medians are compared, so that the machine's speed and its moods cancel out. "By hand" is curl, sha256sum,
@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -84,7 +85,7 @@ def main() -> int:
         path = source.bundle(folder, kind, arguments.size)
         print(f'\n{kind}: {arguments.size / 1e9:.2f} GB, packed {path.stat().st_size / arguments.size:.2f} of it')
         with source.served(folder) as served:
-            ways, claims = plan(kind, path, served, folder, arguments.size)
+            ways, claims = chosen(*plan(kind, path, served, folder, arguments.size), arguments.ways)
             failed |= not report(measured(ways, runs, folder / 'run'), claims, arguments.size)
     if not arguments.keep:
         shutil.rmtree(folder)
@@ -96,6 +97,7 @@ def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or '').split('\n')[0])
     parser.add_argument('--size', type=bytes_of, default='1G', help='bytes of the trees, like 300M or 4.3G')
     parser.add_argument('--payload', choices=list(source.KINDS), help='one kind only')
+    parser.add_argument('--ways', type=words, help="only these, like 'ours,by hand'")
     parser.add_argument('--runs', type=int, default=0, help='of each way; else 5, or 3 for 2G and more')
     parser.add_argument('--folder', type=Path, default=Path('.bench'), help='on the disk to be measured')
     parser.add_argument('--keep', action='store_true', help='keep the payloads for the next time')
@@ -106,6 +108,11 @@ def bytes_of(text: str) -> int:
     """The number that ``4.3G`` means."""
     factor = {'K': 10**3, 'M': 10**6, 'G': 10**9}.get(text[-1:].upper(), 1)
     return int(float(text[:-1] if factor > 1 else text) * factor)
+
+
+def words(text: str) -> list[str]:
+    """What commas part; a comma in a way's name, which a space follows, parts nothing."""
+    return re.split(r',(?! )', text)
 
 
 def found(program: str) -> bool:
@@ -143,6 +150,19 @@ def plan(kind: str, path: Path, served: source.Served, folder: Path, size: int) 
             Claim('image-verify', 'openssl of all files', None),
         ]
     return ways, claims
+
+
+def chosen(ways: list[Way], claims: list[Claim], names: list[str] | None) -> tuple[list[Way], list[Claim]]:
+    """The ways of these names, or all, and what is claimed of them alone."""
+    if names is None:
+        return ways, claims
+    known = [way.name for way in ways]
+    for name in names:
+        if name not in known:
+            raise SystemExit(f'there is no way {name!r} here; there are: {"; ".join(known)}')
+    return [way for way in ways if way.name in names], [
+        claim for claim in claims if {claim.ours, claim.theirs} <= set(names)
+    ]
 
 
 def isal() -> bool:
@@ -279,6 +299,8 @@ def report(results: Results, claims: list[Claim], size: int) -> bool:
 def profile(results: Results) -> None:
     """Print where the time goes, in the run of median length."""
     for name in ('ours', 'by hand'):
+        if name not in results.facts:
+            continue
         runs = sorted(results.facts[name], key=lambda facts: float(facts['seconds']))
         facts = runs[len(runs) // 2]
         if 'commands' in facts:

@@ -18,6 +18,7 @@ from ovca.image.errors import SourceError
 from ovca.image.fetch import credentials
 from ovca.image.fetch.answer import BUSY, Answer, retry_after
 from ovca.image.fetch.base import Fetcher, FetchOptions, Opened, SourceBusy
+from ovca.image.fetch.body import Body
 from ovca.image.fetch.connections import Connections
 from ovca.image.fetch.crew import Refused
 from ovca.image.fetch.proxies import chosen
@@ -25,9 +26,7 @@ from ovca.image.fetch.rates import LowSpeed
 from ovca.image.fetch.session import explain, new_session
 
 FIRST_READ = 16 * 1024
-READ = 256 * 1024
-PATIENCE = 0.5
-"""Seconds after which a piece is given although it is small."""
+READ = 1024 * 1024
 REDIRECTS = 5
 
 
@@ -46,6 +45,7 @@ class HttpFetcher(Fetcher):
         """More than one connection were tried, and broke."""
         self._reading: set[requests.Response] = set()
         """The answers that threads wait for."""
+        self._interrupted = False
         self._lines: Connections | None = None
         """The connections that are at work."""
         logging.getLogger('urllib3').setLevel(logging.WARNING)  # its details hold queries, and these may hold secrets
@@ -65,6 +65,7 @@ class HttpFetcher(Fetcher):
 
     def interrupt(self) -> None:
         """Shut the connections for reading: who waits for bytes gets the end of them."""
+        self._interrupted = True  # before a line is shut: what comes of it then may be no content
         if self._lines is not None:
             self._lines.stop()
         for response in tuple(self._reading):
@@ -206,37 +207,22 @@ class HttpFetcher(Fetcher):
         finally:
             self._reading.discard(response)
 
-    def _chunks(self, response: requests.Response) -> Iterator[bytes]:
-        """Pieces, small ones first: a bundle is judged by its first kilobytes. Later large ones, which are faster.
-
-        When the connection breaks, what came before is given before the error is raised.
-        """
-        held: list[bytes] = []  # joined once, and not at all where one read brings a whole piece
-        length, broken, largest = 0, None, self.pace.piece(READ)
+    def _chunks(self, response: requests.Response, *, last: bool = True) -> Iterator[bytes]:
+        """Pieces, small ones first: a bundle is judged by its first kilobytes. Later large ones, which are faster."""
+        largest = self.pace.piece(READ)
         size = min(FIRST_READ, largest)
         watch = LowSpeed(self.options.low_speed_limit, self.options.low_speed_time)
-        begun = time.monotonic()
+        body = Body(response, lambda: self._interrupted, last=last)
         with response, self._waiting(response):
             while True:
                 before = time.monotonic()
-                try:
-                    data = response.raw.read1(size, decode_content=False)
-                    watch.saw(len(data), time.monotonic() - before)
-                except (urllib3.exceptions.HTTPError, OSError) as exc:
-                    broken, data = exc, b''
-                held.append(data)
-                length += len(data)
-                late = time.monotonic() - begun > PATIENCE
-                if length and (not data or late or length >= size):
-                    yield held[0] if len(held) == 1 else b''.join(held)
-                    held.clear()
-                    length, size, begun = 0, min(2 * size, largest), time.monotonic()
+                data = body.piece(size)
+                waited = time.monotonic() - before
                 if not data:
-                    break
-        if isinstance(broken, TimeoutError):
-            raise broken
-        if broken is not None:
-            raise OSError(f'the connection broke ({type(broken).__name__})') from broken
+                    return
+                yield data
+                watch.saw(len(data), waited)
+                size = min(2 * size, largest)
 
 
 class Line:
@@ -261,7 +247,7 @@ class Line:
         if not right or answer.etag not in (None, self._etag) or 'Content-Encoding' in response.headers:
             response.close()
             raise Refused(f'the server gives no ranges ({response.status_code})')
-        with closing(self._source._chunks(response)) as pieces:  # type: ignore[type-var]
+        with closing(self._source._chunks(response, last=False)) as pieces:  # type: ignore[type-var]
             yield from pieces
 
     def close(self) -> None:

@@ -29,22 +29,33 @@ TUNNEL = re.compile(r'Tunnel connection failed: (\d+)')
 def new_session(options: FetchOptions) -> requests.Session:
     """A session that reads what the configuration says, and nothing of the environment.
 
-    :raises ConfigError: a file of a certificate cannot be used.
+    Its first request raises ConfigError if a file of a certificate that it needs cannot be used.
     """
-    made = requests.Session()
-    made.trust_env = False
-    adapter = _Adapter(options)
-    for scheme in ('http://', 'https://', 'ftp://'):
-        made.mount(scheme, adapter)
-    return made
+    return _Session(options)
+
+
+class _Session(requests.Session):
+    """Makes what TLS needs when it is needed: to read the authorities takes longer than to connect without them."""
+
+    def __init__(self, options: FetchOptions) -> None:
+        super().__init__()
+        self.trust_env = False
+        self._options = options
+        self.adapters.clear()
+
+    def get_adapter(self, url: str) -> Any:
+        scheme = url.partition('://')[0].lower() + '://'
+        if scheme not in self.adapters and scheme in ('http://', 'https://', 'ftp://'):
+            self.mount(scheme, _Adapter(self._options, secure=scheme == 'https://'))
+        return super().get_adapter(url)
 
 
 class _Adapter(HTTPAdapter):
     """Brings contexts of our own. What requests makes itself checks no certificate of a proxy for HTTP sources."""
 
-    def __init__(self, options: FetchOptions) -> None:
-        self._context = tls.context(options.ca_file, options.client_certificate, options.client_key)
-        self._for_proxy = tls.context(options.ca_file)
+    def __init__(self, options: FetchOptions, *, secure: bool) -> None:
+        self._options = options
+        self._context = self._own() if secure else None
         self._sockets = list(HTTPConnection.default_socket_options)
         if options.limit_rate:
             # What the kernel takes ahead of us would be above the limit.
@@ -52,14 +63,19 @@ class _Adapter(HTTPAdapter):
             self._sockets.append((socket.SOL_SOCKET, socket.SO_RCVBUF, window))
         super().__init__()
 
+    def _own(self) -> ssl.SSLContext:
+        return tls.context(self._options.ca_file, self._options.client_certificate, self._options.client_key)
+
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._context, socket_options=self._sockets, **kwargs)
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
+        if proxy in self.proxy_manager:
+            return self.proxy_manager[proxy]
         return super().proxy_manager_for(
             proxy,
             ssl_context=self._context,
-            proxy_ssl_context=self._for_proxy,
+            proxy_ssl_context=tls.context(self._options.ca_file) if proxy.lower().startswith('https:') else None,
             socket_options=self._sockets,
             **kwargs,
         )

@@ -36,6 +36,24 @@ def test_the_bench_of_downloads_compares_all_ways(tmp_path: Path) -> None:
     assert not (tmp_path / 'bench').exists()
 
 
+def test_the_bench_compares_some_ways_only(tmp_path: Path) -> None:
+    path = os.environ.get('PATH', '') + ':/usr/sbin'
+    if missing := [program for program in PROGRAMS if not shutil.which(program, path=path)]:
+        missing_peer(f'not installed: {", ".join(missing)}')
+    words = ('--size', '1M', '--runs', 1, '--payload', 'incompressible', '--folder', tmp_path / 'bench', '--ways')
+
+    done = bench(*words, 'by hand,curl, 1 Gbit/s,ours')
+    wrong = bench(*words, 'ours,by foot')
+
+    assert done.returncode == 0, done.stderr
+    names = [line[:22].rstrip() for line in done.stdout.split('seconds')[1].splitlines()[1:4]]
+    assert names == ['ours', 'by hand', 'curl, 1 Gbit/s']
+    assert 'ours / by hand' in done.stdout
+    assert 'strong' not in done.stdout
+    assert wrong.returncode == 1
+    assert "there is no way 'by foot' here; there are: ours; by hand;" in wrong.stderr
+
+
 def test_the_bench_says_which_packages_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv('PATH', str(tmp_path))
 

@@ -199,8 +199,9 @@ class Origin(ThreadingHTTPServer):
         self.shared: Pace | None = None
         """Holds the rate of all connections together. Each gets its turn: a lock would let one starve the others."""
         self.line = threading.Lock()
-        self.busy, self.most = 0, 0
-        """How many answers are under way, and how many were at most."""
+        self.busy: set[socket.socket] = set()
+        self.most = 0
+        """How many answers were under way at most; not those that their client is no longer there for."""
         self.requests: list[dict[str, str]] = []
         self.sent = 0
 
@@ -213,6 +214,15 @@ class Origin(ThreadingHTTPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that goes away is what these tests are about."""
+
+
+def _is_there(client: socket.socket) -> bool:
+    try:
+        return client.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b''
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -249,13 +259,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._head(206 if ranged else 200, {**headers, **server.headers})
         cut = server.cuts.pop(0) if server.cuts else server.always_cut
         with server.line:
-            server.busy += 1
-            server.most = max(server.most, server.busy)
+            server.busy.add(self.connection)
+            server.most = max(server.most, sum(map(_is_there, server.busy)))
         try:
             self._body(memoryview(content)[start:stop], start, cut)
         finally:
             with server.line:
-                server.busy -= 1
+                server.busy.discard(self.connection)
 
     def _body(self, data: memoryview, start: int, cut: int | None) -> None:
         at = 0
