@@ -19,7 +19,7 @@ from ovca.backup import base, tables
 from ovca.backup.archive import Writer
 from ovca.backup.record import CONFIGURATION, DATA, DATABASE, SITE, SOURCES, Record
 from ovca.backup.shelf import Shelf, name
-from ovca.conf.storage import unmounted
+from ovca.conf.storage import perishable
 from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Node, Update
@@ -50,8 +50,8 @@ def create(
     :raises BackupError: it cannot be made, and why; nothing of it is left then.
     """
     shelf = shelf or Shelf.from_conf(conf)
-    if shelf.folder.is_relative_to(conf.image.shared_storage) and (wrong := unmounted(conf)):
-        raise _failed(f'{wrong}; mount it')
+    if lost := perishable(conf, shelf.folder):
+        raise _failed('; '.join(lost))
     try:
         record = _create(conf, database, shelf, by=by, why=why, at=clock())
     except OSError as exc:

@@ -20,13 +20,13 @@ from typing import TYPE_CHECKING
 from ovca.backup import record as records
 from ovca.backup.archive import Reader, reading
 from ovca.backup.record import DATA, FILE, ID, Record
+from ovca.conf import storage
 from ovca.exceptions import BackupError, UsageError
 from ovca.files import fsync_dir, write_json
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-NAME = 'backup'
 NEW, OLD = '.new-', '.old-'
 """How the folders begin that are not yet backups, and those that are backups no more."""
 SAME_SECOND = 99
@@ -60,7 +60,7 @@ class Shelf:
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Shelf:
         """The one that ``[backup] folder`` names."""
-        return cls(Path(conf.backup.folder or Path(conf.image.shared_storage) / NAME))
+        return cls(storage.backups(conf))
 
     def backups(self) -> list[Shelved]:
         """All of them, the newest first; those whose record cannot be read come last.

@@ -11,7 +11,8 @@ OPTS: list[cfg.Opt] = [
         type=types.PATH,
         help=(
             'The folder of the backups, on storage that outlives both nodes (default: backup, below the shared '
-            'storage). They hold secrets: only root can read it.'
+            'storage). One on the file system of / is refused where [image] shared_storage_mounted holds: a wipe of '
+            'the node would take it. They hold secrets: only root can read it.'
         ),
     ),
     cfg.IntOpt(

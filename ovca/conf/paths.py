@@ -96,6 +96,7 @@ def _folders(values: Values) -> Iterator[Finding]:
                 yield Finding(*told)
             elif two_hosts:
                 yield _warning(*told)
+    yield from _backups(values)
     if path := values.get('image.key_folder'):
         yield _keys(path, needed=values.get('image.require_signature', True))
     if values.get('image.require_signature') is False:
@@ -108,6 +109,22 @@ def _folders(values: Values) -> Iterator[Finding]:
         yield folder('[provision] root', path)
     if path := values.get('provision.state_path'):
         yield folder('[provision] state_path', path, write=True)
+
+
+def _backups(values: Values) -> Iterator[Finding]:
+    """Whether backups outlive this node, where they have a folder of their own."""
+    path, shared = values.get('backup.folder'), values.get('image.shared_storage')
+    if not path or (shared and Path(path).is_relative_to(shared)):
+        return
+    two_hosts = bool(values.get('cluster.peer') and values.get('database.single_host') is False)
+    needed = storage.needed(values.get('image.shared_storage_mounted'), two_hosts=two_hosts)
+    yield bounded('[backup] folder', _own_disk, Path(path), needed=needed, two_hosts=two_hosts)
+
+
+def _own_disk(where: str, path: Path, *, needed: bool, two_hosts: bool) -> Finding:
+    if not (needed or two_hosts) or not storage.on_root_disk(storage.nearest(path)):
+        return _passed(where, path)
+    return Finding(where, storage.owned(path), storage.SHARE, Result.FAILED if needed else Result.WARNING)
 
 
 def _keys(path: str, *, needed: bool) -> Finding:

@@ -1,4 +1,4 @@
-"""Whether the storage that both nodes share is mounted: else what is written there goes with the node's own disk."""
+"""Whether what is written will outlive the node: the shared storage is mounted, and backups are not on its own disk."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 ROOT = Path('/')
+BACKUPS = 'backup'
+"""The folder of the backups, below the shared storage, where the configuration names no other."""
+SHARE = 'let [backup] folder name one on the shared storage, or on another file system that no wipe takes'
 
 
 def unmounted(conf: cfg.ConfigOpts) -> str | None:
@@ -21,6 +24,43 @@ def unmounted(conf: cfg.ConfigOpts) -> str | None:
     if not needed(conf.image.shared_storage_mounted, two_hosts=two_hosts) or not on_root_disk(folder):
         return None
     return f"the shared storage {folder} is not mounted: it is a folder of this node's own disk"
+
+
+def backups(conf: cfg.ConfigOpts) -> Path:
+    """The folder of the backups."""
+    return Path(conf.backup.folder or Path(conf.image.shared_storage) / BACKUPS)
+
+
+def perishable(conf: cfg.ConfigOpts, folder: Path) -> tuple[str, str] | None:
+    """Why backups in a folder would go with this node, and what to do; None if they would not, as far as this can tell.
+
+    The folder need not be there yet: then the nearest one above it counts, in which it would be made.
+    """
+    if folder.is_relative_to(conf.image.shared_storage):
+        why = unmounted(conf)
+        return (why, 'mount it') if why else None
+    two_hosts = bool(conf.cluster.peer) and not conf.database.single_host
+    if not needed(conf.image.shared_storage_mounted, two_hosts=two_hosts) or not on_root_disk(nearest(folder)):
+        return None
+    return owned(folder), SHARE
+
+
+def owned(folder: Path) -> str:
+    """What is wrong with a folder of backups on the node's own disk."""
+    return f"the folder of the backups {folder} is on this node's own disk, which a wipe takes"
+
+
+def nearest(folder: Path) -> Path:
+    """The folder, or the nearest one above it that is there."""
+    return next((each for each in (folder, *folder.parents) if _there(each)), ROOT)
+
+
+def _there(folder: Path) -> bool:
+    try:
+        folder.stat()
+    except OSError:
+        return False
+    return True
 
 
 def needed(option: bool | None, *, two_hosts: bool) -> bool:

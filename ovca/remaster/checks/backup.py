@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
+from ovca.conf import storage
 from ovca.image.strictjson import UNREADABLE, loads, typed
 from ovca.remaster.checks import Check, CheckResult
 
@@ -15,17 +16,20 @@ AHEAD = dt.timedelta(hours=1)
 
 
 class FreshBackup(Check):
-    """There is a backup that is young enough to go back to."""
+    """There is a backup that is young enough to go back to, where no wipe of this node takes it."""
 
     id = 'backup'
 
     def check(self) -> CheckResult:
         conf = self.context.conf
         age = float(conf.check.backup_age)
+        folder = storage.backups(conf)
+        by_update = bool(conf.backup.required)  # then no update starts without one
+        lost = storage.perishable(conf, folder) if age or by_update else None
+        if lost:
+            return (self.failed if by_update else self.warning)(*lost, {'folder': str(folder)})
         if not age:
             return self.skipped('[check] backup_age is 0')
-        folder = Path(conf.backup.folder or Path(conf.image.shared_storage, 'backup'))
-        by_update = bool(conf.backup.required)  # then no update starts without one
         with self.context.database.read() as session:
             now = self.context.database.now(session)
         # One from the future tells of a wrong clock, and would be fresh for ever.

@@ -177,6 +177,21 @@ def test_a_mount_point_with_nothing_mounted_gets_no_backup(
     assert not shelf.folder.exists()
 
 
+@pytest.mark.parametrize('exists', [True, False])
+def test_a_folder_on_the_disk_that_a_wipe_takes_gets_no_backup(
+    operated: Operated, make: Make, not_mounted: None, tmp_path: Path, exists: bool
+) -> None:
+    own = tmp_path / 'var/backups/ovca'
+    own.mkdir(parents=exists) if exists else None
+    operated.configure('mn1', extra=f'shared_storage_mounted = true\n[backup]\nfolder = {own}\n')
+
+    with pytest.raises(BackupError, match=r"is on this node's own disk, .* on the shared storage") as caught:
+        make()
+
+    assert caught.value.id == 'backup-failed'
+    assert list((tmp_path / 'var').rglob('*.zip')) == []
+
+
 def test_a_full_disk_leaves_nothing_of_it(shelf: Shelf, make: Make, tmp_path: Path) -> None:
     kept = make()
     site = tmp_path / 'shared/.ovca-site/mn1'

@@ -69,6 +69,36 @@ def test_storage_that_cannot_be_shared_is_pointed_out(mounted: bool | None, sing
     assert len(findings(image__shared_storage='/')['[image] shared_storage']) == 1
 
 
+@pytest.mark.parametrize(
+    ('mounted', 'single_host', 'told'),
+    [(None, False, 'failed'), (False, False, 'warning'), (True, True, 'failed'), (None, True, 'passed')],
+)
+def test_backups_on_the_disk_that_a_wipe_takes_are_pointed_out(
+    tmp_path: Path, not_mounted: None, mounted: bool | None, single_host: bool, told: str
+) -> None:
+    found = findings(
+        image__shared_storage=str(tmp_path / 'shared'),
+        image__shared_storage_mounted=mounted,
+        backup__folder=str(tmp_path / 'else/backups'),
+        cluster__peer='mn2',
+        database__single_host=single_host,
+    )
+
+    ((result, detail),) = found['[backup] folder']
+    assert result == told
+    assert ("is on this node's own disk" in detail) is (told != 'passed')
+
+
+def test_a_folder_of_backups_on_the_shared_storage_needs_no_word_of_its_own(tmp_path: Path, not_mounted: None) -> None:
+    shared = tmp_path / 'shared'
+
+    found = findings(
+        image__shared_storage=str(shared), backup__folder=str(shared / 'saved'), image__shared_storage_mounted=True
+    )
+
+    assert '[backup] folder' not in found
+
+
 def test_a_file_system_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(paths, 'PATIENCE', 0.05)
     reading, writing = os.pipe()

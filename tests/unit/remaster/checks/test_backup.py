@@ -6,6 +6,8 @@ import datetime as dt
 import json
 from pathlib import Path
 
+import pytest
+
 from ovca.backup.creation import create
 from ovca.remaster.checks import Result
 
@@ -65,6 +67,34 @@ def test_the_folder_of_the_configuration_counts(checked: Checked, tmp_path: Path
     saved(checked, 1, tmp_path / 'else')
 
     assert checked.check('backup').result is Result.PASSED
+
+
+@pytest.mark.parametrize(('required', 'result'), [(True, Result.FAILED), (False, Result.WARNING)])
+def test_backups_that_a_wipe_of_the_node_takes_are_none(
+    checked: Checked, not_mounted: None, tmp_path: Path, required: bool, result: Result
+) -> None:
+    checked.config.set('image', shared_storage_mounted=True)
+    checked.config.set('backup', required=required, folder=tmp_path / 'else')
+    saved(checked, 1, tmp_path / 'else')
+
+    found = checked.check('backup')
+
+    assert found.result is result
+    assert (
+        found.detail == f"the folder of the backups {tmp_path / 'else'} is on this node's own disk, which a wipe takes"
+    )
+    assert found.remedy.startswith('let [backup] folder name one on the shared storage')
+
+
+def test_the_shared_storage_that_is_not_mounted_is_no_place_for_backups_either(
+    checked: Checked, not_mounted: None
+) -> None:
+    checked.config.set('image', shared_storage_mounted=True)
+    saved(checked, 1)
+
+    found = checked.check('backup')
+
+    assert (found.result, 'is not mounted' in found.detail, found.remedy) == (Result.FAILED, True, 'mount it')
 
 
 def test_a_record_that_cannot_be_read_does_not_count(checked: Checked) -> None:
