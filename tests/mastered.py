@@ -211,3 +211,12 @@ class Master:
         record = self.root / 'etc/ovca/installed.json'
         record.parent.mkdir(parents=True, exist_ok=True)
         record.write_text(json.dumps({'version': version, 'digest': digest}))
+
+
+def installing(operated: Operated, **remaster: Any) -> Master:
+    """An update that installs mn2, which has its order."""
+    master = Master(operated, **{'install_deadline': 600, 'order_interval': 5, **remaster})
+    operated.update('INSTALL_1')
+    operated.entry(1)
+    master.run()
+    return master

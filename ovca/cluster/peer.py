@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 
-from ovca.cluster.clock import boottime
 from ovca.cluster.lease import Lease
 from ovca.db import events
 from ovca.db.engine import clock
@@ -30,8 +29,6 @@ class PeerCare:
 
     def __init__(self, conf: cfg.ConfigOpts, lease: Lease, *, power: Callable[[str], PowerDriver]) -> None:
         self.conf, self.lease, self._power = conf, lease, power
-        self._unseen: list[float] = []
-        """When a peer that has no row yet was powered on, by this node's clock."""
 
     def tick(self, epoch: int) -> bool:
         """Look after the peer; return whether it was powered on."""
@@ -55,20 +52,15 @@ class PeerCare:
     def _wanted(self, peer: str) -> bool:
         with self.lease.database.read() as session:
             found = session.execute(select(Node, clock(session)).where(Node.name == peer)).one_or_none()
-            seen = found[0].last_seen_at if found is not None else None
-            if found is None or seen is None:
-                # Fenced before it could say who it is: only this node can count.
-                interval = self.conf.remaster.order_interval
-                recent = bool(self._unseen) and boottime() - self._unseen[-1] < interval
-                return not recent and len(self._unseen) < self.conf.cluster.power_on_attempts
-            node, now = found[0], found[1]
-            if (now - seen).total_seconds() <= self.conf.remaster.ready_age:
-                return False
-            ordered = node.power_ordered_at
-            if ordered and (now - ordered).total_seconds() < self.conf.remaster.order_interval:
-                return False
-            if node.power_orders >= self.conf.cluster.power_on_attempts:
-                return False
+            if found is not None:
+                node, now = found
+                if node.last_seen_at and (now - node.last_seen_at).total_seconds() <= self.conf.remaster.ready_age:
+                    return False
+                ordered = node.power_ordered_at
+                if ordered and (now - ordered).total_seconds() < self.conf.remaster.order_interval:
+                    return False
+                if node.power_orders >= self.conf.cluster.power_on_attempts:
+                    return False
             update = session.scalars(select(Update).order_by(Update.id.desc()).limit(1)).one_or_none()
             if update is None or update.finished_at is not None:
                 return True
@@ -90,12 +82,12 @@ class PeerCare:
         with self.lease.fenced(epoch) as session:
             node = session.get(Node, peer)
             if node is None:
-                self._unseen.append(boottime())
-                orders = len(self._unseen)
-            else:
-                node.power_orders += 1
-                node.power_ordered_at = self.lease.database.now(session)
-                orders = node.power_orders
+                # Fenced before it could say who it is: whoever leads next has to know of these orders too.
+                node = Node(name=peer, kind='management', epoch_seen=0, power_orders=0)
+                session.add(node)
+            node.power_orders += 1
+            node.power_ordered_at = self.lease.database.now(session)
+            orders = node.power_orders
             last = orders >= self.conf.cluster.power_on_attempts
             events.append(
                 session,

@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
 from ovca.cluster.lease import Lease
 from ovca.db import events
-from ovca.db.models import Image, Update
+from ovca.db.models import Event, Image, Update
 from ovca.exceptions import LeaseLost, OvcaError
 from ovca.image import Store
 from ovca.remaster.components import Component, ComponentError
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 KIND = 'component'
+SKIPPED = 'was in force already, so nothing was done'
 ATTEMPTS = 4
 PAUSE = 60.0
 """Seconds before the second attempt; the pause grows fourfold with each."""
@@ -92,7 +95,7 @@ class ComponentCare:
                 self._failed(name, update, progress, exc)
             else:
                 progress.settled = True
-                if told:
+                if told and not (told.endswith(SKIPPED) and self._told(update, name)):
                     LOG.info('%s', told)
                     self._notes.append(Note(KIND, told, update.id))
             self._write_down()
@@ -115,10 +118,10 @@ class ComponentCare:
             return update, set(image.manifest.get('components') or ())
 
     def _bring(self, name: str, component: Component, version: str) -> str:
-        """Bring one component into force; return what was done, which may be nothing."""
+        """Bring one component into force; return what was done."""
         before = component.applied()
         if before == version:
-            return ''
+            return f'{name}: {version} {SKIPPED}'
         tree = self.store.folder(name, version)
         if not tree.is_dir():
             raise ComponentError(f'{tree} is not there; see to the shared storage, then `ovca image-verify {version}`')
@@ -128,6 +131,14 @@ class ComponentCare:
         if after != version:
             raise ComponentError(f'it was applied without an error, but {after or "nothing"} is in force')
         return f'{name}: {version} is in force (before: {before or "nothing"})'
+
+    def _told(self, update: Update, name: str) -> bool:
+        """Whether the journal tells of a component in this update: then it was brought into force by a run before."""
+        query = select(Event.id).where(
+            Event.update_id == update.id, Event.kind == KIND, Event.detail.startswith(f'{name}: ', autoescape=True)
+        )
+        with self.lease.database.read() as session:
+            return session.scalars(query.limit(1)).first() is not None
 
     def _failed(self, name: str, update: Update, progress: Progress, exc: Exception) -> None:
         progress.failures += 1

@@ -103,7 +103,12 @@ class SiteCare:
             self._alarm(f'item {name}', f'the site item {name} could not be saved: {detail}')
         for key in [key for key in self._said if key.startswith('item ') and key[5:] not in failed]:
             del self._said[key]
-        return {'saved_at': made.looked_at, 'items': len(made.items), 'lost': made.losses_total}
+        return {
+            'saved_at': made.looked_at,
+            'digest': state.stored_digest(self.shared, self.node),
+            'items': len(made.items),
+            'lost': made.losses_total,
+        }
 
     def _gather(self) -> state.SiteState:
         provision = self.conf.provision
@@ -264,6 +269,19 @@ def ask(url: str, patience: float = PATIENCE) -> dict[str, Any]:
     return found if isinstance(found, dict) else {'error': 'it gives no answer that can be understood'}
 
 
+def _asked(conf: cfg.ConfigOpts, node: str, url: str) -> dict[str, Any]:
+    """Have a node save; that it did counts if what it says that it stored is what lies on the storage, as seen here."""
+    for _ in range(2):  # a look once a minute may come in between
+        answer = ask(url)
+        # Software of before tells no digest.
+        if answer.get('error') or 'digest' not in answer:
+            return answer
+        if answer['digest'] and answer['digest'] == state.stored_digest(Path(conf.image.shared_storage), node):
+            return answer
+    here = conf.cluster.node_name
+    return {'error': f'what it says that it saved is not on the shared storage, as {here} sees it'}
+
+
 def ask_node(conf: cfg.ConfigOpts, database: Database, node: str) -> bool:
     """Have a live node save its site settings before it is wiped; return whether it did. It takes seconds at most.
 
@@ -277,7 +295,7 @@ def ask_node(conf: cfg.ConfigOpts, database: Database, node: str) -> bool:
             silent = (database.now(session) - row.last_seen_at).total_seconds() > conf.remaster.ready_age
     url = conf.cluster.peer_url if node == conf.cluster.peer else None
     url = url or (row.address if row is not None else None)
-    answer = {'error': 'it is silent, so it was not asked'} if silent or not url else ask(url)
+    answer = {'error': 'it is silent, so it was not asked'} if silent or not url else _asked(conf, node, url)
     error = answer.get('error')
     try:
         when = state.load(Path(conf.image.shared_storage), node).looked_at[:19] + 'Z'

@@ -24,9 +24,9 @@ from ovca.db.models import Event, InstallGrant, Node, Request
 from ovca.exceptions import GrantRefused, LeaseLost
 from ovca.power.base import Bmc, PowerState
 from ovca.power.fake import FakeMachine, FakePower
-from ovca.provision.authority import GrantAsk
 from ovca.remaster import claims
 from tests.conftest import PostgresServer
+from tests.failures.target import MAC, asking, saved
 from tests.mastered import Master
 from tests.operated import NEW, OLD, Operated
 
@@ -295,23 +295,19 @@ def test_f10_a_right_to_wipe_is_worth_nothing_after_its_time_or_under_another_ep
     master = Master(on_each)
     on_each.update('INSTALL_1')
     on_each.entry(1)
-    master.change(Node, 'mn2', mac='52:54:00:00:00:02')
+    master.change(Node, 'mn2', mac=MAC)
     master.run()
-    order = master.desk().boot('52:54:00:00:00:02')
+    order = master.desk().boot(MAC)
     assert order is not None
-    from ovca.provision.site.state import SiteState, save
-
-    save(SiteState('mn2', None, '', (), ()), on_each.folder / 'shared')
-    ask = GrantAsk(
-        node='mn2', update=1, attempt=1, digest=NEW, boot_token=order.boot_token, nonce='n' * 32, boot_id='b'
-    )
+    saved(master)
+    ask = asking(order, 'n' * 32)
 
     for stale in ({'expires_at': master.now() - dt.timedelta(seconds=1)}, {'epoch': 2}):
         before = {name: getattr(master.grants()[0], name) for name in stale}
         master.change(InstallGrant, master.grants()[0].id, **stale)
         with pytest.raises(GrantRefused, match='has expired or is of an older epoch'):
             master.desk().consume(ask)
-        assert master.desk().boot('52:54:00:00:00:02') is None
+        assert master.desk().boot(MAC) is None
         master.change(InstallGrant, master.grants()[0].id, **before)
 
     assert master.grants()[0].consumed_at is None

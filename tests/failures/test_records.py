@@ -123,11 +123,12 @@ def test_f02_a_hand_over_that_breaks_at_any_statement_has_changed_all_or_nothing
             raise OperationalError('the line is dead', {}, Crash())
 
     master.while_stopping = arm
-    master.run(1)  # the checks before the hand-over
+    master.later(130)
+    master.loop.step()  # the checks before the hand-over
     event.listen(on_each.database._engine, 'before_cursor_execute', count)
     broken = 0
     for statement in range(1, 100):
-        master.later(130)
+        master.change(Node, 'mn2', epoch_seen=master.epoch, last_seen_at=master.now())
         before, armed = master.lease.read(), statement
         with suppress(OvcaError):  # of which the service writes a line into its log
             master.loop.step()
@@ -138,6 +139,7 @@ def test_f02_a_hand_over_that_breaks_at_any_statement_has_changed_all_or_nothing
         if view.holder == 'mn2':
             assert (update.state, update.handovers, own is not None) == ('PROVING', 1, True)
             assert (view.acting, view.epoch, view.incarnation) == (False, before.epoch + 1, 'mn2 runs')
+            assert master.story('lease')[-1] == 'mn1 handed the lease over to mn2'
             break
         broken += 1
         assert (update.state, update.handovers, own) == ('VERIFY_1', 0, None), statement

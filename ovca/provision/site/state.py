@@ -157,6 +157,16 @@ def load(shared_storage: Path, node: str) -> SiteState:
     )
 
 
+def stored_digest(shared_storage: Path, node: str) -> str:
+    """The digest of a node's newest state, as whoever asks sees it on the storage; empty: nothing whole is there."""
+    try:
+        data = (folder(shared_storage, node) / NEWEST).read_bytes()
+        decode(data, node)
+        return str(json.loads(data)['sha256'])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ''
+
+
 def stamp() -> str:
     """Now, to the microsecond: two looks within a second are two."""
     return dt.datetime.now(dt.UTC).strftime('%Y-%m-%dT%H:%M:%S.%fZ')

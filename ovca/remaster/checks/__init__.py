@@ -106,9 +106,10 @@ class Check(ABC):
     *What the answer means.* A failed check refuses the update before anything was changed. A warning is shown, and the
     update starts only if the operator accepts it: on a terminal with the answer to the one question, in a script with
     ``--accept <id>``. It never ends an update that has begun. Say what was found in ``detail`` and what to do in
-    ``remedy``: half a sentence each, with names and numbers; ``facts`` has the same for programs. An ``OvcaError`` or
-    ``OSError`` counts as failed, with its text as the detail and "mend this, then run ``ovca check`` again" as the
-    remedy, so the text says what to mend; any other exception as well, with its type.
+    ``remedy``: half a sentence each, with names and numbers; ``facts`` has the same for programs. One that is skipped
+    says why in ``detail``, or counts as failed. An ``OvcaError`` or ``OSError`` counts as failed, with its text as the
+    detail and "mend this, then run ``ovca check`` again" as the remedy, so the text says what to mend; any other
+    exception as well, with its type.
 
     *What must be idempotent.* All of it: a check looks and changes nothing, however often it is called.
 
@@ -191,6 +192,8 @@ def answer(name: str, build: Callable[[], Check]) -> CheckResult:
         return CheckResult(name, Result.FAILED, f'{type(exc).__name__}: {exc}', AGAIN)
     if not isinstance(found, CheckResult):
         return CheckResult(name, Result.FAILED, f'it answers {found!r}, which is no result', 'mend the check')
+    if found.result is Result.SKIPPED and not found.detail.strip():
+        return CheckResult(name, Result.FAILED, 'it was skipped, and does not say why', 'mend the check')
     return found
 
 

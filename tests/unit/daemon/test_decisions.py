@@ -403,27 +403,6 @@ def dead(master: Master) -> None:
     master.later(60)
 
 
-def test_a_node_is_replaced_in_the_update_that_installs_it_by_a_new_attempt(operated: Operated, master: Master) -> None:
-    operated.update('INSTALL_1')
-    operated.entry(1)
-    master.run()
-    master.consumed()
-    dead(master)
-    orders = len(master.machine.boots)
-
-    request = master.ask('replace', node='mn2', mac='52:54:00:00:00:99', bmc='https://192.0.2.29/', reason='burnt')
-
-    assert (request.state, request.result) == ('done', {'update_id': 1}), request.error
-    node, entry = master.node('mn2'), master.entry()
-    assert (node.mac, node.bmc, node.running_digest, node.last_seen_at) == (
-        '52:54:00:00:00:99', 'https://192.0.2.29/', None, None,
-    )  # fmt: skip
-    assert (entry.attempt, entry.step, master.update().state) == (2, 'waiting', 'INSTALL_1')
-    master.run()
-    assert len(master.machine.boots) == orders + 1
-    assert [(g.attempt, g.revoked_at is None) for g in master.grants()] == [(1, True), (2, True)]
-
-
 def test_a_node_that_proved_itself_and_died_is_installed_anew(operated: Operated, master: Master) -> None:
     operated.update('VERIFY_1')
     operated.entry(1, final_at=master.now(), final_attempt=1, final_digest=NEW, step='final')

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from ovca.db.models import Entry, Node, Update
-from tests.mastered import Master
+from tests.mastered import Master, installing
 from tests.operated import NEW, OLD, Operated
 
 NONCE = 'the installer'
@@ -21,44 +21,11 @@ def operated(tmp_path: Path, database_url: str) -> Iterator[Operated]:
     appliance.close()
 
 
-def installing(operated: Operated, **remaster: object) -> Master:
-    """An update that installs mn2, which has its order."""
-    master = Master(operated, **{'install_deadline': 600, 'order_interval': 5, **remaster})
-    operated.update('INSTALL_1')
-    operated.entry(1)
-    master.run()
-    return master
-
-
 def alarms(master: Master) -> list[str]:
     return master.story('alarm')
 
 
 # The soft limit.
-
-
-def test_the_alarm_of_a_slow_step_is_raised_once_for_each_attempt_also_by_the_next_master(operated: Operated) -> None:
-    master = installing(operated)
-    master.later(290)
-    master.run()
-    assert alarms(master) == []
-
-    master.later(20)
-    master.run()
-    next_master = Master(operated, install_deadline=600, order_interval=5)
-    next_master.run()
-    master.later(10)
-    master.run()
-    assert alarms(master) == ['INSTALL_1 takes longer than 300 s (attempt 1 on mn2); 600 s are its deadline']
-
-    master.later(300)
-    master.run()
-    assert master.entry().attempt == 2
-    master.later(310)
-    master.run()
-    assert [text for text in alarms(master) if 'attempt 2' in text] == [
-        'INSTALL_1 takes longer than 300 s (attempt 2 on mn2); 600 s are its deadline'
-    ]
 
 
 def test_what_a_person_lets_wait_is_not_slow(operated: Operated) -> None:
@@ -78,24 +45,6 @@ def wiped(operated: Operated, **remaster: object) -> Master:
     master = installing(operated, **remaster)
     master.consumed(NONCE)
     return master
-
-
-def test_each_percent_that_an_installer_gets_on_begins_the_deadline_anew_and_nothing_else_does(
-    operated: Operated,
-) -> None:
-    master = wiped(operated, alarm_percent=100)
-    for percent in (1, 2, 3):
-        master.later(590)
-        master.desk().progress('mn2', 1, 1, NONCE, percent, 'files')
-        master.run()
-    assert (master.update().state, master.entry().attempt, alarms(master)) == ('INSTALL_1', 1, [])
-
-    master.later(400)
-    master.desk().progress('mn2', 1, 1, NONCE, 3.9, 'files')  # alive, and it does not get on
-    master.later(210)
-    master.run()
-
-    assert master.entry().attempt == 2
 
 
 def test_a_node_that_was_installed_slowly_still_has_the_time_to_reboot(operated: Operated) -> None:
