@@ -6,27 +6,27 @@ other time, and whatever goes wrong, it says "boot from the local disk". Grants 
 
 from __future__ import annotations
 
-import json
 import logging
-import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from ovca.exceptions import GrantRefused, OvcaError
-from ovca.provision.authority import Authority, GrantAsk, encode_file
+from ovca.provision import questions
+from ovca.provision.authority import Authority, encode_file
 from ovca.provision.base import ProvisionDriver
+from ovca.provision.bounded import Pace, Turns, plainly
 
 LOG = logging.getLogger(__name__)
 BODY_LIMIT = 64 * 1024
-TEXT_LIMIT = 500
+CALLS = 4
+"""Questions to the authority at a time, for each half: whoever asks, the database has connections left for others."""
 FIRMWARE = ('snponly.efi', 'undionly.kpxe')
 MAC = re.compile(r'[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}')
 VERSION = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}')
@@ -44,6 +44,7 @@ def plain_app(
     ``firmware`` is the folder that holds iPXE's ``snponly.efi``; the same that dnsmasq serves by TFTP.
     """
     images = Path(shared_storage, 'mgmt_image')
+    turns, pace = Turns(CALLS), Pace(LOG)
 
     async def boot(request: Request) -> Response:
         mac = request.path_params['mac'].lower()
@@ -51,7 +52,7 @@ def plain_app(
             return PlainTextResponse('this is not the address of a network card\n', 404)
         if request.method == 'HEAD':  # UEFI asks so first; a boot token is made only for who takes it
             return PlainTextResponse('')
-        return PlainTextResponse(await run_in_threadpool(script, mac.replace('-', ':')))
+        return PlainTextResponse(await turns.call(script, mac.replace('-', ':')))
 
     def script(mac: str) -> str:
         try:
@@ -60,19 +61,22 @@ def plain_app(
                 return driver.local_script()
             text = driver.install_script(order)
         except OvcaError as exc:
-            LOG.warning('boot %s: local disk, because %s', mac, exc)
+            pace.warning('boot %s: local disk, because %s', mac, exc)
             return driver.local_script()
         except Exception:  # whatever it is, a machine that asks gets the answer that does no harm
-            LOG.exception('boot %s: local disk, because the answer could not be made', mac)
+            pace.warning('boot %s: local disk, because the answer could not be made', mac, exc_info=True)
             return driver.local_script()
-        LOG.info('boot %s: install %s on %s, attempt %s', mac, order.version, order.node, order.attempt)
+        pace.info('boot %s: install %s on %s, attempt %s', mac, order.version, order.node, order.attempt)
         return text
 
     async def image(request: Request) -> Response:
         version, name = request.path_params['version'], request.path_params['path']
-        path = await run_in_threadpool(published_file, images, version, name)
+        path = await turns.call(published_file, images, version, name)
         if path is None:
             return PlainTextResponse('there is no such file in a published image\n', 404)
+        # What it is in parts, as a browser may ask, is work without measure; nobody here needs it.
+        if ',' in request.headers.get('range', ''):
+            return PlainTextResponse('one range at a time\n', 416)
         return FileResponse(path)
 
     async def firmware_file(request: Request) -> Response:
@@ -81,12 +85,14 @@ def plain_app(
             return PlainTextResponse('there is no such file\n', 404)
         return FileResponse(firmware / name)
 
-    return Starlette(
-        routes=[
-            Route('/boot/{mac}', boot, methods=['GET', 'HEAD']),
-            Route('/image/{version}/{path:path}', image, methods=['GET', 'HEAD']),
-            Route('/files/{name}', firmware_file, methods=['GET', 'HEAD']),
-        ]
+    return plainly(
+        Starlette(
+            routes=[
+                Route('/boot/{mac}', boot, methods=['GET', 'HEAD']),
+                Route('/image/{version}/{path:path}', image, methods=['GET', 'HEAD']),
+                Route('/files/{name}', firmware_file, methods=['GET', 'HEAD']),
+            ]
+        )
     )
 
 
@@ -95,84 +101,62 @@ def published_file(images: Path, version: str, name: str) -> Path | None:
     if not VERSION.fullmatch(version) or '\0' in name or len(name) > 1024:
         return None
     folder = (images / version).resolve()
-    path = (folder / name).resolve()
-    if not folder.is_relative_to(images.resolve()) or not (folder / 'manifest.json').is_file():
-        return None  # being unpacked, or no image at all
-    return path if path.is_relative_to(folder) and path.is_file() else None
+    try:
+        path = (folder / name).resolve()
+        if not folder.is_relative_to(images.resolve()) or not (folder / 'manifest.json').is_file():
+            return None  # being unpacked, or no image at all
+        return path if path.is_relative_to(folder) and path.is_file() else None
+    except (OSError, ValueError):  # a name that no file system takes
+        return None
 
 
 def tls_app(authority: Authority) -> Starlette:
     """Return the HTTPS half: grants, progress, and the end of an install."""
+    turns, pace = Turns(CALLS), Pace(LOG)
 
     def answering(work: Callable[[dict[str, Any]], Any]) -> Callable[[Request], Any]:
         async def handler(request: Request) -> Response:
             try:
-                body = await _body(request)
-                answer = await run_in_threadpool(work, body)
+                body = questions.parse(await _body(request))
+                answer = await turns.call(work, body)
             except TooLarge as exc:
                 return JSONResponse({'error': str(exc)}, 413)
             except GrantRefused as exc:
-                LOG.warning('%s', exc)
+                pace.warning('%s', exc)
                 return JSONResponse({'error': exc.with_id}, 403)
             except (KeyError, TypeError, ValueError) as exc:
                 return JSONResponse({'error': f'the request is not understood: {type(exc).__name__}'}, 400)
-            except OvcaError as exc:
-                LOG.warning('%s', exc)
-                return JSONResponse({'error': exc.with_id}, 503)
+            except OvcaError as exc:  # it may name files, hosts and users, which are for the log alone
+                pace.warning('%s', exc)
+                return JSONResponse({'error': f'the master cannot do it now, and its log says why [{exc.id}]'}, 503)
             return JSONResponse(answer or {})
 
         return handler
 
     def grant(body: dict[str, Any]) -> dict[str, Any]:
-        granted = authority.consume(
-            GrantAsk(
-                boot_token=str(body['boot_token']),
-                node=str(body['node']),
-                update=int(body['update']),
-                attempt=int(body['attempt']),
-                digest=str(body['digest']),
-                nonce=_nonce(body),
-                boot_id=str(body.get('boot_id', ''))[:64],
-            )
-        )
+        granted = authority.consume(questions.grant(body))
         site = granted.site
         files = [encode_file(file) for file in site.files]
         return {'evidence_token': granted.evidence_token, 'site': files, 'site_about': dict(site.about)}
 
     def progress(body: dict[str, Any]) -> None:
-        percent = float(body['percent'])
-        if not math.isfinite(percent):
-            raise ValueError('the percentage is no number')
-        authority.progress(*_who(body), min(100.0, max(0.0, percent)), str(body.get('text', ''))[:TEXT_LIMIT])
+        authority.progress(*questions.who(body), questions.percent(body), questions.text(body))
 
     def written(body: dict[str, Any]) -> None:
-        authority.written(*_who(body))
+        authority.written(*questions.who(body))
 
     def failed(body: dict[str, Any]) -> None:
-        authority.failed(*_who(body), str(body.get('text', ''))[:TEXT_LIMIT])
+        authority.failed(*questions.who(body), questions.text(body))
 
     works = {'grant': grant, 'progress': progress, 'written': written, 'failed': failed}
-    return Starlette(routes=[Route(f'/v1/{name}', answering(work), methods=['POST']) for name, work in works.items()])
+    routes = [Route(f'/v1/{name}', answering(work), methods=['POST']) for name, work in works.items()]
+    return plainly(Starlette(routes=routes))
 
 
-def _nonce(body: dict[str, Any]) -> str:
-    nonce = str(body['nonce'])
-    if len(nonce) < 32:
-        raise ValueError('the nonce is too short to be a secret')
-    return nonce
-
-
-def _who(body: dict[str, Any]) -> tuple[str, int, int, str]:
-    return str(body['node']), int(body['update']), int(body['attempt']), _nonce(body)
-
-
-async def _body(request: Request) -> dict[str, Any]:
-    data = b''
+async def _body(request: Request) -> bytes:
+    data = bytearray()
     async for chunk in request.stream():
         data += chunk
         if len(data) > BODY_LIMIT:
             raise TooLarge(f'the request is larger than {BODY_LIMIT} bytes')
-    body = json.loads(data)
-    if not isinstance(body, dict):
-        raise ValueError('the request is no object')
-    return body
+    return bytes(data)

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
@@ -24,6 +25,7 @@ from starlette.responses import PlainTextResponse
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+    from starlette.applications import Starlette
 
 LOG = logging.getLogger(__name__)
 T = TypeVar('T')
@@ -145,6 +147,11 @@ class Guests:
         if self._known.get(guest.peer) is guest:
             del self._known[guest.peer]
 
+    def ends(self, peer: Peer) -> bool:
+        """Whether this connection was ended, and is not closed yet."""
+        guest = self._known.get(peer)
+        return guest is not None and guest.ending
+
     def sweep(self) -> None:
         """End all whose time is over; called about once a second."""
         now = self._clock()
@@ -239,6 +246,12 @@ class Turn:
         self.guest.waits_since, self.guest.deadline = now, now + self.bounds.request
 
 
+def plainly(app: Starlette) -> Starlette:
+    """The application without redirections: their target would be made of what the client says of the host."""
+    app.router.redirect_slashes = False
+    return app
+
+
 class Turns:
     """At most ``most`` calls at a time, each in a thread; the others wait in the order in which they came."""
 
@@ -254,3 +267,34 @@ class Turns:
             self._loop, self._free = loop, asyncio.Semaphore(self.most)
         async with self._free:
             return await run_in_threadpool(work, *args)
+
+
+class Pace:
+    """A log of what strangers can cause: some lines a minute, and then how many more there were."""
+
+    def __init__(
+        self, log: logging.Logger, *, most: int = 20, every: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log, self._most, self._every, self._clock = log, most, every, clock
+        self._lock = threading.Lock()
+        self._begun, self._said = -every, 0
+
+    def info(self, text: str, *args: object) -> None:
+        """Write a line, unless there were too many."""
+        self._say(logging.INFO, text, args, exc_info=False)
+
+    def warning(self, text: str, *args: object, exc_info: bool = False) -> None:
+        """Write a line that may need somebody, unless there were too many."""
+        self._say(logging.WARNING, text, args, exc_info=exc_info)
+
+    def _say(self, level: int, text: str, args: tuple[object, ...], *, exc_info: bool) -> None:
+        with self._lock:
+            now = self._clock()
+            if now - self._begun >= self._every:
+                if self._said > self._most:
+                    self._log.warning('%d further lines like those before were left out', self._said - self._most)
+                self._begun, self._said = now, 0
+            self._said += 1
+            if self._said > self._most:
+                return
+        self._log.log(level, text, *args, exc_info=exc_info)

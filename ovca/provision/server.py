@@ -81,7 +81,7 @@ class HttpServer:
             ssl_certfile=str(certificate.certificate) if certificate else None,
             ssl_keyfile=str(certificate.key) if certificate else None,
         )
-        server = QuietServer(config, guests.sweep)
+        server = QuietServer(config, guests)
         self.port = listener.getsockname()[1]
         self._server, self._socket = server, listener
         self._thread = threading.Thread(

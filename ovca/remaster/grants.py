@@ -20,15 +20,19 @@ from sqlalchemy.orm import Session
 from ovca.cluster.lease import Lease
 from ovca.cluster.nodes import mac_form, mac_of
 from ovca.db import events
-from ovca.db.models import Entry, Image, InstallGrant, Node, Update
+from ovca.db.models import Entry, Event, Image, InstallGrant, Node, Update
 from ovca.exceptions import GrantRefused, LeaseLost
-from ovca.provision.authority import GrantAsk, Granted, Order
+from ovca.provision.authority import GrantAsk, Granted, Order, SiteBundle
 from ovca.provision.site.state import load as load_site
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import TARGET, WIPING, State, Which
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+
+
+REFUSED = 'grant-refused'
+"""Kind of event: somebody asked for a grant that another run of the installer has consumed."""
 
 
 def hashed(secret: str) -> str:
@@ -39,6 +43,11 @@ def hashed(secret: str) -> str:
 def evidence_token(nonce: str, salt: str) -> str:
     """The token that this nonce gets for this grant: the same each time it is asked for."""
     return hmac.new(nonce.encode(), f'evidence:{salt}'.encode(), hashlib.sha256).hexdigest()
+
+
+def _by(grant: InstallGrant, nonce: str) -> bool:
+    """Whether it was this nonce that consumed the grant."""
+    return bool(grant.nonce_hash) and hmac.compare_digest(grant.nonce_hash or '', hashed(nonce))
 
 
 def target_of(update: Update) -> str | None:
@@ -73,15 +82,15 @@ class GrantDesk:
         if epoch is None:
             return None
         wanted = mac_form(mac)
+        with self.lease.database.read() as session:
+            if self._wanted(session, wanted) is None:
+                return None  # whoever asks, the lease's lock is not for strangers to hold
         try:
             with self.lease.fenced(epoch) as session:
-                update = newest_update(session)
-                target = target_of(update) if update else None
-                node = session.get(Node, target) if target else None
-                if update is None or target is None or node is None:
+                found = self._wanted(session, wanted)
+                if found is None:
                     return None
-                if mac_of(self.conf, node) != wanted:
-                    return None
+                update, target = found
                 entry = session.get(Entry, (update.id, target))
                 image = session.get(Image, update.version)
                 grant = self._open_grant(session, update, target, entry, epoch)
@@ -106,6 +115,15 @@ class GrantDesk:
                 )
         except LeaseLost:
             return None
+
+    def _wanted(self, session: Session, mac: str) -> tuple[Update, str] | None:
+        """The open update, and the node that it may wipe, if that is the machine with this card."""
+        update = newest_update(session)
+        target = target_of(update) if update else None
+        node = session.get(Node, target) if target else None
+        if update is None or target is None or node is None or mac_of(self.conf, node) != mac:
+            return None
+        return update, target
 
     def _open_grant(
         self, session: Session, update: Update, target: str, entry: Entry | None, epoch: int
@@ -133,7 +151,11 @@ class GrantDesk:
         epoch = self._epoch()
         if epoch is None:
             raise GrantRefused(f'{ask.node}: this node is not the acting master, so it grants nothing')
-        site = load_site(Path(self.conf.image.shared_storage), ask.node).bundle()
+        with self.lease.database.read() as session:  # a stranger costs neither the lease's lock nor a look at secrets
+            _, _, grant = self._asked(session, ask)
+        site = SiteBundle()
+        if grant.consumed_at is None or _by(grant, ask.nonce):
+            site = load_site(Path(self.conf.image.shared_storage), ask.node).bundle()
         try:
             with self.lease.fenced(epoch) as session:
                 token = self._consume(session, ask, epoch)
@@ -142,7 +164,8 @@ class GrantDesk:
         self._changed()
         return Granted(evidence_token=token, site=site)
 
-    def _consume(self, session: Session, ask: GrantAsk, epoch: int) -> str:
+    def _asked(self, session: Session, ask: GrantAsk, *, lock: bool = False) -> tuple[Update, Entry, InstallGrant]:
+        """What a question is about. :raises GrantRefused: it is not what the master has ordered."""
         update = newest_update(session)
         if update is None or update.id != ask.update or target_of(update) != ask.node:
             raise GrantRefused(f'{ask.node}: no update wants to install it now')
@@ -151,19 +174,25 @@ class GrantDesk:
         entry = session.get(Entry, (update.id, ask.node))
         if entry is None or entry.attempt != ask.attempt or ask.digest != update.digest:
             raise GrantRefused(f'{ask.node}: the order is not the one of the present attempt')
-        grant = self._by_token(session, update, ask)
+        grant = self._by_token(session, update, ask, lock=lock)
         if grant is None:
             raise GrantRefused(f'{ask.node}: the boot token is not valid')
+        return update, entry, grant
+
+    def _consume(self, session: Session, ask: GrantAsk, epoch: int) -> str:
+        update, entry, grant = self._asked(session, ask, lock=True)
         now = self.lease.database.now(session)
         token = evidence_token(ask.nonce, grant.salt)
         if grant.consumed_at is not None:
-            if grant.nonce_hash and hmac.compare_digest(grant.nonce_hash, hashed(ask.nonce)):
+            if _by(grant, ask.nonce):
                 return token
             if grant.written_at is None and not grant.failed:
                 # Another run of the installer: what the first one left is unknown, so a new attempt begins.
                 grant.failed = 'the installer started again after it had begun to wipe'
                 update.revision += 1
-            self._told(session, update, ask.node, epoch, 'grant-refused', 'another nonce has consumed this grant')
+            self._told_once(
+                session, update, ask.node, epoch, f'attempt {ask.attempt}: another nonce has consumed this grant'
+            )
             session.commit()
             self._changed()
             raise GrantRefused(
@@ -178,18 +207,14 @@ class GrantDesk:
         self._told(session, update, ask.node, epoch, 'grant-consumed', f'attempt {ask.attempt}: {ask.node} is wiped')
         return token
 
-    def _by_token(self, session: Session, update: Update, ask: GrantAsk) -> InstallGrant | None:
+    def _by_token(self, session: Session, update: Update, ask: GrantAsk, *, lock: bool) -> InstallGrant | None:
         wanted = hashed(ask.boot_token)
-        rows = session.scalars(
-            select(InstallGrant)
-            .where(
-                InstallGrant.update_id == update.id,
-                InstallGrant.node == ask.node,
-                InstallGrant.attempt == ask.attempt,
-            )
-            .with_for_update()
+        query = select(InstallGrant).where(
+            InstallGrant.update_id == update.id,
+            InstallGrant.node == ask.node,
+            InstallGrant.attempt == ask.attempt,
         )
-        for row in rows:
+        for row in session.scalars(query.with_for_update() if lock else query):
             if row.boot_token_hash and hmac.compare_digest(row.boot_token_hash, wanted):
                 return row
         return None
@@ -253,9 +278,17 @@ class GrantDesk:
             )
         )
         for grant in grants:
-            if grant.nonce_hash and hmac.compare_digest(grant.nonce_hash, hashed(nonce)):
+            if _by(grant, nonce):
                 return grant, entry
         raise GrantRefused(f'{node}: this installer holds no grant')
+
+    def _told_once(self, session: Session, update: Update, node: str, epoch: int, detail: str) -> None:
+        """Tell of a refusal in the journal, unless it does so already: who is refused can ask again and again."""
+        same = select(Event.id).where(
+            Event.update_id == update.id, Event.node == node, Event.kind == REFUSED, Event.detail == detail
+        )
+        if session.scalars(same.limit(1)).first() is None:
+            self._told(session, update, node, epoch, REFUSED, detail)
 
     def _told(self, session: Session, update: Update, node: str, epoch: int, kind: str, detail: str) -> None:
         events.append(

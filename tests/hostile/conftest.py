@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import http.client
-import socket
-import ssl
 import threading
-import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -16,64 +13,58 @@ from starlette.routing import Route
 from ovca.provision.bounded import Bounds
 from ovca.provision.server import HttpServer
 from ovca.provision.tls import Certificate, self_signed
+from tests.hostile.besieged import Besieged
+from tests.operated import Operated
 
 LARGE = 24 * 2**20
 """Bytes of a file that no socket's buffers hold."""
 
 
-def until(true: Callable[[], bool], seconds: float = 20.0) -> bool:
-    """Whether it becomes true in time."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
+@pytest.fixture(scope='session')
+def certificate() -> Certificate:
+    return self_signed('127.0.0.1')
 
 
-def connect(server: HttpServer, *, source: str = '127.0.0.1', timeout: float = 20.0) -> socket.socket:
-    """A connection that comes from this address."""
-    return socket.create_connection((server.host, server.port), timeout=timeout, source_address=(source, 0))
+@pytest.fixture(scope='session')
+def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database with its tables, to be copied."""
+    folder = tmp_path_factory.mktemp('prepared')
+    Operated(folder).close()
+    return folder / 'ovca.sqlite'
 
 
-def unverified() -> ssl.SSLContext:
-    """TLS without a look at the certificate, as a stranger does it."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    return context
+Besiege = Callable[[Path], Besieged]
 
 
-def ended(connection: socket.socket) -> bool:
-    """Whether the other side has ended the connection; what it still sends is passed over."""
-    try:
-        while connection.recv(1 << 20):
-            pass
-    except TimeoutError:
-        return False
-    except OSError:
-        return True
-    return True
+@pytest.fixture(scope='session')
+def besiege(certificate: Certificate, prepared: Path) -> Iterator[Besiege]:
+    """Make an appliance in a folder; whoever has it calls :meth:`Besieged.close`."""
+    made: list[Besieged] = []
+
+    def make(folder: Path) -> Besieged:
+        made.append(Besieged(folder, certificate, prepared))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close().join()
 
 
-def asked(server: HttpServer, path: str = '/', *, source: str = '127.0.0.1', method: str = 'GET') -> tuple[int, bytes]:
-    """An honest question, and its answer."""
-    kind = http.client.HTTPSConnection if server.certificate else http.client.HTTPConnection
-    more = {'context': unverified()} if server.certificate else {}
-    connection = kind(server.host, server.port, timeout=20, source_address=(source, 0), **more)
-    try:
-        connection.request(method, path)
-        response = connection.getresponse()
-        return response.status, response.read()
-    finally:
-        connection.close()
-
-
-Start = Callable[..., HttpServer]
+@pytest.fixture
+def besieged(tmp_path: Path, besiege: Besiege) -> Iterator[Besieged]:
+    """An appliance whose standby may be wiped now."""
+    made = besiege(tmp_path)
+    yield made
+    made.close()
 
 
 @pytest.fixture(scope='module')
-def certificate() -> Certificate:
-    return self_signed('127.0.0.1')
+def untouched(tmp_path_factory: pytest.TempPathFactory, besiege: Besiege) -> Besieged:
+    """The same for tests that change nothing."""
+    return besiege(tmp_path_factory.mktemp('untouched'))
+
+
+Start = Callable[..., HttpServer]
 
 
 @pytest.fixture(scope='module')
@@ -108,7 +99,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) ->
             Route('/', who),
             Route('/file', file),
             Route('/body', body, methods=['POST']),
-            Route('/works', works),
+            Route('/works', works, methods=['GET', 'POST']),
             Route('/release', release),
         ]
     )

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from ovca.provision.bounded import ENDING, HEADER_BYTES, TELL_EVERY, Bounds, Guest, Guests, Turn
 from ovca.provision.server import HttpServer
-from tests.hostile.conftest import LARGE, Start, asked, connect, ended, until, unverified
+from tests.hostile.conftest import LARGE, Start
+from tests.hostile.sockets import asked, connect, ended, until, unverified
 
 REQUEST = STALL = 1.0
 ENDED = (ConnectionError, ssl.SSLEOFError)
@@ -78,6 +79,9 @@ SLOW: dict[str, Callable[[socket.socket], None]] = {
     'chunks-that-dribble': lambda c: dribbles(c, HEAD + b'Transfer-Encoding: chunked\r\n\r\n', b'1\r\nx\r\n'),
     'a-body-that-nobody-reads': lambda c: dribbles(c, UNREAD + b'Content-Length: 60000\r\n\r\n', b'x'),
     'a-body-without-end': lambda c: floods(c, UNREAD + b'Content-Length: 99999999999\r\n\r\n'),
+    'a-body-without-end-beside-the-work': lambda c: floods(
+        c, HEAD.replace(b'/body', b'/works') + b'Content-Length: 99999999999\r\n\r\n'
+    ),
     'who-takes-nothing-of-a-download': takes_nothing,
 }
 
