@@ -87,7 +87,7 @@ def start(tmp_path_factory: pytest.TempPathFactory, certificate: Certificate) ->
         return PlainTextResponse(str(len(await request.body())))
 
     def works(request: Request) -> Response:
-        released.wait(20)
+        released.wait(60)
         return PlainTextResponse('done')
 
     async def release(request: Request) -> Response:
