@@ -69,7 +69,7 @@ man: docs
 sample: $(VENV)/tox
 	@$(TOX) config-sample
 
-# Looks for inputs that break the readers of images, so long for each of them: make fuzz SECONDS=3600
+# Looks for inputs that break the readers of images or a server, so long for each of them: make fuzz SECONDS=3600
 SECONDS ?= 600
 fuzz: $(VENV)/tox
 	@$(TOX) fuzz -- --seconds $(SECONDS) $(ARGS)

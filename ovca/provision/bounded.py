@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+import h11
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect
 from starlette.responses import PlainTextResponse
@@ -196,6 +197,10 @@ class Guests:
                 await app(scope, turn.receiver(receive), turn.sender(send))
             except ClientDisconnect:
                 pass  # in the middle of its request; that is nothing to tell
+            except h11.LocalProtocolError:
+                # What came after the head was no HTTP: uvicorn has answered it already, and ends the connection.
+                while (await receive())['type'] != 'http.disconnect':
+                    pass
             finally:
                 turn.over()
 

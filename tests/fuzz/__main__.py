@@ -1,4 +1,4 @@
-"""Look for inputs that break the readers of images: python -m tests.fuzz [--seconds 600] [target ...]
+"""Look for inputs that break the readers of images, or a server: python -m tests.fuzz [--seconds 600] [target ...]
 
 What reaches new lines is kept in .fuzz/<target>, so that the next run goes on from there. An input that breaks a reader
 is written there, too: put it into tests/corpus/<target>, named after what it is, mend the reader, and keep both.

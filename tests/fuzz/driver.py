@@ -6,10 +6,10 @@ import gzip
 import importlib
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-TARGETS = ('bundle', 'iso', 'manifest')
+TARGETS = ('bundle', 'iso', 'manifest', 'boot')
 Mutate = Callable[[bytes, random.Random], bytes]
 CORPUS = Path(__file__).parent.parent / 'corpus'
 
@@ -34,14 +34,20 @@ def harmless(exc: Exception) -> bool:
     return str(exc).isprintable() and len(str(exc)) < 2000
 
 
-def drive(check: Callable[[bytes], None], *modules: str, mutate: Mutate | None = None) -> None:
+def drive(
+    check: Callable[[bytes], None],
+    *modules: str,
+    mutate: Mutate | None = None,
+    include: Sequence[str] = ('ovca.image',),
+) -> None:
     """Let atheris look for an input that breaks ``check``; the arguments are those of libFuzzer.
 
-    ``mutate`` changes an input now and then in a way that random bytes hardly would.
+    What is below the packages ``include`` guides it. ``mutate`` changes an input now and then in a way that random
+    bytes hardly would.
     """
     import atheris
 
-    with atheris.instrument_imports(include=['ovca.image']):
+    with atheris.instrument_imports(include=list(include)):
         for module in modules:
             importlib.import_module(module)
 

@@ -13,6 +13,7 @@ import secrets
 import shutil
 import socket
 import threading
+from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -219,18 +220,31 @@ class Besieged:
             connection.close()
 
     def raw(self, server: HttpServer, data: bytes, *, shut: bool = True) -> bytes:
-        """Send bytes, whatever they are, and say that these are all (``shut``); return what comes back."""
-        found = b''
+        """Send bytes, whatever they are; return what comes back.
+
+        With ``shut`` it is said at the end that these are all, to which a server need not answer: so what has a blank
+        line, and may be a whole request, waits for its answer a moment before.
+        """
+        found = bytearray()
         with socket.create_connection((server.host, server.port), timeout=20) as connection:
             try:
                 connection.sendall(data)
                 if shut:
+                    if b'\n\r\n' in data or b'\n\n' in data:
+                        connection.settimeout(0.03)
+                        with suppress(TimeoutError):
+                            while piece := connection.recv(1 << 20):
+                                found += piece
+                                connection.settimeout(0.01)
+                        connection.settimeout(20)
                     connection.shutdown(socket.SHUT_WR)
                 while piece := connection.recv(1 << 20):
                     found += piece
-            except ConnectionError:  # it had enough
-                pass
-        return found
+            except OSError as exc:
+                if isinstance(exc, TimeoutError):
+                    raise
+                # Otherwise it had enough, and ended the connection.
+        return bytes(found)
 
     def get(self, path: str, server: HttpServer | None = None) -> Answer:
         server = server or self.plain
