@@ -54,6 +54,8 @@ class Master:
         self.while_stopping: Any = lambda: None
         """Called when the roles were stopped for a hand-over."""
         self.alive = {'mn1', 'mn2'}
+        self.failing: list[str] = []
+        """What the checks before the first wipe find."""
         with self.database.write() as session:
             row = session.scalars(select(models.Lease)).one()
             row.holder, row.incarnation, row.epoch, row.acting, row.ttl = here, RUN, epoch, True, 3600.0
@@ -67,7 +69,7 @@ class Master:
             power=lambda node: FakePower(
                 Bmc(node, 'fake://bmc', '', ''), machine=self.machine, clock=self._clock, sleep=lambda _: None
             ),
-            checks=lambda version: [],
+            checks=lambda version: list(self.failing),
             stage_checks=lambda version, stage: [],
             stop_serving=self._stop_serving,
             gave_away=self._gave_away,
@@ -76,7 +78,8 @@ class Master:
             save_site=lambda node: None,
         )
         self._seconds = 0.0
-        self.loop = RemasterLoop(self.conf, self.lease, hands, running_digest=runs)
+        self.passed = 0.0
+        self.loop = RemasterLoop(self.conf, self.lease, hands, running_digest=runs, clock=lambda: self.passed)
         self.clerk = Requests(
             self.conf,
             self.lease,
@@ -113,6 +116,7 @@ class Master:
     def later(self, seconds: float) -> None:
         """Time passes; the nodes that are alive are heard of all the while."""
         back = dt.timedelta(seconds=seconds)
+        self.passed += seconds
         with self.database.write() as session:
             for model in (Directive, Entry, InstallGrant, Node, Update):
                 for row in session.scalars(select(model)):

@@ -12,7 +12,7 @@ from typing import Any
 
 from ovca.remaster.explain import Course, Outlook, explain
 from ovca.remaster.observe import Limits, Observation, step_began
-from ovca.remaster.protocol import TARGET, Act, Rule, State
+from ovca.remaster.protocol import TARGET, WIPING, Act, Grant, Rule, Situation, State
 
 DOING = {
     State.REQUESTED: 'the checks are repeated before {first} is touched',
@@ -76,20 +76,28 @@ class Times:
 
 
 def told(
-    seen: Observation, limits: Limits, times: Times, *, silent: str | None = None, alarm: str | None = None
+    seen: Observation,
+    limits: Limits,
+    times: Times,
+    *,
+    peer_proven: bool = False,
+    silent: str | None = None,
+    alarm: str | None = None,
 ) -> dict[str, Any]:
     """Everything that ``update-explain`` shows, in its order.
 
-    ``silent`` says why nobody decides at this moment; ``alarm`` is the last one of the present step.
+    ``peer_proven`` says that the node that does not lead has proved what it runs. ``silent`` says why nobody decides at this moment; ``alarm`` is the last one of the present step.
     """
-    s, what = seen.situation, explain(seen.situation)
+    s, update = seen.situation, seen.update
+    retry = update.retry_of is not None or update.proven_at is not None
+    what = explain(s, peer_proven=peer_proven, retry=retry)
     words = _Words(seen)
     now = words.step(what.rule, s.state, words.leader) + (f'; the last alarm: {alarm}' if alarm else '')
     return {
-        'update_id': seen.update.id,
-        'version': seen.update.version,
+        'update_id': update.id,
+        'version': update.version,
         'state': s.state.value,
-        'since': seen.update.state_since,
+        'since': update.state_since,
         'master': words.leader,
         'other_node': words.peer,
         'rule': what.rule.id,
@@ -100,12 +108,9 @@ def told(
         'pause': what.pause.sentence,
         'if_master_fails': words.master_fails(what.leader_fails, times),
         'if_other_node_fails': words.stays(what.peer_fails),
-        'if_bmc_of_other_node_fails': words.power_fails(what.power_fails),
-        'if_bmc_of_master_fails': f'the update goes on; but should {words.leader} die as well, {words.peer} cannot see '
-        f'that it is off and does not take over, until somebody who knows that it is off says so on {words.peer}: '
-        f'`ovca master-claim --force`',
-        'if_database_fails': f'nothing is decided and nothing is wiped; after {times.self_demote:.0f} s {words.leader} '
-        f'stops serving, and when the database is back it goes on where it stood',
+        'if_bmc_of_other_node_fails': words.peer_bmc_fails(s, what.peer_bmc_fails, limits),
+        'if_bmc_of_master_fails': words.leader_bmc_fails(s, what.leader_bmc_fails, limits),
+        'if_database_fails': words.database_fails(s, times),
     }
 
 
@@ -125,7 +130,8 @@ class _Words:
 
     def __init__(self, seen: Observation) -> None:
         update, leads = seen.update, seen.situation.leader
-        self.name, self.paused = seen.name, seen.situation.paused
+        s = seen.situation
+        self.name, self.waits = seen.name, s.paused or (s.held and s.state is State.PROVING)
         self.leader, self.peer = seen.name(leads), seen.name(leads.other)
         self._names = {
             'first': update.first,
@@ -152,14 +158,50 @@ class _Words:
         """The other node is gone."""
         return f'{self.leader} goes on serving; {self._course(outlook.now, self.peer)}{self._end(outlook, self.peer)}'
 
-    def power_fails(self, outlook: Outlook) -> str:
-        """The other node's power cannot be switched any more."""
-        if outlook.in_the_end is None:
-            return f'the update goes on, as long as nothing makes {self.leader} switch the power of {self.peer}'
+    def peer_bmc_fails(self, s: Situation, outlook: Outlook, limits: Limits) -> str:
+        """The other node's BMC answers no more, so the master cannot switch that node's power."""
+        if s.state in WIPING and not s.target_leads and s.grant in (Grant.NONE, Grant.OPEN):
+            return (
+                f'{self.peer} cannot be power-cycled into its installer, so nothing is wiped; it is tried until the '
+                f'deadline{self._unmended(outlook)}'
+            )
+        return self._ill(s, outlook, self.leader, self.peer, limits)
+
+    def leader_bmc_fails(self, s: Situation, outlook: Outlook, limits: Limits) -> str:
+        """The master's BMC answers no more, so the other node cannot fence it."""
         return (
-            f'{self.peer} cannot be power-cycled into its installer, so nothing is wiped; it is tried until the '
-            f'deadline{self._end(outlook, None)}'
+            f'{self._ill(s, outlook, self.peer, self.leader, limits)}. Should {self.leader} die as well, {self.peer} '
+            f'cannot see that it is off and does not take over, until somebody who knows that it is off says so on '
+            f'{self.peer}: `ovca master-claim --force`'
         )
+
+    def database_fails(self, s: Situation, times: Times) -> str:
+        """No node reaches the database."""
+        begun = s.state in WIPING and s.grant in (Grant.CONSUMED, Grant.WRITTEN)
+        return (
+            f'nothing is decided and nothing {"more " if begun else ""}is wiped; after {times.self_demote:.0f} s '
+            f'{self.leader} stops serving. When the database is back {self.leader} serves again and the update goes on '
+            f'where it stood; the time that it was away counts towards the deadlines'
+        )
+
+    def _ill(self, s: Situation, outlook: Outlook, watcher: str, whose: str, limits: Limits) -> str:
+        """A BMC answers no more, and the node that should be able to fence by it counts as unhealthy."""
+        if s.state is State.REQUESTED:
+            return f'the check of the BMCs fails{self._unmended(outlook)}'
+        since = f', and has failed after {limits.unhealthy_limit:.0f} s of that' if outlook.now.state.ended else ''
+        return (
+            f'{watcher} is not healthy as long as it cannot ask the BMC of {whose}{since}{self._unmended(outlook)}'
+        )
+
+    def _unmended(self, outlook: Outlook) -> str:
+        """What it comes to when a BMC is not mended."""
+        course = outlook.last
+        leader = self.name(course.leader) if course.leader is not None else self.leader
+        if not course.state.ended and course.waits is not None:
+            return f'; the update stays in {course.state}: {self.step(course.waits, course.state, leader)}'
+        if outlook.in_the_end is None:
+            return f'; if it is not mended, {self._reached(course.state, leader)}'
+        return self._end(outlook, None)
 
     def step(self, rule: Rule, state: State, leader: str) -> str:
         """What a rule does, where the update stands at it."""
@@ -183,7 +225,7 @@ class _Words:
         if outlook.in_the_end is None:
             return ''
         leader = self.name(outlook.in_the_end.leader) if outlook.in_the_end.leader is not None else self.leader
-        back = ('once it is continued, ' if self.paused else '') + (
+        back = ('once it is continued, ' if self.waits else '') + (
             f'if {gone} is not back' if gone else 'if it is so still'
         )
         reached = self._reached(outlook.in_the_end.state, leader)

@@ -35,6 +35,7 @@ from ovca.remaster.protocol import (
     Decision,
     Quarantine,
     Rule,
+    Situation,
     State,
     StateUnknown,
     Verdict,
@@ -49,7 +50,7 @@ LOG = logging.getLogger(__name__)
 
 
 STAGE_CHECKS_COUNT = 30.0
-"""Seconds for which what the checks before a stage have found counts."""
+"""Seconds for which what the checks before a stage, the first wipe too, have found counts."""
 WAITS_FOR_PERSON = ('first-waits', 'proving-waits')
 """The rules at which all is done but an operator's word."""
 
@@ -97,7 +98,6 @@ class RemasterLoop:
         self.conf, self.lease, self.hands, self._clock = conf, lease, hands, clock
         self.database, self.node, self.running_digest = lease.database, lease.node, running_digest
         self.limits = Limits.from_conf(conf)
-        self._checks: dict[int, Verdict] = {}
         self._failures: dict[int, list[str]] = {}
         self._staged: dict[tuple[int, State], tuple[Verdict, float]] = {}
         self._rehashed: dict[int, Verdict] = {}
@@ -114,7 +114,7 @@ class RemasterLoop:
             return self._tell_unknown(epoch, exc)
         if seen is None:
             return False
-        if seen.situation.state is State.REQUESTED and seen.update.id not in self._checks:
+        if self._checks_due(seen.situation):
             self._run_checks(seen.update)
             return True
         rule = rule_for(seen.situation)
@@ -140,15 +140,21 @@ class RemasterLoop:
                 epoch=epoch,
                 running_digest=self.running_digest,
                 limits=self.limits,
-                checks=self._checks.get(first.update.id, Verdict.PENDING),
+                checks=self._stage(first.update.id, State.REQUESTED),
                 stage_checks=self._stage(first.update.id, first.situation.state),
                 rehashed=self._rehashed.get(first.update.id, Verdict.PENDING),
             )
 
+    @staticmethod
+    def _checks_due(s: Situation) -> bool:
+        # What was found before somebody let it wait says nothing about the moment at which it is continued.
+        return s.state is State.REQUESTED and s.checks is Verdict.PENDING and not (s.paused or s.abort)
+
     def _run_checks(self, update: Update) -> None:
         failures = self.hands.checks(update.version)
         self._failures[update.id] = failures
-        self._checks[update.id] = Verdict.FAILED if failures else Verdict.PASSED
+        verdict = Verdict.FAILED if failures else Verdict.PASSED
+        self._staged[update.id, State.REQUESTED] = (verdict, self._clock())
 
     def _stage(self, update: int, state: State) -> Verdict:
         """The verdict of the checks before the next stage, while it is fresh."""

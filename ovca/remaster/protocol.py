@@ -419,9 +419,12 @@ RULES: tuple[Rule, ...] = (
 )  # fmt: skip
 
 
+_OF_STATE = {state: tuple(rule for rule in RULES if state in rule.states) for state in State}
+
+
 def rule_for(situation: Situation, rules: tuple[Rule, ...] = RULES) -> Rule:
     """Return the row that applies: the first of the state's rules whose guard holds."""
-    for rule in rules:
+    for rule in _OF_STATE[situation.state] if rules is RULES else rules:
         if rule.applies(situation):
             return rule
     raise RuntimeError(f'the protocol has no rule for {situation}')

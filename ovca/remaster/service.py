@@ -430,6 +430,7 @@ class Service(Asking):
         :raises Refused: no update is open.
         """
         from ovca.remaster import foretold
+        from ovca.remaster.eligible import eligible_in
         from ovca.remaster.observe import Limits, observe
 
         limits = Limits.from_conf(self.conf)
@@ -441,6 +442,8 @@ class Service(Asking):
                     'no update is open, so there is nothing to explain; see `ovca update-list`', id='nothing-open'
                 )
             seen = observe(session, me=node.name, epoch=leader.epoch, running_digest=node.running_digest, limits=limits)
+            peer = session.get(Node, update.second if node.name == update.first else update.first)
+            proven = peer is not None and eligible_in(session, update, peer.name, peer.running_digest)
             alarm = select(Event.detail).where(Event.update_id == update.id, Event.kind == 'alarm')
             alarm = alarm.where(Event.at >= update.deadline_from).order_by(Event.id.desc()).limit(1)
             last_alarm = session.scalars(alarm).first()
@@ -453,7 +456,7 @@ class Service(Asking):
         if leader.expired or not leader.acting:
             quiet = f' and has not renewed it for {leader.age:.0f} s' if leader.expired and leader.age else ''
             silent = f'{node.name} holds the lease{quiet}, and does not serve: nothing is decided now'
-        return foretold.told(seen, limits, times, silent=silent, alarm=last_alarm)
+        return foretold.told(seen, limits, times, peer_proven=proven, silent=silent, alarm=last_alarm)
 
     def landing(self, update: UpdateView) -> Landing:
         """Where an abort would end now."""

@@ -284,7 +284,7 @@ class System(Machines):
         disk, odisk = s[D + i], s[D + o] if seen else HALF
         if s[ST] == N[State.REQUESTED]:
             well = s[H + i] != FAILED and ((seen and s[H + o] != FAILED) or s[RT] < self.config.retries)
-            checks = 1 if well else 2
+            checks = 0 if s[PA] else 1 if well else 2  # while somebody lets it wait they are not run
         else:
             checks = 0
         proven_new = s[PR] and i == 0 and disk in (RAW, NEW, NEW_OLD)

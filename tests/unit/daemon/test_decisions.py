@@ -106,6 +106,24 @@ def test_what_cannot_wait_is_not_paused(operated: Operated, master: Master, stat
     assert operated.rows() == before
 
 
+def test_the_checks_before_the_first_wipe_are_run_again_when_a_paused_update_is_continued(
+    operated: Operated, master: Master
+) -> None:
+    operated.update('REQUESTED')
+    master.loop.step()  # the checks, which pass
+    master.ask('pause', reason='the night')
+    master.failing = ['nodes: mn2 was last seen 2026-11-25T02:00:00Z']
+    master.later(8 * 3600)
+    master.run()
+    assert master.update().state == 'REQUESTED'
+
+    master.ask('continue')
+    master.run()
+
+    assert (master.update().state, master.update().reason) == ('ABORTED', master.failing[0])
+    assert master.grants() == []
+
+
 # Held before the commit point.
 
 
