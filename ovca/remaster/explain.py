@@ -96,7 +96,8 @@ class Fault:
 def explain(s: Situation, *, peer_proven: bool = False, retry: bool = False) -> Explanation:
     """Work out what is going on and what would follow from a failure.
 
-    ``peer_proven`` says that the node that does not lead has proved what it runs, by whichever update. ``retry`` says that the update retries another one: then its checks do not ask for both nodes, but for both BMCs.
+    ``peer_proven`` says that the node that does not lead has proved what it runs, by whichever update. ``retry`` says
+    that the update retries another one: then its checks do not ask for both nodes, but for both BMCs.
     """
     return Explanation(
         rule_for(s),

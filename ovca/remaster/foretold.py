@@ -86,7 +86,8 @@ def told(
 ) -> dict[str, Any]:
     """Everything that ``update-explain`` shows, in its order.
 
-    ``peer_proven`` says that the node that does not lead has proved what it runs. ``silent`` says why nobody decides at this moment; ``alarm`` is the last one of the present step.
+    ``peer_proven`` says that the node that does not lead has proved what it runs; ``silent`` why nobody decides at this
+    moment; ``alarm`` is the last one of the present step.
     """
     s, update = seen.situation, seen.update
     retry = update.retry_of is not None or update.proven_at is not None
@@ -189,9 +190,7 @@ class _Words:
         if s.state is State.REQUESTED:
             return f'the check of the BMCs fails{self._unmended(outlook)}'
         since = f', and has failed after {limits.unhealthy_limit:.0f} s of that' if outlook.now.state.ended else ''
-        return (
-            f'{watcher} is not healthy as long as it cannot ask the BMC of {whose}{since}{self._unmended(outlook)}'
-        )
+        return f'{watcher} is not healthy as long as it cannot ask the BMC of {whose}{since}{self._unmended(outlook)}'
 
     def _unmended(self, outlook: Outlook) -> str:
         """What it comes to when a BMC is not mended."""
