@@ -31,6 +31,14 @@ OPTS: list[cfg.Opt] = [
         help='The network card of each node that it boots from, as name:address pairs.',
     ),
     cfg.Opt(
+        'boot_address',
+        type=types.dict_of(types.HOST),
+        default={},
+        help='The address that each node has when it boots and installs, as name:address pairs. A node that is named '
+        'here gets its order and its site settings at this address only, so that no other machine can ask in its '
+        'place. Give it that address by a fixed lease.',
+    ),
+    cfg.Opt(
         'root',
         type=types.PATH_NEEDED,
         default='/',
@@ -94,7 +102,7 @@ OPTS: list[cfg.Opt] = [
         default=200,
         min=16,
         max=10000,
-        help='Connections that each server of this node keeps at a time: those of the boot service, and the status '
+        help='How many connections each server of this node keeps at a time: those of the boot service, and the status '
         'server. Beyond them, the one that has waited longest for its client is ended for a new one. Each takes a file '
         'descriptor of ovca.service.',
     ),
@@ -103,8 +111,8 @@ OPTS: list[cfg.Opt] = [
         default=32,
         min=4,
         max=10000,
-        help='Connections of these that one address may have at a time. It has to be larger where many machines come '
-        'by one address.',
+        help='How many of these connections one address may have at a time. It has to be larger where many machines '
+        'come by one address.',
     ),
     cfg.FloatOpt(
         'request_timeout',

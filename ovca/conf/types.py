@@ -133,6 +133,13 @@ def _address(text: str) -> str:
     return text
 
 
+def _host(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError('it must be an IP address, as 192.0.2.11') from None
+
+
 def _mac(text: str) -> str:
     if not _MAC.fullmatch(text.lower()):
         raise ValueError('it must be the address of a network card, as 52:54:00:00:00:01')
@@ -164,6 +171,7 @@ COMMAND = Checked('command', _command)
 COMMAND_NEEDED = Checked('command', _command, needed=True)
 DATABASE = Checked('database URL', _database)
 EXTENSION = Checked('name of an extension', _extension, needed=True)
+HOST = Checked('IP address', _host, needed=True)
 INTERFACE = Checked('network interface', _interface)
 LINE = Checked('line of text', _line)
 LINE_OR_EMPTY = Checked('line of text', _line, nothing='')

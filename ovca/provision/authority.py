@@ -39,6 +39,8 @@ class GrantAsk:
     digest: str
     nonce: str = field(repr=False)
     boot_id: str
+    address: str = ''
+    """From where it came; empty, if nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +121,11 @@ class Granted:
 class Authority(Protocol):
     """Who may be wiped. All but :meth:`boot` raise :exc:`~ovca.exceptions.GrantRefused`."""
 
-    def boot(self, mac: str) -> Order | None:
-        """Return the order for a machine, with a fresh boot token; None means: boot from the local disk."""
+    def boot(self, mac: str, address: str = '') -> Order | None:
+        """Return the order for a machine that asks from this address, with a fresh boot token.
+
+        None, and any error, means: boot from the local disk.
+        """
 
     def consume(self, ask: GrantAsk) -> Granted:
         """Give the right to wipe, once; the same nonce may ask again."""

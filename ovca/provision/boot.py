@@ -52,11 +52,11 @@ def plain_app(
             return PlainTextResponse('this is not the address of a network card\n', 404)
         if request.method == 'HEAD':  # UEFI asks so first; a boot token is made only for who takes it
             return PlainTextResponse('')
-        return PlainTextResponse(await turns.call(script, mac.replace('-', ':')))
+        return PlainTextResponse(await turns.call(script, mac.replace('-', ':'), _address(request)))
 
-    def script(mac: str) -> str:
+    def script(mac: str, address: str) -> str:
         try:
-            order = authority.boot(mac)
+            order = authority.boot(mac, address)
             if order is None:
                 return driver.local_script()
             text = driver.install_script(order)
@@ -114,11 +114,11 @@ def tls_app(authority: Authority) -> Starlette:
     """Return the HTTPS half: grants, progress, and the end of an install."""
     turns, pace = Turns(CALLS), Pace(LOG)
 
-    def answering(work: Callable[[dict[str, Any]], Any]) -> Callable[[Request], Any]:
+    def answering(work: Callable[[dict[str, Any], str], Any]) -> Callable[[Request], Any]:
         async def handler(request: Request) -> Response:
             try:
                 body = questions.parse(await _body(request))
-                answer = await turns.call(work, body)
+                answer = await turns.call(work, body, _address(request))
             except TooLarge as exc:
                 return JSONResponse({'error': str(exc)}, 413)
             except GrantRefused as exc:
@@ -133,24 +133,29 @@ def tls_app(authority: Authority) -> Starlette:
 
         return handler
 
-    def grant(body: dict[str, Any]) -> dict[str, Any]:
-        granted = authority.consume(questions.grant(body))
+    def grant(body: dict[str, Any], address: str) -> dict[str, Any]:
+        granted = authority.consume(questions.grant(body, address))
         site = granted.site
         files = [encode_file(file) for file in site.files]
         return {'evidence_token': granted.evidence_token, 'site': files, 'site_about': dict(site.about)}
 
-    def progress(body: dict[str, Any]) -> None:
+    def progress(body: dict[str, Any], address: str) -> None:
         authority.progress(*questions.who(body), questions.percent(body), questions.text(body))
 
-    def written(body: dict[str, Any]) -> None:
+    def written(body: dict[str, Any], address: str) -> None:
         authority.written(*questions.who(body))
 
-    def failed(body: dict[str, Any]) -> None:
+    def failed(body: dict[str, Any], address: str) -> None:
         authority.failed(*questions.who(body), questions.text(body))
 
     works = {'grant': grant, 'progress': progress, 'written': written, 'failed': failed}
     routes = [Route(f'/v1/{name}', answering(work), methods=['POST']) for name, work in works.items()]
     return plainly(Starlette(routes=routes))
+
+
+def _address(request: Request) -> str:
+    """From where a request came, without the zone of an address that counts on one wire only."""
+    return request.client.host.partition('%')[0].removeprefix('::ffff:') if request.client else ''
 
 
 async def _body(request: Request) -> bytes:

@@ -60,7 +60,7 @@ class FakeAuthority:
         with self._lock:
             self._grants.pop(node, None)
 
-    def boot(self, mac: str) -> Order | None:
+    def boot(self, mac: str, address: str = '') -> Order | None:
         """See :class:`~ovca.provision.authority.Authority`."""
         with self._lock:
             grant = self._grants.get(self._macs.get(mac.lower(), ''))

@@ -30,8 +30,11 @@ def parse(data: bytes) -> dict[str, Any]:
     return body
 
 
-def grant(body: dict[str, Any]) -> GrantAsk:
-    """Return the question for a grant. :raises KeyError, TypeError, ValueError: it is none."""
+def grant(body: dict[str, Any], address: str) -> GrantAsk:
+    """Return the question for a grant that came from this address.
+
+    :raises KeyError, TypeError, ValueError: it is none.
+    """
     node, update, attempt, nonce = who(body)
     return GrantAsk(
         boot_token=_word(body['boot_token']),
@@ -41,6 +44,7 @@ def grant(body: dict[str, Any]) -> GrantAsk:
         digest=_word(body['digest']),
         nonce=nonce,
         boot_id=_shown(body.get('boot_id', ''), 64),
+        address=address,
     )
 
 

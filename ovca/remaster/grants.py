@@ -21,7 +21,7 @@ from ovca.cluster.lease import Lease
 from ovca.cluster.nodes import mac_form, mac_of
 from ovca.db import events
 from ovca.db.models import Entry, Event, Image, InstallGrant, Node, Update
-from ovca.exceptions import GrantRefused, LeaseLost
+from ovca.exceptions import GrantRefused, LeaseLost, ProvisionError
 from ovca.provision.authority import GrantAsk, Granted, Order, SiteBundle
 from ovca.provision.site.state import load as load_site
 from ovca.remaster.observe import newest_update
@@ -76,15 +76,21 @@ class GrantDesk:
         self.conf, self.lease, self._epoch = conf, lease, epoch
         self._boot_url, self._tls, self._changed = boot_url, tls, changed
 
-    def boot(self, mac: str) -> Order | None:
-        """Return the order for the machine with this card, or None: it boots from its local disk."""
+    def boot(self, mac: str, address: str = '') -> Order | None:
+        """Return the order for the machine with this card, or None: it boots from its local disk.
+
+        :raises ProvisionError: it asks from another address than the node has.
+        """
         epoch = self._epoch()
         if epoch is None:
             return None
         wanted = mac_form(mac)
         with self.lease.database.read() as session:
-            if self._wanted(session, wanted) is None:
-                return None  # whoever asks, the lease's lock is not for strangers to hold
+            found = self._wanted(session, wanted)
+        if found is None:
+            return None  # whoever asks, the lease's lock is not for strangers to hold
+        if why := self._elsewhere(found[1], address):
+            raise ProvisionError(why, id='boot-network')
         try:
             with self.lease.fenced(epoch) as session:
                 found = self._wanted(session, wanted)
@@ -115,6 +121,13 @@ class GrantDesk:
                 )
         except LeaseLost:
             return None
+
+    def _elsewhere(self, node: str, address: str) -> str:
+        """Why somebody at this address cannot be the node; empty, if that is not known."""
+        own = (self.conf.provision.boot_address or {}).get(node)
+        if not own or own == address:
+            return ''
+        return f'{address or "somebody"} asks in the place of {node}, which has {own} in [provision] boot_address'
 
     def _wanted(self, session: Session, mac: str) -> tuple[Update, str] | None:
         """The open update, and the node that it may wipe, if that is the machine with this card."""
@@ -151,6 +164,8 @@ class GrantDesk:
         epoch = self._epoch()
         if epoch is None:
             raise GrantRefused(f'{ask.node}: this node is not the acting master, so it grants nothing')
+        if why := self._elsewhere(ask.node, ask.address):
+            raise GrantRefused(why)
         with self.lease.database.read() as session:  # a stranger costs neither the lease's lock nor a look at secrets
             _, _, grant = self._asked(session, ask)
         site = SiteBundle()

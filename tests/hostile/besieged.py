@@ -203,15 +203,15 @@ class Besieged:
         }
         return {name: value for name, value in {**honest, **other}.items() if value is not None}
 
-    def post(self, name: str, body: Any, server: HttpServer | None = None) -> Answer:
-        """Ask the HTTPS server, or another one."""
-        server = server or self.tls
+    def post(self, name: str, body: Any, server: HttpServer | None = None, *, source: str = '127.0.0.1') -> Answer:
+        """Ask the HTTPS server, or another one, from this address."""
+        server, here = server or self.tls, (source, 0)
         if server.certificate:
             connection: http.client.HTTPConnection = http.client.HTTPSConnection(
-                server.host, server.port, timeout=20, context=unverified()
+                server.host, server.port, timeout=20, context=unverified(), source_address=here
             )
         else:
-            connection = http.client.HTTPConnection(server.host, server.port, timeout=20)
+            connection = http.client.HTTPConnection(server.host, server.port, timeout=20, source_address=here)
         try:
             connection.request('POST', f'/v1/{name}', body if isinstance(body, bytes) else json.dumps(body))
             response = connection.getresponse()

@@ -23,7 +23,7 @@ from ovca.remaster import evidence
 from ovca.remaster.grants import evidence_token, hashed
 from tests.hostile.besieged import MAC, Besieged, leaks
 from tests.hostile.conftest import Besiege
-from tests.hostile.sockets import connect, until
+from tests.hostile.sockets import asked, connect, until
 from tests.operated import NEW
 
 NONCE = '5' * 64
@@ -58,6 +58,35 @@ def test_a_machine_with_another_card_boots_its_disk(untouched: Besieged, mac: st
 
     assert untouched.get(f'/boot/{mac}') == LOCAL
     assert tables(untouched) == before
+
+
+@pytest.fixture
+def bound(besieged: Besieged) -> Besieged:
+    """The configuration says which address the node has."""
+    besieged.operated.configure('mn1', '[provision]\nboot_address = mn1:127.0.0.3, mn2:127.0.0.2\n')
+    besieged.desk.conf = besieged.operated.service().conf
+    return besieged
+
+
+def test_an_order_is_given_to_the_address_of_the_node_only(bound: Besieged) -> None:
+    before = tables(bound)
+
+    answers = [asked(bound.plain, f'/boot/{MAC}', source=f'127.0.0.{number}') for number in (1, 3)]
+
+    assert answers == [LOCAL] * 2
+    assert tables(bound) == before, 'the token of the node itself is not made void by others'
+    assert asked(bound.plain, f'/boot/{MAC}', source='127.0.0.2')[1].startswith(b'install')
+
+
+def test_a_grant_and_site_settings_go_to_the_address_of_the_node_only(bound: Besieged) -> None:
+    order = bound.desk.boot(MAC, '127.0.0.2')
+    assert order is not None
+    ask = bound.ask(order)
+
+    stranger, node = bound.post('grant', ask), bound.post('grant', ask, source='127.0.0.2')
+
+    assert (stranger[0], leaks(stranger[1])) == (403, [])
+    assert (node[0], len(leaks(node[1]))) == (200, 1)
 
 
 LIES: dict[str, dict[str, Any]] = {

@@ -71,7 +71,7 @@ def test_a_consumed_grant_boots_the_disk(stage):
 
 @pytest.mark.parametrize('error', [DatabaseUnavailable('the database is gone'), RuntimeError('a mistake')])
 def test_whatever_goes_wrong_a_machine_boots_its_disk(stage, monkeypatch, error):
-    def boot(mac):
+    def boot(mac, address):
         raise error
 
     monkeypatch.setattr(stage.authority, 'boot', boot)
