@@ -1,8 +1,8 @@
 # make demo    an update of a whole appliance, on this machine, as a normal user
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
-# More: make example, make lint, make docs, make man, make matrix, make sample, make repeat, make soak, make fuzz,
-#       make bench-startup, make bench-image, make bench-remaster, make bench-history, make clean.
+# More: make example, make lint, make docs, make man, make matrix, make sample, make repeat, make soak, make faults,
+#       make fuzz, make bench-startup, make bench-image, make bench-remaster, make bench-history, make clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ TOX := $(BIN)/tox -q run -e
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional example model matrix lint docs man sample repeat soak fuzz bench-image bench-startup bench-remaster bench-history clean
+.PHONY: help demo test functional example model matrix lint docs man sample repeat soak faults fuzz bench-image bench-startup bench-remaster bench-history clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 5
@@ -73,6 +73,10 @@ sample: $(VENV)/tox
 SECONDS ?= 600
 fuzz: $(VENV)/tox
 	@$(TOX) fuzz -- --seconds $(SECONDS) $(ARGS)
+
+# Whole updates with faults at random instants: make faults RUNS=200, make faults SECONDS=3600 ARGS='--engine sqlite'
+faults: $(VENV)/tox
+	@$(TOX) faults -- $(if $(filter-out 0,$(RUNS)),--runs $(RUNS),--seconds $(SECONDS)) $(ARGS)
 
 # All proofs, each with a share of the time: make soak SECONDS=28800
 soak: $(VENV)/tox

@@ -120,6 +120,12 @@ class PostgresServer:
     def drop(self, database: str) -> None:
         self._sql(f'DROP DATABASE IF EXISTS "{database}" WITH (FORCE)')
 
+    def again(self) -> None:
+        """Start it after a stop, on the port of before; return when it answers."""
+        self._process = self._serve()
+        if not self._ready(self._process):
+            raise RuntimeError(f'PostgreSQL does not start again: {self._log.read_text(errors="replace")[-2000:]}')
+
     def stop(self) -> None:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(signal.SIGQUIT)

@@ -232,6 +232,7 @@ COMMANDS: dict[str, type[CliffCommand]] = {
     'pause-service': _on_node('pause_service', "Stop a node's service with SIGSTOP."),
     'resume-service': _on_node('resume_service', 'Let a paused service go on.'),
     'cut': _on_node('cut', 'Cut a cable of a node.', OnCable),
+    'silence': _on_node('silence', 'Let a cable of a node swallow everything.', OnCable),
     'mend': _on_node('mend', 'Mend a cable of a node.', OnCable),
 }
 

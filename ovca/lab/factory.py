@@ -30,17 +30,23 @@ def build(
     overrides: config.Overrides | None,
     plugins: Sequence[images.Plugin] = (),
     cache: Path | None,
+    stock: Path | None = None,
 ) -> None:
     """Write everything that a new lab needs; nothing of it runs afterwards."""
     lab.folder.mkdir(parents=True, exist_ok=True)
     lab.save()
     for folder in (lab.shared, lab.run, lab.folder / 'db', lab.folder / 'www', lab.folder / 'network'):
         folder.mkdir(parents=True, exist_ok=True)
-    make_keys(lab.folder)
+    if stock is not None:
+        _take_over(lab, stock)
+    else:
+        make_keys(lab.folder)
     for node in lab.nodes:
         _make_node(lab, node)
-    recipe = images.Recipe(lab.version, extras=extras(lab), notes='as it left the factory', plugins=tuple(plugins))
-    bundle = make_image(lab, recipe, cache=cache)
+    bundle = lab.folder / 'www' / bundle_name(lab.version)
+    if not bundle.exists():
+        recipe = images.Recipe(lab.version, extras=extras(lab), notes='as it left the factory', plugins=tuple(plugins))
+        make_image(lab, recipe, cache=cache)
     with_files = {node.name: site_files(lab, node, overrides) for node in lab.nodes}
     image = publish(lab, bundle, with_files[lab.nodes[0].name])
     for node in lab.nodes:
@@ -51,8 +57,31 @@ def make_keys(folder: Path) -> None:
     """Make the key pair that signs this lab's images."""
     from ovca.image.signing import keygen
 
-    (folder / 'keys').mkdir(exist_ok=True)
+    (folder / 'keys').mkdir(parents=True, exist_ok=True)
     keygen(folder / 'keys', 'lab')
+
+
+def make_stock(folder: Path, recipes: Sequence[images.Recipe], *, cache: Path | None = None) -> Path:
+    """Make keys, and images signed with them, for labs that are yet to be made; return the folder.
+
+    What a lab's nodes need, by its database, is up to the recipes.
+    """
+    make_keys(folder)
+    for recipe in recipes:
+        output = folder / 'www' / bundle_name(recipe.version)
+        images.make(output, recipe, secret_key=folder / SECRET_KEY, cache=cache)
+    return folder
+
+
+def _take_over(lab: spec.LabSpec, stock: Path) -> None:
+    shutil.copytree(stock / 'keys', lab.folder / 'keys')
+    for bundle in (stock / 'www').glob('*.zip'):
+        shutil.copyfile(bundle, lab.folder / 'www' / bundle.name)
+
+
+def bundle_name(version: str) -> str:
+    """What the image server calls an image."""
+    return f'ovca-{version}.iso.zip'
 
 
 def extras(lab: spec.LabSpec) -> tuple[str, ...]:
@@ -63,7 +92,7 @@ def extras(lab: spec.LabSpec) -> tuple[str, ...]:
 def make_image(lab: spec.LabSpec, recipe: images.Recipe, *, cache: Path | None = None) -> Path:
     """Make an image, signed with the lab's key, in the folder that the image server shows."""
     recipe = replace(recipe, extras=extras(lab))
-    output = lab.folder / 'www' / f'ovca-{recipe.version}.iso.zip'
+    output = lab.folder / 'www' / bundle_name(recipe.version)
     return images.make(output, recipe, secret_key=lab.folder / SECRET_KEY, cache=cache)
 
 

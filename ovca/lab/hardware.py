@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shlex
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ovca.files import write_json
@@ -36,7 +38,7 @@ def write_card(node: spec.NodeSpec) -> None:
 
 
 class PowerSupply:
-    """One machine's power. Calls are not locked against each other; its BMC is the only one to use it."""
+    """One machine's power. Its BMC and whoever pulls the plug may use it at the same time."""
 
     def __init__(self, lab: spec.LabSpec, node: spec.NodeSpec) -> None:
         self.lab, self.node = lab, node
@@ -47,6 +49,10 @@ class PowerSupply:
 
     def on(self) -> None:
         """Start the machine; nothing happens when it runs."""
+        with self._switch():
+            self._on()
+
+    def _on(self) -> None:
         if self.machine() is not None:
             return
         # What a machine that died by itself has left.
@@ -63,12 +69,25 @@ class PowerSupply:
 
     def off(self) -> None:
         """Take the power away: all of the machine's processes are dead when this returns."""
+        with self._switch():
+            self._off()
+
+    def _off(self) -> None:
         machine = self.machine()
         if machine is not None:
-            os.killpg(machine.pid, signal.SIGKILL)  # in one stroke, as power goes
+            with suppress(ProcessLookupError):
+                os.killpg(machine.pid, signal.SIGKILL)  # in one stroke, as power goes
         processes.extinguish(machine.pid if machine else -1, mark_of(self.lab, self.node))
         self.node.pid.unlink(missing_ok=True)
         self.node.service_pid.unlink(missing_ok=True)
+
+    @contextmanager
+    def _switch(self) -> Iterator[None]:
+        """One hand at a time, or a machine that is just starting is not seen by who takes its power away."""
+        self.node.hardware.mkdir(parents=True, exist_ok=True)
+        with (self.node.hardware / 'power.lock').open('w') as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
 
     def press_button(self) -> None:
         """Ask the machine to power off by itself."""

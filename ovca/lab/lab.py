@@ -59,11 +59,13 @@ class Lab:
         overrides: config.Overrides | None = None,
         plugins: Sequence[images.Plugin] = (),
         cache: Path | None = None,
+        stock: Path | None = None,
     ) -> Lab:
         """Make a lab in a folder that has none, with ``version`` on both nodes; nothing runs yet.
 
         ``database`` is the URL of an empty PostgreSQL database; without it SQLite in the lab's folder. ``overrides``
         change options of the nodes, ``{'remaster': {'soak': 1}}``. ``plugins`` are on the nodes from the first day.
+        ``stock`` is a folder with keys and images made once for many labs by :func:`ovca.lab.factory.make_stock`.
 
         :raises LabError: the folder holds a lab, or something else.
         """
@@ -73,7 +75,7 @@ class Lab:
         folder.mkdir(parents=True, exist_ok=True)
         url = database or f'sqlite:///{folder / "db" / "ovca.sqlite"}'
         lab = spec.new(folder, database=url, version=version)
-        factory.build(lab, overrides=overrides, plugins=plugins, cache=cache)
+        factory.build(lab, overrides=overrides, plugins=plugins, cache=cache, stock=stock)
         return cls(lab)
 
     @classmethod
@@ -266,6 +268,10 @@ class Lab:
     def cut(self, node: str, cable: str = 'all') -> None:
         """Cut a node's cable: its connections drop, and new ones are refused."""
         network.order(self.spec, 'cut', node, cable)
+
+    def silence(self, node: str, cable: str = 'all') -> None:
+        """Let a cable swallow everything: its connections stay, new ones are taken, and nothing arrives."""
+        network.order(self.spec, 'silence', node, cable)
 
     def mend(self, node: str, cable: str = 'all') -> None:
         network.order(self.spec, 'mend', node, cable)

@@ -1,7 +1,9 @@
 """The lab's network: every node reaches everything else through forwarders of its own, and each can be cut.
 
-A cut cable drops its connections and refuses new ones; mended, it takes new ones. Which are cut is kept in a file and
-survives a restart. Cables of a node: ``database`` (PostgreSQL only), ``bmc-<node>``, ``boot``, ``boot-tls``, ``peer``.
+A cut cable drops its connections and refuses new ones; mended, it takes new ones. A silent one keeps them and takes new
+ones, and nothing arrives until it is mended; then what was underway does, as TCP would send it again. Which are cut or
+silent is kept in a file and survives a restart. Cables of a node: ``database`` (PostgreSQL only), ``bmc-<node>``,
+``boot``, ``boot-tls``, ``peer``.
 
 This process also watches the owner of the lab, if it has one, and stops the lab when the owner is gone.
 
@@ -31,6 +33,8 @@ from ovca.lab.spec import LabError, LabSpec, NodeSpec
 
 LOG = logging.getLogger(__name__)
 CONTROL = 'control'
+SILENT = ' (silent)'
+"""How a list of broken cables marks one that is not cut."""
 Address = tuple[str, int]
 
 
@@ -44,12 +48,30 @@ class Cable:
     upstream: Address
     server: asyncio.Server | None = None
     connections: set[asyncio.StreamWriter] = field(default_factory=set)
+    flows: asyncio.Event = field(default_factory=asyncio.Event)
+    """Not set: it is silent."""
+
+    @property
+    def state(self) -> str:
+        """``cut``, ``silent`` or ``whole``."""
+        if self.server is None:
+            return 'cut'
+        return 'whole' if self.flows.is_set() else 'silent'
 
     async def mend(self) -> None:
+        self.flows.set()
+        await self._listen()
+
+    async def silence(self) -> None:
+        self.flows.clear()
+        await self._listen()
+
+    async def _listen(self) -> None:
         if self.server is None:
             self.server = await asyncio.start_server(self._serve, *self.listen)
 
     async def cut(self) -> None:
+        self.flows.set()  # what stands still has to notice that its connection is gone
         server, self.server = self.server, None
         if server is not None:
             server.close()
@@ -58,6 +80,7 @@ class Cable:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections.add(writer)
+        await self.flows.wait()
         try:
             there, back = await asyncio.wait_for(asyncio.open_connection(*self.upstream), 5)
         except (OSError, TimeoutError):
@@ -66,7 +89,7 @@ class Cable:
             return
         self.connections.add(back)
         try:
-            await asyncio.gather(_pump(reader, back), _pump(there, writer))
+            await asyncio.gather(self._pump(reader, back), self._pump(there, writer))
         except OSError:
             _reset(writer)
             _reset(back)
@@ -76,13 +99,14 @@ class Cable:
                 with contextlib.suppress(OSError):
                     each.close()
 
-
-async def _pump(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    while data := await source.read(1 << 16):
-        sink.write(data)
-        await sink.drain()
-    if sink.can_write_eof():
-        sink.write_eof()
+    async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while data := await source.read(1 << 16):
+            await self.flows.wait()
+            sink.write(data)
+            await sink.drain()
+        await self.flows.wait()
+        if sink.can_write_eof():
+            sink.write_eof()
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
@@ -139,10 +163,11 @@ class Network:
 
     async def run(self, owner: int | None = None) -> None:
         self.folder.mkdir(exist_ok=True)
-        cut = {tuple(pair) for pair in spec.read_json(self.folder / 'cut.json').get('cut', [])}
+        kept = spec.read_json(self.folder / 'cut.json')
+        cut, silent = ({tuple(pair) for pair in kept.get(state, [])} for state in ('cut', 'silent'))
         for key, cable in self.cables.items():
             if key not in cut:
-                await cable.mend()
+                await (cable.silence() if key in silent else cable.mend())
         path = self.folder / CONTROL
         path.unlink(missing_ok=True)
         os.chdir(self.folder)  # the name of a unix socket may only be short
@@ -176,12 +201,12 @@ class Network:
                 names = ', '.join(sorted(name for node, name in self.cables if node == order['node']))
                 return {'error': f'{order["node"]} has no cable {order["cable"]}; it has: {names}'}
             for cable in wanted:
-                await (cable.cut() if what == 'cut' else cable.mend())
-            write_json(self.folder / 'cut.json', {'cut': self._cut()})
-        return {'cut': self._cut()}
+                await {'cut': cable.cut, 'silence': cable.silence, 'mend': cable.mend}[what]()
+            write_json(self.folder / 'cut.json', {state: self._in(state) for state in ('cut', 'silent')})
+        return {'cut': self._in('cut') + [[node, name + SILENT] for node, name in self._in('silent')]}
 
-    def _cut(self) -> list[list[str]]:
-        return [list(key) for key, cable in self.cables.items() if cable.server is None]
+    def _in(self, state: str) -> list[tuple[str, str]]:
+        return [key for key, cable in self.cables.items() if cable.state == state]
 
     def _stop_lab(self) -> None:
         LOG.warning('the owner of this lab is gone; stopping it')
@@ -209,7 +234,7 @@ def _when_gone(pid: int, call: Any) -> None:
 
 
 def order(lab: LabSpec, what: str, node: str = '', cable: str = '') -> list[tuple[str, str]]:
-    """Give an order to the network (``list``, ``cut``, ``mend``); return the cables that are cut now.
+    """Give an order to the network (``list``, ``cut``, ``silence``, ``mend``); return the cables that are broken now.
 
     :raises LabError: the network does not run, or there is no such cable.
     """

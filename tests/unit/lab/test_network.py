@@ -85,6 +85,46 @@ def test_a_cut_cable_drops_its_connections_and_refuses_new_ones_until_it_is_mend
         assert says(talk, b'four') == b'FOUR'
 
 
+def test_a_silent_cable_swallows_all_until_it_is_mended(lab, appliance, peer):
+    with connect(lab) as old:
+        assert says(old, b'one') == b'ONE'
+
+        appliance.silence('mn1', 'peer')
+
+        with connect(lab) as new:
+            for talk in (old, new):
+                talk.settimeout(0.3)
+                with pytest.raises(TimeoutError):
+                    says(talk, b'two')
+
+            appliance.mend('mn1', 'peer')
+
+            for talk in (old, new):
+                talk.settimeout(5)
+                assert talk.recv(100) == b'TWO', 'what was underway arrives'
+
+
+def test_a_silent_cable_can_be_cut(lab, appliance, peer):
+    with connect(lab) as talk:
+        assert says(talk, b'one') == b'ONE'
+        appliance.silence('mn1', 'peer')
+        talk.sendall(b'two')
+
+        appliance.cut('mn1', 'peer')
+
+        with pytest.raises(ConnectionResetError):
+            talk.recv(100)
+    assert appliance.status()[0].cut == ('peer',)
+
+
+def test_a_silent_cable_is_told_and_stays_silent_when_the_lab_is_started_again(appliance):
+    appliance.silence('mn2', 'boot')
+    appliance.stop()
+    appliance.start(power=False)
+
+    assert appliance.status()[1].cut == ('boot (silent)',)
+
+
 def test_only_the_cut_cable_is_cut(appliance):
     appliance.cut('mn1', 'bmc-mn2')
 

@@ -1,0 +1,1 @@
+"""Whole updates of real processes with faults at random instants, and a judge of what is left."""
