@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import ssl
 import threading
@@ -249,6 +250,32 @@ def test_threads_do_not_grow_with_the_questions(start: Start, crowd: list[socket
 
     assert answer[0] == 200
     assert most - before <= 40
+
+
+def test_memory_does_not_grow_with_what_is_sent(start: Start, crowd: list[socket.socket]) -> None:
+    """Beside the work nobody reads a body; a connection holds some of it, and the sender is left waiting."""
+    server, most = start(per_address=100), 60
+
+    def resident() -> int:
+        return int(Path('/proc/self/statm').read_text().split()[1]) * os.sysconf('SC_PAGE_SIZE')
+
+    before, sent = resident(), 0
+    piece = bytes(1 << 20)
+    for _ in range(most):
+        connection = connect(server)
+        crowd.append(connection)
+        connection.sendall(HEAD.replace(b'/body', b'/works') + b'Content-Length: 99999999999\r\n\r\n')
+        connection.settimeout(0.02)
+        with suppress(TimeoutError):
+            while True:
+                sent += connection.send(piece)
+    answer = asked(server)
+    grown = resident() - before
+    asked(server, '/release')
+
+    assert answer[0] == 200
+    assert sent > most * 512 * 1024, 'as much would be held, were there no bound'
+    assert grown < most * 400 * 1024
 
 
 def test_many_that_are_ended_are_one_line_in_the_log(

@@ -8,11 +8,13 @@ import logging
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import select
 
 from ovca import conf
+from ovca.daemon import site as site_module
 from ovca.daemon.service import Ovcad
 from ovca.daemon.site import SiteCare, ask_node
 from ovca.daemon.status import status_app
@@ -260,3 +262,21 @@ def test_the_service_has_all_items_and_saves_them(site: Site) -> None:
 
     assert site.saved() == {'etc/ovca.conf': b'c'}
     assert [item.name for item in service.site.items] == items.configured(site.conf)
+
+
+def test_who_asks_without_end_has_it_saved_half_of_the_time(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+
+    class Stopped(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            rests.append(timeout or 0.0)
+            return False
+
+    moments = iter([100.0, 100.7, 200.0])
+    monkeypatch.setattr(site_module, 'time', SimpleNamespace(monotonic=lambda: next(moments)))
+    site.care.step()  # it takes 0.7 s
+    site.care._wake.set()  # somebody has asked again meanwhile
+
+    site.care.wait(Stopped())
+
+    assert rests == [pytest.approx(0.7)]
