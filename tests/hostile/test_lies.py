@@ -532,4 +532,5 @@ def test_a_flood_of_refusals_is_some_lines_in_the_log(untouched: Besieged, caplo
     for _ in range(60):
         untouched.post('written', untouched.ask_nothing(), untouched.bare)
 
-    assert len(caplog.records) <= 20
+    told = [record for record in caplog.records if record.levelno >= logging.INFO]
+    assert 1 <= len(told) <= 2 * 20 + 1  # a minute may end meanwhile
