@@ -27,12 +27,13 @@ from ovca.exceptions import LeaseLost, OvcaError, PowerError, Refused
 from ovca.power.base import BootDevice, PowerDriver, PowerState
 from ovca.remaster import evidence, operations, reasons
 from ovca.remaster.alarms import Alarms
-from ovca.remaster.observe import Limits, Observation, fresh, newest_update, observe
+from ovca.remaster.observe import Limits, Observation, fresh, health_of, newest_update, observe
 from ovca.remaster.protocol import (
     TARGET,
     WIPING,
     Act,
     Decision,
+    Health,
     Quarantine,
     Rule,
     Situation,
@@ -496,8 +497,12 @@ class RemasterLoop:
         now = self.database.now(session)
         if node is None or node.incarnation is None or not node.ready or not fresh(node, epoch, self.limits, now):
             raise Stale(f'{to} is not ready any more')
+        forward = rule.decision.to is State.PROVING
+        if forward and health_of(node, self.limits.soak, self.limits, now) is not Health.SOAKED:
+            # It may have started anew while this node stopped its roles; then its soak begins anew, too.
+            raise Stale(f'{to} was not healthy for the whole soak')
         update.handovers += 1
-        if rule.decision.to is State.PROVING:
+        if forward:
             self._entry(session, update, self.node)
         if rule.decision.to is not None:
             self._enter(session, update, rule.decision.to, epoch, rule, rule.when)

@@ -13,8 +13,8 @@ from collections.abc import Container
 from dataclasses import dataclass, field
 
 from tests.model.invariants import NAMES, at_rest, broken_by_move, broken_by_state
-from tests.model.system import System
-from tests.model.world import DEM, HO, NO, ST, STATES, Config, V, World, label, start
+from tests.model.system import NoRule, System
+from tests.model.world import DEM, HO, LO, NO, ST, STATES, Config, V, World, label, start
 
 
 @dataclass
@@ -96,7 +96,11 @@ def explore(config: Config, *, only: Container[int] | None = None, limit: int = 
     while n < found:
         world = worlds[n]
         first.append(len(targets))
-        for node, what, fault, events, after in system.moves(world):
+        try:
+            steps = system.moves(world)
+        except NoRule:
+            return finish(30, graph.trace(n))
+        for node, what, fault, events, after in steps:
             moves += 1
             if events:
                 broken = broken_by_move(config, world, events, after)
@@ -110,8 +114,8 @@ def explore(config: Config, *, only: Container[int] | None = None, limit: int = 
                 parent.append(n)
                 if to >= limit:
                     raise RuntimeError(f'more than {limit} states')
-                broken = broken_by_state(after)
-                if broken is None and calm and _unserved(after):
+                broken = broken_by_state(config, after)
+                if broken is None and calm and _unserved(after) and after[LO] == config.losses:
                     broken = 14
                 if broken is not None and broken in wanted:
                     result.moves = moves

@@ -10,8 +10,12 @@ from tests.model.world import (
     ASK_NOW,
     ASK_OLD,
     BAD,
+    BAD_SECOND,
+    BD,
     CARRIED,
+    DB,
     DEAD,
+    DEM,
     ENDED_N,
     FAILED,
     FB,
@@ -21,6 +25,7 @@ from tests.model.world import (
     G_NONE,
     G_OPEN,
     G_WRITTEN,
+    GIVING_UP,
     GO_NOW,
     GO_OLD,
     GOOD,
@@ -29,7 +34,10 @@ from tests.model.world import (
     HE,
     HO,
     LF,
+    LO,
+    LOST,
     NEW,
+    NEW_ISH,
     NEW_OLD,
     NO,
     NOW,
@@ -39,7 +47,10 @@ from tests.model.world import (
     PAUSED,
     PENDING,
     RAW,
+    RESTLESS,
+    RESTLESS_MASTER,
     RL,
+    ROT,
     RUN,
     SOAKED,
     SOFTWARE,
@@ -91,9 +102,17 @@ class Machines:
 
     def ill(self, w: World | Draft, i: int) -> bool:
         """Whether the software on the node's disk cannot be healthy in its present role."""
-        if self.config.image == GOOD or w[D + i] not in (RAW, NEW, NEW_OLD):
+        image = self.config.image
+        if image in (GOOD, RESTLESS, RESTLESS_MASTER) or w[D + i] not in NEW_ISH:
             return False
-        return self.config.image == BAD or w[V + i] != NO
+        if image == BAD_SECOND:
+            return i == 1 and w[V + i] == NO
+        return image == BAD or w[V + i] != NO
+
+    def restless(self, w: World | Draft, i: int) -> bool:
+        """Whether the software on the node's disk is never well for the soak, and never ill for long."""
+        wanted = RESTLESS if w[V + i] == NO else RESTLESS_MASTER
+        return self.config.image == wanted and w[D + i] in NEW_ISH
 
     def eligible(self, w: World | Draft, i: int) -> bool:
         """The rule CLAIM, as the service asks for it."""
@@ -110,7 +129,13 @@ class Machines:
     @staticmethod
     def serves(w: World | Draft, i: int) -> bool:
         """Whether the node acts as master under the present epoch, and can answer."""
-        return w[M + i] == UP and w[V + i] == NOW and w[L] == i and w[ACT] == 1
+        return w[M + i] == UP and w[V + i] == NOW and w[L] == i and w[ACT] == 1 and w[DB] == 0
+
+    def grants(self, w: World | Draft, i: int) -> bool:
+        """Whether the node can let a grant be consumed."""
+        if self.serves(w, i):
+            return True
+        return not self.config.database_needed and w[M + i] == UP and w[V + i] == NOW and w[L] == i
 
     def bump(self, w: Draft) -> None:
         """The epoch rises: beliefs, open grants and orders are of an older one, soaks start anew."""
@@ -196,7 +221,7 @@ class Machines:
         mode, disk, other = s[M + i], s[D + i], 1 - i
         w = Draft(s)
         if mode == OFF:
-            cared = self.serves(s, other)
+            cared = self.serves(s, other) and not s[BD + i]
             due = s[ST] in WIPING_N and TARGET_N[s[ST]] == i and s[GR] in (G_NONE, G_OPEN)
             alone = s[M + other] != UP or not self.eligible(s, other)
             self.boot(w, i)
@@ -212,6 +237,9 @@ class Machines:
             if disk != HALF:
                 self.boot(w, i)
                 self._put(out, 'the service starts', i, w)
+            elif self.config.half_boots:
+                w[M + i] = UP
+                self._put(out, 'what is half installed boots', i, w, True)
         elif mode == UP:
             self._service(s, i, out)
         elif mode == PAUSED:
@@ -221,7 +249,8 @@ class Machines:
             self.down(w, i, UP)
             self._put(out, 'hangs, and is started again by its watchdog', i, w)
         elif mode in (ASK_NOW, ASK_OLD):
-            asked = mode == ASK_NOW and self.serves(s, other) and s[GR] == G_OPEN
+            valid = mode == ASK_NOW and s[GR] == G_OPEN
+            asked = self.grants(s, other) and (valid or not self.config.grant_of_epoch)
             if asked:
                 w[M + i], w[GR], w[WI] = GO_NOW, G_CONSUMED, 1
                 w[FB + i] &= not self.config.wipe_ends_proof
@@ -230,7 +259,7 @@ class Machines:
                 w = Draft(s)
             self.boot(w, i)
             self._put(out, 'is refused and boots its disk', i, w, fault=asked)
-        else:
+        elif mode != LOST:
             self._installer(s, i, out)
 
     def _installer(self, s: World, i: int, out: Moves) -> None:
@@ -246,6 +275,11 @@ class Machines:
         elif disk == HALF:
             w[D + i] = RAW
             self._put(out, 'all files are written', i, w)
+        elif self.config.broken_installer == i:
+            w[GR] = G_FAILED if current and self.serves(s, other) and s[GR] == G_CONSUMED else s[GR]
+            self.revise(w)
+            self.down(w, i, DEAD)
+            self._put(out, 'the installer fails', i, w)
         elif disk == RAW:
             w[D + i] = NEW if current else NEW_OLD
             self._put(out, 'the token is written', i, w)
@@ -260,7 +294,7 @@ class Machines:
                 w[GR] = G_WRITTEN
                 self.revise(w)
                 self._put(out, 'reports "written" and reboots', i, w)
-        if not self.config.faults:
+        if not self.config.faults or self.config.broken_installer == i:
             return
         known = current and s[GR] == G_CONSUMED and self.serves(s, other)
         if known:
@@ -278,13 +312,52 @@ class Machines:
                 w[M + i] = GO_NOW
                 self._put(out, 'starts again with a new nonce', i, w, True, (('consume-again', i),))
 
+    def _around(self, s: World, i: int, out: Moves) -> None:
+        """BMCs, the database, and what breaks for good."""
+        w = Draft(s)
+        if s[BD + i]:
+            w[BD + i] = 0
+            self._put(out, 'its BMC answers again', i, w)
+        elif self.config.bmcs:
+            w[BD + i] = 1
+            self._put(out, 'its BMC does not answer', i, w, True)
+        if self.config.outages and i == 0:
+            w = Draft(s)
+            w[DB] = 1 - s[DB]
+            self._put(out, 'the database is back' if s[DB] else 'the database is gone', i, w, not s[DB])
+        if s[DB] and s[M + i] == UP:
+            self._cut_off(s, i, out)
+        if s[LO] and s[M + i] != LOST:
+            w = Draft(s)
+            self.down(w, i, LOST)
+            w[D + i], w[LO] = HALF, s[LO] - 1
+            out.append((i, 'breaks for good', True, (), bytes(w)))
+        elif s[M + i] == LOST and self.serves(s, 1 - i) and TARGET_N.get(s[ST]) == i:
+            w = Draft(s)
+            w[M + i], w[D + i], w[F + i], w[GR], w[AL], w[RL] = DEAD, HALF, 0, G_NONE, 0, 1
+            w[ST] = N[State.INSTALL_1 if i == 0 else State.INSTALL_2]
+            self.revise(w)
+            out.append((i, 'an operator replaces it by a blank machine', True, (), bytes(w)))
+
+    def _cut_off(self, s: World, i: int, out: Moves) -> None:
+        """What a service does while the database is gone."""
+        w = Draft(s)
+        if s[V + i]:
+            w[V + i] = NO
+            self.health_anew(w, i)
+            self._put(out, 'stops serving until the database is back', i, w)
+        elif s[L] == i and s[HO] not in (0, GIVING_UP):
+            w[HO] = GIVING_UP if s[DEM] == 1 else 0
+            self._put(out, 'gives the hand-over up', i, w)
+
     def _service(self, s: World, i: int, out: Moves) -> None:
         """What a running service does beside the lease and the loop: its proof, its health."""
         mine = i if s[ST] not in ENDED_N and s[ST] != N[State.REQUESTED] else -1
         has_entry = mine == 0 or (mine == 1 and s[ST] in (N[State.PROVING], N[State.ROLLBACK],
                                                           N[State.INSTALL_2], N[State.VERIFY_2]))  # fmt: skip
-        if has_entry and not s[F + i]:
-            proved = s[D + i] == NEW
+        if has_entry and not s[F + i] and not s[DB]:
+            proved = s[D + i] == NEW or (s[D + i] == NEW_OLD and not self.config.token_of_attempt)
+            proved = proved or (s[D + i] == ROT and not self.config.rehash)
             label_only = s[ST] in WIPING_N and TARGET_N[s[ST]] == i and s[V + i] == NO
             if proved or (not self.config.evidence and label_only):
                 w = Draft(s)
@@ -298,17 +371,21 @@ class Machines:
                 w = Draft(s)
                 w[H + i] = FAILED
                 self._put(out, 'is ill', i, w)
-        elif health == FAILED or (health == PENDING and s[ST] in soaks):
+        elif health == FAILED or (health == PENDING and s[ST] in soaks and not self.restless(s, i)):
             w = Draft(s)
             w[H + i] = PENDING if health == FAILED else SOAKED
             self._put(out, 'is well' if health == FAILED else 'was healthy for the soak', i, w)
 
     def _faults(self, s: World, i: int, out: Moves) -> None:
         mode = s[M + i]
-        if mode != OFF:
+        if mode not in (OFF, LOST):
             w = Draft(s)
             self.down(w, i, OFF)
             self._put(out, 'loses power', i, w, True)
+            if self.config.rot and s[D + i] == NEW and not s[F + i]:
+                w = Draft(w)
+                w[D + i] = ROT
+                self._put(out, 'loses power, and a file of the new system', i, w, True)
         if mode == UP:
             if s[L] == i or s[V + i]:
                 w = Draft(s)

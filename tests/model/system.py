@@ -10,7 +10,7 @@ import itertools
 from dataclasses import replace
 
 from ovca.cluster.election import Standing, Step
-from ovca.remaster.protocol import Act, Situation, Software, State, Verdict, rule_for
+from ovca.remaster.protocol import Act, Rule, Situation, Software, State, Verdict, rule_for
 from tests.model.machines import Machines
 from tests.model.world import (
     AB,
@@ -18,6 +18,8 @@ from tests.model.world import (
     AL,
     ASK_NOW,
     ASK_OLD,
+    BD,
+    DB,
     DEM,
     ENDED_N,
     FAILED,
@@ -35,7 +37,9 @@ from tests.model.world import (
     HEALTHS,
     HO,
     LF,
+    LOST,
     NEW,
+    NEW_ISH,
     NEW_OLD,
     NO,
     NOW,
@@ -44,10 +48,10 @@ from tests.model.world import (
     PA,
     PENDING,
     PR,
-    RAW,
     RL,
     RT,
     RUN,
+    SOAKED,
     SOFTWARE,
     ST,
     STALE,
@@ -73,12 +77,20 @@ from tests.model.world import (
     World,
 )
 
+VERDICTS = (Verdict.PENDING, Verdict.PASSED, Verdict.FAILED)
+
+
+class NoRule(Exception):
+    """The table is not total."""
+
 
 class System(Machines):
     """All moves of one world; decisions are remembered by situation."""
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self.unsteady = config.bmcs or config.outages or config.losses > 0
+        self._blocks = (1,) if config.blocked_for_good else (0, 1) if config.blocked else (0,)
         self._rules: dict[tuple[int, ...], int] = {}
         self._steps: dict[tuple[bool, ...], Step] = {}
         self._give = {n: i for i, n in enumerate(
@@ -96,7 +108,9 @@ class System(Machines):
         out: Moves = []
         for i in (0, 1):
             self._machine(s, i, out)
-            if s[M + i] == UP:
+            if self.unsteady:
+                self._around(s, i, out)
+            if s[M + i] == UP and not s[DB]:
                 self._lease(s, i, out)
                 if s[V + i] == NOW or (s[V + i] == STALE and not self.config.fenced_writes):
                     self._loop(s, i, out)
@@ -143,10 +157,14 @@ class System(Machines):
             self.bump(w)
             self._put(out, 're-claims the lease', i, w, events=(('epoch', i),))
         elif what is Step.FENCE and s[FEN] == 0:
-            if self.config.fence:
+            word = s[BD + 1 - i] or s[M + 1 - i] == LOST
+            if s[M + 1 - i] != LOST and self.config.fence and (self.config.true_word or not word):
                 self.down(w, 1 - i, OFF)
             w[FEN] = 1
-            self._put(out, 'fences the other node: it is off', i, w, events=(('reset', 1 - i), ('fence', 1 - i)))
+            if word:
+                self._put(out, 'is told by an operator that the other node is off', i, w)
+            else:
+                self._put(out, 'fences the other node: it is off', i, w, events=(('reset', 1 - i), ('fence', 1 - i)))
         elif what in (Step.FENCE, Step.ACT):
             w[ACT], w[FEN], w[V + i], w[DEM] = 1, 2, NOW, w[DEM] & 1
             self.health_anew(w, i)
@@ -162,11 +180,14 @@ class System(Machines):
     def _claim(self, s: World, i: int, out: Moves) -> None:
         holder = 1 - i
         kept = s[M + holder] == UP and (s[RUN] == 0 or s[DEM] != 1 or s[HO] != 0) and self.eligible(s, holder)
+        kept = kept and self.config.expiry_needed
         w = Draft(s)
         w[L], w[RUN], w[ACT], w[FEN] = i, 1, 0, 0
         w[DEM] = 2 if s[DEM] == 1 else 0
         self.bump(w)
-        self._put(out, 'claims the lease' + (' (false expiry)' if kept else ''), i, w, kept, (('epoch', i),))
+        self._put(
+            out, 'claims the lease' + (' (false expiry)' if kept else ''), i, w, kept, (('epoch', i), ('claim', i))
+        )
 
     def _hand_over(self, s: World, i: int, out: Moves) -> None:
         """The giver's next act: it has stopped its roles (first half), or noted its demotion (second half)."""
@@ -183,11 +204,14 @@ class System(Machines):
         rule = self._given[s[HO] - self._half]
         other = 1 - i
         ready = self.readiness(s, other) if self.config.ready_at_giving else (True,)
+        if rule.decision.to is State.PROVING and self.config.soak_at_giving and s[H + other] != SOAKED:
+            ready = (False,)
         if True in ready:
             events: tuple[Event, ...] = (('epoch', i), ('write', i), ('give', other))
             if rule.decision.to is not None:
                 events += self.enter(w, rule.decision.to)
-            w[L], w[RUN], w[ACT], w[FEN], w[DEM] = other, int(w[M + other] == UP), 0, 0, 2
+            takes = self.config.receiver_takes_epoch and w[M + other] == UP
+            w[L], w[RUN], w[ACT], w[FEN], w[DEM] = other, int(takes), 0, 0, 2
             self.bump(w)
             if self.config.stop_before_giving:
                 self.boot(w, i)
@@ -209,13 +233,13 @@ class System(Machines):
         if s[HO] or (s[V + i] == NOW and not self.serves(s, i)):
             return
         done = set()
-        lates = (0, 1) if self.config.faults or s[ST] in ENDED_N else (0,)
-        for late, blocked in itertools.product(lates, (0, 1) if self.config.blocked else (0,)):
+        lates = (0, 1) if self.config.deadlines else (0,)
+        for late, blocked in itertools.product(lates, self._blocks):
             for ready in self.readiness(s, 1 - i):
                 n = self.decision(s, i, late, int(ready), blocked)
-                if (n, blocked) not in done:
-                    done.add((n, blocked))
-                    self._carry_out(s, i, n, out, blocked=blocked)
+                if (n, blocked, 0) not in done and (n, blocked, late + ready) not in done:
+                    done.add((n, blocked, late and late + ready))
+                    self._carry_out(s, i, n, out, blocked=blocked, late=late, ready=ready)
                     if self.config.inflight and self.config.rules[n].decision.act is Act.MOVE:
                         w = Draft(s)
                         w[P] = 2 + 2 * n
@@ -225,7 +249,7 @@ class System(Machines):
             w = Draft(s)
             w[AB] = 1
             self.revise(w)
-            self._put(out, 'takes an abort', i, w, True)
+            out.append((i, 'takes an abort', True, (), bytes(w)))
         if s[RT] and s[ST] in (N[State.FAILED_DEGRADED], N[State.FAILED_ROLLED_BACK], N[State.FAILED_FORWARD]):
             self._retry(s, i, out)
 
@@ -239,12 +263,12 @@ class System(Machines):
         if self.config.pause and not s[PA] and s[ST] not in ENDED_N and s[ST] != N[State.ROLLBACK]:
             w = Draft(s)
             w[PA] = 1
-            if s[GR] == G_OPEN:
+            if s[GR] == G_OPEN and self.config.pause_revokes:
                 w[GR] = G_NONE
                 o = 1 - i
                 w[M + o] = ASK_OLD if s[M + o] == ASK_NOW else s[M + o]
             self.revise(w)
-            self._put(out, 'an operator pauses', i, w, True)
+            out.append((i, 'an operator pauses', True, (), bytes(w)))
 
     def _arrives(self, s: World, i: int, out: Moves) -> None:
         n, stale = divmod(s[P] - 2, 2)
@@ -261,18 +285,23 @@ class System(Machines):
         n = self._rules.get(key)
         if n is None:
             situation = self._situation(key[:-1])
-            rule = rule_for(situation, self.config.rules)
-            self._used.add(rule.id)
+            rule = self._rule(situation)
             if rule.decision.act is Act.CHECK:
                 verdict = Verdict.FAILED if blocked else Verdict.PASSED
-                rule = rule_for(replace(situation, stage_checks=verdict), self.config.rules)
-                self._used.add(rule.id)
+                rule = self._rule(replace(situation, stage_checks=verdict))
             if rule.decision.act is Act.REHASH:
-                whole = Verdict.PASSED if s[D + i] == OLD else Verdict.FAILED
-                rule = rule_for(replace(situation, rehashed=whole), self.config.rules)
-                self._used.add(rule.id)
+                whole = Verdict.PASSED if s[D + i] == OLD and not self.config.edited else Verdict.FAILED
+                rule = self._rule(replace(situation, rehashed=whole))
             n = self._rules[key] = self.config.rules.index(rule)
         return n
+
+    def _rule(self, situation: Situation) -> Rule:
+        try:
+            rule = rule_for(situation, self.config.rules)
+        except RuntimeError as exc:
+            raise NoRule(str(exc)) from exc
+        self._used.add(rule.id)
+        return rule
 
     def situation(self, s: World, i: int, *, late: bool = False, ready: bool = True) -> Situation:
         """What node ``i`` knows when it leads."""
@@ -283,17 +312,18 @@ class System(Machines):
         seen = s[M + o] == UP
         disk, odisk = s[D + i], s[D + o] if seen else HALF
         if s[ST] == N[State.REQUESTED]:
-            well = s[H + i] != FAILED and ((seen and s[H + o] != FAILED) or s[RT] < self.config.retries)
-            checks = 0 if s[PA] else 1 if well else 2  # while somebody lets it wait they are not run
+            one = s[RT] < self.config.retries or self.config.reinstall is not None
+            well = s[H + i] != FAILED and ((seen and s[H + o] != FAILED) or one)
+            checks = VERDICTS.index(self.config.checks) if well else 2
+            checks = 0 if s[PA] and checks == 2 else checks  # while it waits they are not run; what passed still counts
         else:
             checks = 0
-        proven_new = s[PR] and i == 0 and disk in (RAW, NEW, NEW_OLD)
+        proven_new = s[PR] and i == 0 and disk in NEW_ISH
         return (s[ST], i, disk, int(s[F + i] or proven_new), s[F + i] or s[FB + i], s[H + i], odisk, s[F + o],
                 s[H + o] if seen else PENDING, ready, s[PR], s[GR], s[WI], checks, s[AL], late,
                 s[AB], s[PA], s[HE], s[RL], s[LF])  # fmt: skip
 
     def _situation(self, key: tuple[int, ...]) -> Situation:
-        verdicts = (Verdict.PENDING, Verdict.PASSED, Verdict.FAILED)
         state, leader, disk, final, final_before, health, odisk, ofinal, ohealth, ready, proven, grant, wiped = key[:13]
         checks, left, late, abort, paused, held, resets, hand_overs = key[13:]
         runs = SOFTWARE[disk]
@@ -302,25 +332,27 @@ class System(Machines):
             leader_final_before=runs is Software.NEW and bool(final_before), leader_health=HEALTHS[health],
             peer_runs=SOFTWARE[odisk], peer_final=bool(ofinal), peer_health=HEALTHS[ohealth],
             peer_ready=bool(ready), proven=bool(proven), grant=GRANTS[grant], wiped=bool(wiped),
-            checks=verdicts[checks], stage_checks=Verdict.PENDING, attempts_left=bool(left),
+            checks=VERDICTS[checks], stage_checks=Verdict.PENDING, attempts_left=bool(left),
             late=bool(late), abort=bool(abort), paused=bool(paused), held=bool(held), resets_left=bool(resets),
             hand_overs_left=bool(hand_overs))  # fmt: skip
 
     def _carry_out(self, s: World, i: int, n: int, out: Moves, *, arrived: bool | None = None,
-                   blocked: int = 0) -> None:  # fmt: skip
+                   blocked: int = 0, late: int = 0, ready: bool = False) -> None:  # fmt: skip
         rule = self.config.rules[n]
         act, to, o = rule.decision.act, rule.decision.to, 1 - i
         w = Draft(s)
         events: tuple[Event, ...] = (('write', i),)
         if blocked and (rule.decision.commit_point or (act is Act.HAND_OVER and to is State.PROVING)):
             events += (('blocked', i),)
+        if late:
+            events += (('late', i), ('ready' if ready else 'unready', 1 - i))
         if arrived is not None:
             events += (('arrived', i),)
         if arrived or s[V + i] == STALE:
             events += (('stale-write', i),)
         if act is Act.MOVE and to is not None:
             if rule.decision.commit_point:
-                if self.config.commit_guard and (i != 0 or s[D + i] not in (RAW, NEW, NEW_OLD)):
+                if self.config.commit_guard and (i != 0 or s[D + i] not in NEW_ISH):
                     return  # the transaction's own guard
                 w[PR] = 1
                 events += (('commit', i),)
@@ -330,14 +362,22 @@ class System(Machines):
             w[GR] = G_OPEN
             w[M + o] = ASK_OLD if s[M + o] == ASK_NOW else s[M + o]
         elif act is Act.ATTEMPT and to is not None:
+            events += (('attempt', o),)
             w[GR], w[AL], w[F + o] = G_NONE, 0, 0
             w[ST] = N[to]
             w[D + o] = NEW_OLD if s[D + o] == NEW else s[D + o]
             older = {ASK_NOW: ASK_OLD, GO_NOW: GO_OLD, WRITE_NOW: WRITE_OLD}
             w[M + o] = older.get(s[M + o], s[M + o])
         elif act is Act.DRIVE:
+            if s[BD + o] or s[M + o] == LOST:
+                self._put(out, f'[{rule.id}], in vain', i, w, False, (*events, ('drive', o)))
+                return
             events += (*self.boot(w, o, network=True), ('reset', o), ('drive', o))
             self._put(out, f'[{rule.id}]', i, w, s[M + o] == ASK_NOW, events)
+            if self.config.bmcs:
+                ignored = Draft(s)
+                self.boot(ignored, o)
+                self._put(out, f'[{rule.id}], but it boots its disk', i, ignored, True, events)
             if self.config.caps:
                 w = Draft(w)
                 w[RL] = 0
@@ -352,12 +392,12 @@ class System(Machines):
             return
         if act is not Act.HAND_OVER:
             self.revise(w)
-        self._put(out, f'[{rule.id}]', i, w, 'late' in rule.id and not self.config.faults, events)
+        self._put(out, f'[{rule.id}]', i, w, False, events)
 
     def _retry(self, s: World, i: int, out: Moves) -> None:
         """An operator retries: only where the old software leads, or the proven node does."""
-        allowed = s[D + i] in (RAW, NEW, NEW_OLD) and i == 0 if s[PR] else s[D + i] in (OLD, TORN) and i == 1
-        if not allowed:
+        allowed = s[D + i] in NEW_ISH and i == 0 if s[PR] else s[D + i] in (OLD, TORN) and i == 1
+        if not allowed and not self.config.retry_anywhere:
             return
         w = Draft(s)
         older = {ASK_NOW: ASK_OLD, GO_NOW: GO_OLD, WRITE_NOW: WRITE_OLD}
@@ -368,4 +408,4 @@ class System(Machines):
             w[M + n] = older.get(s[M + n], s[M + n])
         w[ST], w[GR], w[WI], w[AL], w[AB], w[RT] = N[State.REQUESTED], G_NONE, 0, 1, 0, s[RT] - 1
         w[PA], w[HE], w[RL], w[LF] = 0, int(self.config.hold), 1, 1
-        self._put(out, 'an operator retries', i, w, True)
+        out.append((i, 'an operator retries', True, (), bytes(w)))

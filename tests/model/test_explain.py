@@ -68,7 +68,7 @@ class Alone:
 
     def __init__(self, config: Config, gone: int) -> None:
         self.gone, self.left = gone, 1 - gone
-        self._calm, self._late = System(replace(config, faults=False)), System(config)
+        self._calm, self._late = System(replace(config, faults=False, deadlines=False)), System(config)
 
     def _onward(self, world: World, system: System) -> set[World]:
         """Where its next step leads; an operator does nothing, and what is off stays off."""

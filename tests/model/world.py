@@ -22,9 +22,15 @@ A state is a string of small integers (the fields are named below). Bounds and a
   standby that hangs, need no state of their own. A master or a giver that hangs has one: nobody waits for it to resume
   (that is a fault), its watchdog ends it.
 * Faults are unlimited in number: loss of power, a killed service, a pause of a node that serves or hands over, a false
-  expiry, a stray power-on, a network boot nobody asked for, an installer that fails or starts again with a new nonce,
-  a lost report, an expired grant, passing ill health, an outage that makes the master stop serving, a hand-over that
-  is given up half-way.
+  expiry, a stray power-on, a late or repeated network boot that nobody asked for, an installer that fails or starts
+  again with a new nonce, a lost report, an expired grant, passing ill health, an outage that makes the master stop
+  serving, a hand-over that is given up half-way. Worlds of their own add a database that is gone for both nodes, BMCs
+  that are silent or ignore the choice of the next boot, files lost with the power, half a system that boots, and nodes
+  that break for good (at most :attr:`Config.losses`; an operator may replace the target of the open update).
+* What needs no move of its own: an order to power off that is "accepted, but the machine stays on" is a fence that is
+  not finished, and one that is not carried out an order in vain; a giver whose reboot is lost is in the state of one
+  that has rebooted, as it serves nothing and holds no lease; a lost reply of a transaction is one that its sender reads
+  in the rows, or dies before. While a BMC is silent, an operator may say that its node is off, and has made sure of it.
 """
 
 from __future__ import annotations
@@ -45,6 +51,7 @@ from ovca.remaster.protocol import (
     Rule,
     Software,
     State,
+    Verdict,
     Which,
     may_claim,
 )
@@ -54,18 +61,21 @@ Draft = bytearray
 """A state that is being changed."""
 Event = tuple[str, int]
 
-# Fields. M, D, H, V, F and FB have one value for each node: FIRST at the index, SECOND after it.
+# Fields. M, D, H, V, F, FB and BD have one value for each node: FIRST at the index, SECOND after it.
 M, D, H, V = 0, 2, 4, 6
 HO, L, RUN, ACT, DEM, FEN = 8, 9, 10, 11, 12, 13
 ST, GR, WI, AL, PR, F, AB, FB, RT, P = 14, 15, 16, 17, 18, 19, 21, 22, 24, 25
 PA, HE, RL, LF = 26, 27, 28, 29
-SIZE = 30
+BD, DB, LO = 30, 32, 33
+SIZE = 34
 
 # M: what a machine does. An installer "now" belongs to the present attempt (and order), else to an older one.
-OFF, DEAD, UP, PAUSED, ASK_NOW, ASK_OLD, GO_NOW, GO_OLD, WRITE_NOW, WRITE_OLD = range(10)
-"""DEAD is powered without a service; GO has a consumed grant and has wiped nothing yet; WRITE has wiped."""
-# D: what is on its disk. RAW is all files without the token; TORN is a wipe that stopped where the old still boots.
-OLD, HALF, RAW, NEW, NEW_OLD, TORN = range(6)
+OFF, DEAD, UP, PAUSED, ASK_NOW, ASK_OLD, GO_NOW, GO_OLD, WRITE_NOW, WRITE_OLD, LOST = range(11)
+"""DEAD is powered without a service; GO has a consumed grant and has wiped nothing yet; WRITE has wiped; LOST is broken
+for good."""
+# D: what is on its disk. RAW is all files without the token; TORN is a wipe that stopped where the old still boots; ROT
+# is all of it, with a file that a power cut took. NEW_OLD is a token of an older attempt. HALF is a blank disk, too.
+OLD, HALF, RAW, NEW, NEW_OLD, TORN, ROT = range(7)
 # H: its health against the soak. CARRIED is a soak that was not spent in the present role.
 PENDING, SOAKED, FAILED, CARRIED = range(4)
 # V: whether it serves: no, under the present epoch, under an older one.
@@ -77,8 +87,10 @@ G_NONE, G_OPEN, G_CONSUMED, G_WRITTEN, G_FAILED = range(5)
 HEALTHS = (Health.PENDING, Health.SOAKED, Health.FAILED, Health.SOAKED)
 WHICH = (Which.FIRST, Which.SECOND)
 SOFTWARE = {OLD: Software.OLD, TORN: Software.OLD, RAW: Software.NEW, NEW: Software.NEW, NEW_OLD: Software.NEW,
-            HALF: Software.UNKNOWN}  # fmt: skip
+            ROT: Software.NEW, HALF: Software.UNKNOWN}  # fmt: skip
 INSTALLING = frozenset((GO_NOW, GO_OLD, WRITE_NOW, WRITE_OLD))
+NEW_ISH = frozenset((RAW, NEW, NEW_OLD, ROT))
+"""Disks that name the new software."""
 ENDED_N = frozenset(STATES.index(s) for s in ENDED)
 TARGET_N = {STATES.index(s): WHICH.index(w) for s, w in TARGET.items()}
 WIPING_N = frozenset(STATES.index(s) for s in WIPING)
@@ -86,7 +98,9 @@ DECIDED_N = frozenset(range(len(STATES))) - ENDED_N | {STATES.index(s) for s in 
 N = {s: STATES.index(s) for s in STATES}
 GIVING_UP = 255
 
-GOOD, BAD, BAD_MASTER = 'good', 'bad', 'bad-as-master'
+GOOD, BAD, BAD_MASTER, BAD_SECOND = 'good', 'bad', 'bad-as-master', 'bad-on-second'
+RESTLESS, RESTLESS_MASTER = 'restless', 'restless-as-master'
+"""Software that is neither well for the soak nor ill for long."""
 
 
 class Move(NamedTuple):
@@ -113,7 +127,10 @@ class Config:
 
     image: str = GOOD
     faults: bool = True
-    """Without faults no deadline passes either."""
+    deadlines: bool = True
+    """A deadline may pass at any moment."""
+    ends: frozenset[State] = ENDED
+    """How the update has to end."""
     abort: bool = False
     retries: int = 0
     pause: bool = False
@@ -122,8 +139,28 @@ class Config:
     """The update is held before its commit point until an operator continues it."""
     caps: bool = False
     """The power cycles and hand-overs of the update may be used up with each that is made."""
+    checks: Verdict = Verdict.PASSED
+    """What the checks at the start find on nodes that are well; PENDING is that they never come to an end."""
     blocked: bool = False
     """The checks before the hand-over, and before the second wipe, may fail at any moment."""
+    blocked_for_good: bool = False
+    """They always fail."""
+    edited: bool = False
+    """Somebody has changed a file of the first node's system, so that it differs from its image without any wipe."""
+    broken_installer: int | None = None
+    """The node whose installer always fails."""
+    reinstall: int | None = None
+    """No update of both nodes, but the installation of the second one; this is what is on its disk."""
+    outages: bool = False
+    """The database may be gone for a while, for both nodes."""
+    bmcs: bool = False
+    """A BMC may be silent for a while, or ignore the choice of the next boot."""
+    losses: int = 0
+    """So many nodes may break for good; an operator may replace one."""
+    rot: bool = False
+    """A loss of power may take files that were written."""
+    half_boots: bool = False
+    """What is half installed may boot all the same."""
     inflight: bool = False
     torn: bool = False
     """A wipe may stop where the old system still boots."""
@@ -143,12 +180,32 @@ class Config:
     fenced_writes: bool = True
     """A change of the update checks holder, epoch and revision in its transaction."""
     ready_at_giving: bool = True
+    soak_at_giving: bool = True
+    """The transaction of the hand-over looks again at how long the new node was healthy."""
     power_again: bool = True
     health_anew: bool = True
     """The soak starts anew with each role and epoch."""
     reclaim_keeps_proof: bool = True
     commit_guard: bool = True
     """The transaction of the commit point looks again at who leads and what that node runs."""
+    receiver_takes_epoch: bool = True
+    """The receiver of a hand-over finds itself in the row, and makes no claim."""
+    expiry_needed: bool = True
+    """A lease is claimed only when it has expired, and was watched."""
+    token_of_attempt: bool = True
+    """Only the token of the present attempt proves an install."""
+    rehash: bool = True
+    """A node compares its files with the image before it finalises its entry."""
+    grant_of_epoch: bool = True
+    """A grant of an older epoch or attempt, or one that was revoked, is not valid."""
+    database_needed: bool = True
+    """A grant is consumed in the database."""
+    pause_revokes: bool = True
+    """A pause revokes the grants that nobody has consumed."""
+    retry_anywhere: bool = False
+    """A retry begins whoever leads."""
+    true_word: bool = True
+    """An operator who says that a node is off has made sure of it."""
     wipe_ends_proof: bool = True
     """What an earlier update proved about a node counts until a grant for that node is consumed."""
 
@@ -156,8 +213,12 @@ class Config:
 def start(config: Config) -> World:
     """An update was just asked for: both nodes are up on the old software, and SECOND is the acting master."""
     w = Draft(SIZE)
+    leads = 1 if config.reinstall is None else 0
     w[M] = w[M + 1] = UP
-    w[V + 1], w[L], w[RUN], w[ACT], w[FEN] = NOW, 1, 1, 1, 2
-    w[ST], w[AL], w[RT] = N[State.REQUESTED], 1, config.retries
+    w[V + leads], w[L], w[RUN], w[ACT], w[FEN] = NOW, leads, 1, 1, 2
+    if config.reinstall is not None:
+        w[D], w[F], w[PR], w[D + 1] = NEW_OLD, 1, 1, config.reinstall
+        w[M + 1] = DEAD if config.reinstall == HALF else UP
+    w[ST], w[AL], w[RT], w[LO] = N[State.REQUESTED], 1, config.retries, config.losses
     w[HE], w[RL], w[LF] = int(config.hold), 1, 1
     return bytes(w)
