@@ -39,6 +39,7 @@ class Target:
         self.master = master
         self.wipes: list[Granted] = []
         self.nonces: list[str] = []
+        self.asked: list[GrantAsk] = []
         self.from_disk = 0
         master.change(Node, 'mn2', mac=MAC)
         saved(master)
@@ -51,8 +52,9 @@ class Target:
             self.from_disk += 1
             return
         nonce = f'{len(self.nonces):032}'
+        self.asked.append(asking(order, nonce))
         try:
-            self.wipes.append(self.master.desk().consume(asking(order, nonce)))
+            self.wipes.append(self.master.desk().consume(self.asked[-1]))
         except GrantRefused:
             self.from_disk += 1
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import select
@@ -218,6 +219,11 @@ def test_f12_a_machine_that_boots_from_the_network_again_and_again_is_wiped_once
     operated.entry(1)
     target = Target(master)
     master.machine.vices.repeat_network_boot = True
+    master.run()
+    assert (len(target.wipes), master.desk().boot(MAC)) == (1, None)
+    with pytest.raises(GrantRefused, match='the grant was consumed by another run of the installer'):
+        master.desk().consume(replace(target.asked[-1], nonce='another run, with the same order'))
+    assert master.desk().consume(target.asked[-1]) == target.wipes[-1], 'its own answer may have been lost'
 
     for _ in range(40):
         master.later(60)

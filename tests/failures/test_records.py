@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import event, text
 from sqlalchemy.exc import OperationalError
 
+import ovca.testing
 from ovca import conf
 from ovca.daemon.service import Ovcad
 from ovca.db import schema
@@ -271,3 +272,26 @@ def test_f11_a_state_that_this_software_does_not_know_stops_the_update_with_one_
     assert (master.machine.orders, master.desk().boot('52:54:00:00:00:02')) == (orders, None)
     assert may_lead, 'it goes on serving'
     assert master.ask('pause').result == {'error_id': 'state-unknown'}
+
+
+def test_f11_commands_tell_of_such_a_state_in_one_sentence_and_the_nodes_can_still_be_seen(operated: Operated) -> None:
+    operated.update('INSTALL_1')
+    with operated.database.write() as session:
+        session.get_one(Update, 1).state = 'HIBERNATING'
+
+    def run(*argv: str) -> ovca.testing.Result:
+        return ovca.testing.run(argv, config_file=operated.config_file)
+
+    assert [row['name'] for row in run('node-list', '-f', 'json').json] == ['mn1', 'mn2']
+    assert run('master-show').code == 0
+    for command in (
+        ['update-list'],
+        ['update-show', '1'],
+        ['update-explain'],
+        ['update-watch'],
+        ['activate', '1.1.0', '--yes'],
+    ):
+        said = run(*command)
+        assert (said.code, said.out) == (6, ''), command
+        assert 'HIBERNATING is one that this software does not know' in said.err, command
+        assert said.err.strip().endswith('[state-unknown]') and said.err.count('\n') == 1, said.err
