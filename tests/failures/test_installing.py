@@ -203,8 +203,8 @@ def test_f12_a_machine_that_ignores_the_network_boot_is_asked_only_so_often_and_
     target = Target(master)
     master.machine.vices.ignore_boot_device = True
 
-    for _ in range(40):
-        master.later(60)
+    for _ in range(12):
+        master.later(200)
         master.run()
 
     assert (target.from_disk, target.wipes) == (4, [])
@@ -225,8 +225,8 @@ def test_f12_a_machine_that_boots_from_the_network_again_and_again_is_wiped_once
         master.desk().consume(replace(target.asked[-1], nonce='another run, with the same order'))
     assert master.desk().consume(target.asked[-1]) == target.wipes[-1], 'its own answer may have been lost'
 
-    for _ in range(40):
-        master.later(60)
+    for _ in range(12):
+        master.later(200)
         master.run()
         for _ in range(3):
             target.boot(BootDevice.NETWORK)
