@@ -13,6 +13,18 @@ OPTS: list[cfg.Opt] = [
         help='Further checks, by name; the core checks always run.',
     ),
     cfg.FloatOpt(
+        'timeout',
+        default=60.0,
+        min=0.1,
+        max=3600,
+        mutable=True,
+        help=(
+            'Seconds that one check may take before it has failed, as when the shared storage hangs. The one that '
+            'reads the whole image gets a second more for each 10 MB; for those that the image brings there is '
+            'image_timeout.'
+        ),
+    ),
+    cfg.FloatOpt(
         'clock_warning',
         default=2.0,
         min=0.1,

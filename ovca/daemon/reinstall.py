@@ -21,6 +21,7 @@ from ovca.db.models import Entry, Image, Node, Update
 from ovca.exceptions import Refused, UsageError
 from ovca.remaster import acceptance, checks, conflicts, directives, evidence, inventory, operations
 from ovca.remaster.checks import CheckResult
+from ovca.remaster.checks.patience import Patience
 from ovca.remaster.decisions import Decider, forget_machine, note, replace_target
 from ovca.remaster.directives import Kind
 from ovca.remaster.protocol import State
@@ -28,7 +29,7 @@ from ovca.remaster.protocol import State
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-PATIENCE = 4
+ROUNDS = 4
 """So many rounds of health checks a replaced machine is given to be found by the master's."""
 
 
@@ -42,9 +43,11 @@ class Reinstalls:
         *,
         digest: str | None,
         changed: Callable[[], None],
+        patience: Patience,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.conf, self.lease, self.database = conf, lease, lease.database
+        self._patience = patience
         self.digest, self._changed, self._sleep = digest, changed, sleep
 
     def reinstall(
@@ -68,7 +71,7 @@ class Reinstalls:
             image = inventory.running_image(session, self.lease.node, self.digest)
             session.expunge(image)
         self._prove(image)
-        results = self._checked(image.version, patience=PATIENCE if replaced else 1)
+        results = self._checked(image.version, rounds=ROUNDS if replaced else 1)
         accepted = acceptance.judged(results, accept)
         saved = safeguard.before_update(self.conf, self.database, image.version, by.who)
         with self.lease.fenced(by.epoch) as session:
@@ -82,12 +85,12 @@ class Reinstalls:
         self._changed()
         return number
 
-    def _checked(self, version: str, *, patience: int) -> list[CheckResult]:
+    def _checked(self, version: str, *, rounds: int) -> list[CheckResult]:
         """What the checks say; the master's own health may still speak of the machine that was there before."""
         while True:
-            patience -= 1
-            found = checks.run_all(self.conf, self.database, version, retry=True)
-            if patience <= 0 or not checks.failures(found):
+            rounds -= 1
+            found = checks.run_all(self.conf, self.database, version, retry=True, patience=self._patience)
+            if rounds <= 0 or not checks.failures(found):
                 return found
             self._sleep(self.conf.health.interval + 1)
 

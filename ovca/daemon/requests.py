@@ -24,6 +24,7 @@ from ovca.db.models import UNFINISHED, Image, Node, Request, Update
 from ovca.exceptions import LeaseLost, OvcaError, Refused, UsageError
 from ovca.remaster import acceptance, checks, claims, conflicts, decisions, directives, inventory, locks, operations
 from ovca.remaster.checks import CheckResult
+from ovca.remaster.checks.patience import Patience
 from ovca.remaster.decisions import Decider
 from ovca.remaster.directives import Kind
 from ovca.remaster.observe import newest_update
@@ -50,12 +51,14 @@ class Requests:
         changed: Callable[[], None],
         running: tuple[str | None, str | None],
         fail_over: Callable[[int, str, Callable[[Session], None], str | None], str],
+        patience: Patience | None = None,
     ) -> None:
         self.conf, self.lease, self.database = conf, lease, lease.database
         self._epoch, self._changed = epoch, changed
         self.version, self.digest = running
         self.images = Images(conf, lease, epoch=epoch, running=running)
-        self.reinstalls = Reinstalls(conf, lease, digest=self.digest, changed=changed)
+        self._patience = patience or Patience()
+        self.reinstalls = Reinstalls(conf, lease, digest=self.digest, changed=changed, patience=self._patience)
         self._fail_over = fail_over
         self._worker: threading.Thread | None = None
         self._tidied: tuple[object, ...] | None = None
@@ -288,7 +291,7 @@ class Requests:
             operations.installable(session, version)
         if open_now is not None:
             return {'update_id': open_now.id}
-        results = checks.run_all(self.conf, self.database, version, allow_downgrade=downgrade)
+        results = checks.run_all(self.conf, self.database, version, allow_downgrade=downgrade, patience=self._patience)
         accepted = acceptance.judged(results, acceptance.implied(accept, downgrade=downgrade))
         told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
         begun = self._begin(epoch, version, who, retry_of=None, accepted=accepted, hold=hold)
@@ -385,7 +388,7 @@ class Requests:
                 f'{last.version if proven else last.old_version}; see `ovca node-list`',
                 id='retry-elsewhere',
             )
-        results = checks.run_all(self.conf, self.database, last.version, retry=True)
+        results = checks.run_all(self.conf, self.database, last.version, retry=True, patience=self._patience)
         accepted = acceptance.judged(results, frozenset(args.get('accept') or ()))
         hold = bool(args.get('pause_before_commit'))
         return self._begin(epoch, last.version, who, retry_of=last, accepted=accepted, hold=hold)

@@ -50,6 +50,7 @@ from ovca.provision.bounded import Bounds
 from ovca.provision.server import HttpServer
 from ovca.provision.site import items as site_items
 from ovca.remaster import acceptance, checks, claims, components, evidence
+from ovca.remaster.checks.patience import Patience
 from ovca.remaster.conflicts import stamp
 from ovca.remaster.eligible import eligible
 from ovca.remaster.grants import GrantDesk
@@ -117,6 +118,7 @@ class Ovcad:
             poke=self._poke,
             save_site=self.save_site,
         )
+        self.patience = Patience()
         self.loop = RemasterLoop(conf, self.lease, hands, running_digest=self.digest)
         self.requests = Requests(
             conf,
@@ -125,6 +127,7 @@ class Ovcad:
             changed=self.wake,
             running=(self.version, self.digest),
             fail_over=self.loop.fail_over,
+            patience=self.patience,
         )
         self.peer = PeerCare(conf, self.lease, power=self._power)
         self.notices = Notices(conf, self.database, notify.load(conf), epoch=self._telling)
@@ -433,7 +436,9 @@ class Ovcad:
             # One node is installed alone, or again: what runs differs, and that is no hindrance.
             retry = update is not None and (update.retry_of is not None or update.proven_at is not None)
         # That a downgrade was asked for was checked when the update was opened; the manifest's word is asked for anew.
-        results = checks.run_all(self.conf, self.database, version, retry=retry, allow_downgrade=True)
+        results = checks.run_all(
+            self.conf, self.database, version, retry=retry, allow_downgrade=True, patience=self.patience
+        )
         self._tell_warnings(results)
         return checks.failures(results)
 
@@ -450,7 +455,7 @@ class Ovcad:
     def _stage_checks(self, version: str, stage: State) -> list[str]:
         from ovca.remaster.checks.stages import stage_checks
 
-        return checks.failures(stage_checks(self.conf, self.database, version, stage))
+        return checks.failures(stage_checks(self.conf, self.database, version, stage, patience=self.patience))
 
     def _fence(self) -> str:
         peer = self.conf.cluster.peer

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ from ovca.exceptions import LeaseLost, OvcaError, PowerError, Refused
 from ovca.power.base import BootDevice, PowerDriver, PowerState
 from ovca.remaster import evidence, operations, reasons
 from ovca.remaster.alarms import Alarms
+from ovca.remaster.checks.patience import SLOWEST, NoAnswer, Patience
 from ovca.remaster.observe import Limits, Observation, fresh, health_of, newest_update, observe
 from ovca.remaster.protocol import (
     TARGET,
@@ -102,6 +104,7 @@ class RemasterLoop:
         self._failures: dict[int, list[str]] = {}
         self._staged: dict[tuple[int, State], tuple[Verdict, float]] = {}
         self._rehashed: dict[int, Verdict] = {}
+        self._patience = Patience()
         self._alarms = Alarms(lease)
 
     def step(self) -> bool:
@@ -191,7 +194,7 @@ class RemasterLoop:
             case Act.CHECK:
                 self._check(seen)
             case Act.REHASH:
-                self._rehash(seen)
+                return self._rehash(epoch, seen)
         return True
 
     # What changes rows.
@@ -399,21 +402,26 @@ class RemasterLoop:
             self._alarms.once(epoch, seen.update, target, exc.with_id, cause=exc.id)  # it begins with the node's name
         return True
 
-    def _rehash(self, seen: Observation) -> None:
+    def _rehash(self, epoch: int, seen: Observation) -> bool:
+        """Hold this node's system against the old image; return whether that is done, which hanging storage delays."""
         old = seen.update.old_version
         verdict = Verdict.FAILED
         if old is not None:
             with self.database.read() as session:
                 image = session.get(Image, old)
-                files_digest = image.files_digest if image else None
+                files_digest, size = (image.files_digest, image.size) if image else (None, 0)
+            root, storage = Path(self.conf.provision.root), Path(self.conf.image.shared_storage)
+            look = partial(evidence.differing, root, storage, old, files_digest)
             try:
-                bad = evidence.differing(
-                    Path(self.conf.provision.root), Path(self.conf.image.shared_storage), old, files_digest
-                )
+                bad = self._patience.call('rehash', look, self.conf.check.timeout + size / SLOWEST)
                 verdict = Verdict.FAILED if bad else Verdict.PASSED
+            except NoAnswer as exc:
+                told = f'it is not known whether {self.node} is whole, see to the shared storage: image {old}: {exc}'
+                return self._alarms.once(epoch, seen.update, self.node, told)
             except OvcaError as exc:
                 LOG.error('%s', exc)
         self._rehashed[seen.update.id] = verdict
+        return True
 
     def _hand_over(self, epoch: int, seen: Observation, rule: Rule) -> None:
         receiver = seen.peer

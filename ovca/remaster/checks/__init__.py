@@ -7,13 +7,14 @@ import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ovca import plugins
 from ovca.db.engine import Database
 from ovca.db.models import Update
 from ovca.exceptions import OvcaError
+from ovca.remaster.checks.patience import NoAnswer, Patience
 from ovca.remaster.protocol import State
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ CORE = (
     'site',
 )
 AGAIN = 'mend this, then run `ovca check` again'
+HANGS = (
+    'see whether the shared storage answers, and whatever else the check looks at; if it is only slow, raise [check] '
+    'timeout'
+)
 
 
 class Result(enum.StrEnum):
@@ -98,10 +103,12 @@ class Check(ABC):
     appliance alone is looked at; a check that needs an image is then :meth:`skipped`. ovcad imports the class at its
     start, on each node whose configuration names it.
 
-    *From which thread.* From any, the checks of one run one after the other.
+    *From which thread.* From one of its own, the checks of one run one after the other. It is built elsewhere, so
+    ``__init__`` must not look at anything that may hang.
 
-    *How long it may take.* Seconds; somebody waits for the answer, and nothing else is decided meanwhile. What must be
-    measured for longer belongs into a health check.
+    *How long it may take.* Seconds; somebody waits for the answer, and nothing else is decided meanwhile. After
+    :meth:`patience`, by default ``[check] timeout``, it has failed; a call that hangs is left alone, and is not made
+    again before it has returned. What must be measured for longer belongs into a health check.
 
     *What the answer means.* A failed check refuses the update before anything was changed. A warning is shown, and the
     update starts only if the operator accepts it: on a terminal with the answer to the one question, in a script with
@@ -137,6 +144,10 @@ class Check(ABC):
     def check(self) -> CheckResult:
         """Return the answer; an exception counts as failed."""
 
+    def patience(self) -> float:
+        """The seconds that :meth:`check` may take."""
+        return float(self.context.conf.check.timeout)
+
     def passed(self, detail: str, facts: Mapping[str, Any] | None = None) -> CheckResult:
         return CheckResult(self.id, Result.PASSED, detail, facts=facts or {})
 
@@ -163,26 +174,32 @@ def run_all(
     retry: bool = False,
     allow_downgrade: bool = False,
     only: Collection[str] = (),
+    patience: Patience | None = None,
 ) -> list[CheckResult]:
     """Run the core checks, those of ``[check] enabled``, and those that the image brings; each is answered.
 
-    The order is stable. ``only`` names the checks to run, if not all of them.
+    The order is stable. ``only`` names the checks to run, if not all of them. Who runs them again and again gives the
+    same ``patience`` each time: it knows which of them still hang.
     """
     from ovca.remaster.checks import brought
 
-    context = CheckContext(conf, database, version, retry, allow_downgrade)
+    context, patience = CheckContext(conf, database, version, retry, allow_downgrade), patience or Patience()
     results = []
     for name in configured(conf):
         if not only or name in only:
-            results.append(answer(name, lambda: plugins.build(GROUP, name, context, api=Check.api)))  # noqa: B023
+            build = partial(plugins.build, GROUP, name, context, api=Check.api)
+            results.append(answer(name, build, patience))
     damaged = any(result.id == 'image' and result.result is Result.FAILED for result in results)
-    return results + brought.run(context, only=only, damaged=damaged)
+    return results + brought.run(context, only=only, damaged=damaged, patience=patience)
 
 
-def answer(name: str, build: Callable[[], Check]) -> CheckResult:
-    """What a check says; one that cannot be built or asked has failed."""
+def answer(name: str, build: Callable[[], Check], patience: Patience) -> CheckResult:
+    """What a check says; one that cannot be built or asked, or does not answer in time, has failed."""
     try:
-        found = build().check()
+        check = build()
+        found = patience.call(name, check.check, check.patience())
+    except NoAnswer as exc:
+        return CheckResult(name, Result.FAILED, str(exc), HANGS)
     except OvcaError as exc:
         return CheckResult(name, Result.FAILED, exc.with_id, AGAIN)
     except OSError as exc:

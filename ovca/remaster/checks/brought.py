@@ -11,6 +11,7 @@ import json
 import os
 import stat
 from collections.abc import Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from ovca.exceptions import OvcaError
 from ovca.image.manifest import ListedFile, check_paths
 from ovca.image.names import shown
 from ovca.image.strictjson import UNREADABLE, harmless, loads, reason, typed
-from ovca.remaster.checks import CheckContext, CheckResult, Result
+from ovca.remaster.checks import HANGS, CheckContext, CheckResult, Result
 from ovca.remaster.checks.image import listed_files
+from ovca.remaster.checks.patience import NoAnswer, Patience
 from ovca.remaster.checks.program import ProgramFailed, Said
 from ovca.remaster.checks.program import run as run_program
 
@@ -36,7 +38,9 @@ PROTOCOL = 1
 """The form of what a check is given and answers."""
 
 
-def run(context: CheckContext, *, only: Collection[str] = (), damaged: bool = False) -> list[CheckResult]:
+def run(
+    context: CheckContext, *, only: Collection[str] = (), damaged: bool = False, patience: Patience
+) -> list[CheckResult]:
     """Run the checks of the image that is to be installed, in the manifest's order; none, if it brings none.
 
     Of an image that is ``damaged`` nothing is run.
@@ -59,7 +63,16 @@ def run(context: CheckContext, *, only: Collection[str] = (), damaged: bool = Fa
         told = f'image {row.version} is not signed, and nothing of it is run'
         return [_failed(_id(path), told, row, 'see [image] require_signature') for path in wanted]
     given = json.dumps(_facts(context, row, nodes)).encode()
-    return [_run(context, row, path, given) for path in wanted]
+    return [_bounded(context, row, path, given, patience) for path in wanted]
+
+
+def _bounded(context: CheckContext, row: Image, path: str, given: bytes, patience: Patience) -> CheckResult:
+    """Run one; its program has a limit of its own, which its storage does not know."""
+    limit = context.conf.check.image_timeout + context.conf.check.timeout
+    try:
+        return patience.call(_id(path), partial(_run, context, row, path, given), limit)
+    except NoAnswer as exc:
+        return _failed(_id(path), str(exc), row, HANGS)
 
 
 def _id(path: str) -> str:

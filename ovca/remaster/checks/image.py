@@ -14,6 +14,7 @@ from ovca.db.models import Image, Node
 from ovca.image import route
 from ovca.image.route import Terms
 from ovca.remaster.checks import Check, CheckContext, CheckResult
+from ovca.remaster.checks.patience import SLOWEST
 
 if TYPE_CHECKING:
     from ovca.image.manifest import ListedFile
@@ -120,6 +121,12 @@ class ImageVerified(Check):
                 facts,
             )
         return self.passed(f'image {row.version} is as its manifest says', facts)
+
+    def patience(self) -> float:
+        """As long as slow storage needs to give all of the image, twice: the ISO, and the trees."""
+        with self.context.database.read() as session:
+            row = session.get(Image, self.context.version) if self.context.version is not None else None
+        return super().patience() + (2 * row.size / SLOWEST if row is not None else 0)
 
     def _revoked(self, folder: Path) -> str | None:
         """Why the key that signed the image was revoked, if it was."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ovca.db.engine import Database
@@ -9,6 +10,7 @@ from ovca.remaster.checks import Check, CheckContext, CheckResult, answer
 from ovca.remaster.checks.cluster import LeaseHeld, NoOperation
 from ovca.remaster.checks.image import ImagePresent
 from ovca.remaster.checks.machines import Space
+from ovca.remaster.checks.patience import Patience
 from ovca.remaster.checks.power import BmcReachable
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State
@@ -20,7 +22,9 @@ STAGES = (State.PROVING, State.INSTALL_2)
 """The stages, by the state that is about to be entered: the hand-over, and the second wipe."""
 
 
-def stage_checks(conf: cfg.ConfigOpts, database: Database, version: str, stage: State) -> list[CheckResult]:
+def stage_checks(
+    conf: cfg.ConfigOpts, database: Database, version: str, stage: State, *, patience: Patience | None = None
+) -> list[CheckResult]:
     """Run what has to hold when an open update is about to enter a state; each check is answered.
 
     Of the image they look at the sizes of its files only, since the installer proves each file as it writes it. Before
@@ -39,7 +43,12 @@ def stage_checks(conf: cfg.ConfigOpts, database: Database, version: str, stage: 
     ]
     if stage is not State.PROVING:
         checks.append(Space(context, without=target))
-    return [answer(check.id, lambda check=check: check) for check in checks]  # type: ignore[misc]
+    patience = patience or Patience()
+    return [answer(check.id, partial(_same, check), patience) for check in checks]
+
+
+def _same(check: Check) -> Check:
+    return check
 
 
 def _target(database: Database, stage: State) -> str | None:

@@ -1,0 +1,90 @@
+"""The shared storage hangs in the middle of an update: it is told, and whatever else is decided goes on."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ovca.db.models import Entry, Image, Node
+from ovca.remaster.checks import failures
+from ovca.remaster.checks.patience import Patience
+from ovca.remaster.checks.stages import stage_checks
+from ovca.remaster.protocol import State
+from tests.hanging import calls, dead
+from tests.mastered import Master
+from tests.operated import NEW, OLD, Operated
+
+NOTHING = b'{"files": []}'
+"""The list of an image without files, which every system is like."""
+
+
+@pytest.fixture
+def operated(tmp_path: Path) -> Iterator[Operated]:
+    appliance = Operated(tmp_path).started().image('1.0.0', OLD).image('1.1.0', NEW)
+    yield appliance
+    appliance.close()
+
+
+def stored(operated: Operated, version: str, name: str, data: bytes) -> Path:
+    """A file of an image on the shared storage."""
+    path = operated.folder / 'shared/mgmt_image' / version / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
+    return path
+
+
+def test_an_update_that_cannot_ask_the_storage_tells_it_and_can_be_aborted(operated: Operated) -> None:
+    master, patience, before = Master(operated), Patience(), calls()
+    master.conf.set_override('timeout', 2.0, 'check')
+    master.conf.set_override('driver', 'fake', 'power')
+    number = operated.update('VERIFY_1')
+    operated.entry(number)
+    ready = master.now() - dt.timedelta(hours=1)
+    master.change(Entry, (number, 'mn2'), final_at=ready, final_attempt=1, final_digest=NEW)
+    master.change(Node, 'mn2', running_digest=NEW, healthy_since=ready)
+    master.later(0)
+
+    def staged(version: str, stage: State) -> list[str]:
+        return failures(stage_checks(master.conf, master.database, version, stage, patience=patience))
+
+    master.loop.hands = dataclasses.replace(master.loop.hands, stage_checks=staged)
+    with dead(stored(operated, '1.1.0', 'manifest.json', b'{}')):
+        for _ in range(3):
+            master.run()
+            master.loop._staged.clear()  # as if it were time to look again
+        threads, told = calls() - before, master.story('alarm')
+        master.ask('abort')
+        master.run()
+
+    assert threads == 1
+    assert len(told) == 1, 'one alarm, however often it is looked'
+    assert 'image: it did not answer within 2 s' in told[0]
+    assert master.update().state == 'FAILED_DEGRADED'
+
+
+def test_a_system_that_cannot_be_held_against_its_image_yet_waits_for_the_storage(operated: Operated) -> None:
+    master, before = Master(operated), calls()
+    master.conf.set_override('timeout', 0.2, 'check')
+    master.change(Image, '1.0.0', files_digest=hashlib.sha256(NOTHING).hexdigest(), size=0)
+    number = operated.update('INSTALL_1', first='mn1', second='mn2')
+    operated.entry(number, 'mn1')
+    operated.wiped(number, 'mn1')
+    (operated.folder / 'root').mkdir(exist_ok=True)
+
+    with dead(stored(operated, '1.0.0', 'files.json', NOTHING)):
+        for _ in range(3):
+            master.run()
+        during = (calls() - before, master.update().state, master.story('alarm'))
+    master.loop._patience._hanging['rehash'].join(30)
+    master.run()
+
+    told = (
+        'it is not known whether mn1 is whole, see to the shared storage: image 1.0.0: it did not answer within 0.2 s'
+    )
+    assert during == (1, 'INSTALL_1', [told])
+    assert master.update().state == 'ABORTED'
