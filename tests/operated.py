@@ -5,7 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ from sqlalchemy import func, select
 
 from ovca import conf
 from ovca.cluster.clock import boot_id as present_boot
+from ovca.daemon.status import status_app
 from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Base, Entry, Event, Image, InstallGrant, Lease, Node, Operation, Request, Update
 from ovca.exceptions import OvcaError
+from ovca.provision.server import HttpServer
 from ovca.remaster.protocol import State
 from ovca.remaster.service import Service
 
@@ -245,3 +248,14 @@ class Operated:
         if self._thread is not None:
             self._thread.join(10)
         self.database.dispose()
+
+
+@contextmanager
+def saving(operated: Operated, answer: dict[str, Any]) -> Iterator[None]:
+    """mn2's status server, which answers with ``answer`` when it is asked to save its site settings."""
+    server = HttpServer(status_app(dict, lambda: None, save_site=lambda: {**answer}), '127.0.0.1', 0)
+    server.start()
+    with operated.database.write() as session:
+        session.get_one(Node, 'mn2').address = f'http://127.0.0.1:{server.port}'
+    yield
+    server.stop()

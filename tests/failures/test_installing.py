@@ -27,6 +27,18 @@ class Dead(BaseException):
     """The master dies here."""
 
 
+def wiped_and_dead(operated: Operated) -> Master:
+    """mn2 was given to its installer, and is not heard of any more."""
+    master = Master(operated)
+    operated.update('INSTALL_1')
+    operated.entry(1)
+    master.run()
+    master.consumed()
+    master.alive = {'mn1'}
+    master.later(60)
+    return master
+
+
 def final(master: Master, node: str) -> None:
     """The node has proved that it runs the new software."""
     attempt = master.entry(node).attempt
@@ -287,13 +299,7 @@ def test_f14_each_percent_that_an_installer_gets_on_begins_the_deadline_anew_and
 
 
 def test_f15_a_node_that_died_is_replaced_in_the_update_by_a_new_attempt(operated: Operated) -> None:
-    master = Master(operated)
-    operated.update('INSTALL_1')
-    operated.entry(1)
-    master.run()
-    master.consumed()
-    master.alive = {'mn1'}
-    master.later(60)
+    master = wiped_and_dead(operated)
     orders = len(master.machine.boots)
 
     request = master.ask('replace', node='mn2', mac='52:54:00:00:00:99', bmc='https://192.0.2.29/', reason='burnt')
@@ -311,13 +317,7 @@ def test_f15_a_node_that_died_is_replaced_in_the_update_by_a_new_attempt(operate
 
 
 def test_f15_or_the_update_ends_without_it_and_says_how_to_go_on(operated: Operated) -> None:
-    master = Master(operated)
-    operated.update('INSTALL_1')
-    operated.entry(1)
-    master.run()
-    master.consumed()
-    master.alive = {'mn1'}
-    master.later(60)
+    master = wiped_and_dead(operated)
 
     request = master.ask('abort', reason='its board is burnt')
     master.run()

@@ -20,12 +20,10 @@ from ovca.cluster.peer import PeerCare
 from ovca.daemon.components import ComponentCare
 from ovca.daemon.service import Ovcad
 from ovca.daemon.site import ask_node
-from ovca.daemon.status import status_app
 from ovca.db.models import Entry, Node, Request, Update
 from ovca.exceptions import Refused
 from ovca.power.base import Bmc, BootDevice, PowerState
 from ovca.power.fake import FakeMachine, FakePower
-from ovca.provision.server import HttpServer
 from ovca.provision.site.state import PREVIOUS, SiteState, folder, save, stored_digest
 from ovca.remaster import acceptance, asking, checks, evidence, protocol
 from ovca.remaster.checks import CheckResult, Result, run_all
@@ -35,7 +33,7 @@ from ovca.remaster.protocol import ENDED, Act, Health, Situation, Software, Stat
 from tests.conftest import free_port
 from tests.failures.target import HOST_KEY
 from tests.mastered import Master
-from tests.operated import NEW, OLD, Operated
+from tests.operated import NEW, OLD, Operated, saving
 from tests.unit.remaster.checks.conftest import MACS, Checked
 
 
@@ -360,12 +358,8 @@ def test_f20_room_is_looked_for_on_both_nodes_with_a_reserve_before_the_start_an
 def standby(operated: Operated) -> Iterator[dict[str, Any]]:
     """mn2, which says that it has saved its settings."""
     answer: dict[str, Any] = {'saved_at': 'now'}
-    server = HttpServer(status_app(dict, lambda: None, save_site=lambda: {**answer}), '127.0.0.1', 0)
-    server.start()
-    with operated.database.write() as session:
-        session.get_one(Node, 'mn2').address = f'http://127.0.0.1:{server.port}'
-    yield answer
-    server.stop()
+    with saving(operated, answer):
+        yield answer
 
 
 def test_f21_settings_count_as_saved_only_if_what_lies_on_the_storage_has_the_digest_that_was_told(

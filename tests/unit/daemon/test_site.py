@@ -17,12 +17,10 @@ from ovca import conf
 from ovca.daemon import site as site_module
 from ovca.daemon.service import Ovcad
 from ovca.daemon.site import SiteCare, ask_node
-from ovca.daemon.status import status_app
 from ovca.db.models import Event, Node
-from ovca.provision.server import HttpServer
 from ovca.provision.site import items, state
 from ovca.provision.site.fake import FakeItem
-from tests.operated import Operated
+from tests.operated import Operated, saving
 
 
 class Site:
@@ -219,12 +217,8 @@ def test_who_asks_waits_no_longer_than_said(site: Site) -> None:
 def standby(site: Site) -> Iterator[dict[str, object]]:
     """The status server of mn2, whose answer can be changed."""
     answer: dict[str, object] = {'saved_at': 'now'}
-    server = HttpServer(status_app(dict, lambda: None, save_site=lambda: {**answer}), '127.0.0.1', 0)
-    server.start()
-    with site.operated.database.write() as session:
-        session.get_one(Node, 'mn2').address = f'http://127.0.0.1:{server.port}'
-    yield answer
-    server.stop()
+    with saving(site.operated, answer):
+        yield answer
 
 
 def test_the_master_asks_a_live_node_and_notes_it_in_the_updates_journal(
