@@ -1,8 +1,8 @@
 # make demo    an update of a whole appliance, on this machine, as a normal user
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
-# More: make example, make lint, make docs, make man, make matrix, make sample, make repeat, make soak, make faults,
-#       make fuzz, make bench-startup, make bench-image, make bench-remaster, make bench-history, make clean.
+# More: make example, make simulation, make lint, make docs, make man, make matrix, make sample, make repeat, make soak,
+#       make faults, make fuzz, make bench-startup, make bench-image, make bench-remaster, make bench-history, make clean.
 
 PYTHON ?= python3
 VENV := .venv
@@ -13,7 +13,7 @@ TOX := $(BIN)/tox -q run -e
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional example model matrix lint docs man sample repeat soak faults fuzz bench-image bench-startup bench-remaster bench-history clean
+.PHONY: help demo test functional example model simulation matrix lint docs man sample repeat soak faults fuzz bench-image bench-startup bench-remaster bench-history clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 5
@@ -50,6 +50,10 @@ example: $(VENV)/tox
 
 model: $(VENV)/tox
 	@$(TOX) model -- $(ARGS)
+
+# Updates of the real code with faults drawn from seeds, for so long: make simulation SECONDS=3600 ARGS='--start 5000'
+simulation: $(VENV)/tox
+	@$(TOX) simulation -- --seconds $(SECONDS) $(ARGS)
 
 # Everything, on each Python that is here: an hour or two. A part of it: make matrix ENVS=py312-lowest-sqlite-bare
 ENVS ?=

@@ -86,6 +86,11 @@ def configured(conf: cfg.ConfigOpts) -> list[str]:
     return list(dict.fromkeys([*CORE, *conf.health.checks]))
 
 
+def load(context: HealthContext) -> dict[str, HealthCheck]:
+    """The checks to run, by name. :raises PluginError: one of them cannot be loaded."""
+    return {name: plugins.build(GROUP, name, context, api=HealthCheck.api) for name in configured(context.conf)}
+
+
 @dataclass(frozen=True)
 class HealthReport:
     """The latest result: which checks fail, and why."""
@@ -104,37 +109,47 @@ class HealthReport:
 class HealthMonitor:
     """Runs the configured checks; :attr:`report` is always the newest result."""
 
-    def __init__(self, context: HealthContext, *, changed: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        context: HealthContext,
+        *,
+        changed: Callable[[], None],
+        load: Callable[[HealthContext], dict[str, HealthCheck]] = load,
+        pool: Callable[[int, str], concurrent.futures.Executor] = concurrent.futures.ThreadPoolExecutor,
+    ) -> None:
         self.context, self._changed = context, changed
         self.report = HealthReport()
-        self._wake, self._stop = threading.Event(), threading.Event()
-        self._checks: dict[str, HealthCheck] = {
-            name: plugins.build(GROUP, name, context, api=HealthCheck.api) for name in configured(context.conf)
-        }
+        self.wakes, self._stop = threading.Event(), threading.Event()
+        """Set when it is time to check at once."""
+        self._checks = load(context)
         self._calls: dict[str, concurrent.futures.Future[str | None]] = {}
-        self._pool = concurrent.futures.ThreadPoolExecutor(len(self._checks), 'health')
+        self._pool = pool(len(self._checks), 'health')
 
     def run(self) -> None:
         """Check until :meth:`stop`."""
         while not self._stop.is_set():
-            report = self.look()
-            different = report != self.report
-            self.report = report
-            if different:
-                for name, problem in report.problems.items():
-                    LOG.warning('health %s: %s', name, problem)
-                self._changed()
-            self._wake.wait(self.context.conf.health.interval)
-            self._wake.clear()
+            self.wakes.wait(self.step())
+            self.wakes.clear()
+
+    def step(self) -> float:
+        """Check once, and tell if the result is another one; the seconds until the next time."""
+        report = self.look()
+        different = report != self.report
+        self.report = report
+        if different:
+            for name, problem in report.problems.items():
+                LOG.warning('health %s: %s', name, problem)
+            self._changed()
+        return float(self.context.conf.health.interval)
 
     def again(self) -> None:
         """Forget the last result and check at once (a change of role or epoch)."""
-        self._wake.set()
+        self.wakes.set()
 
     def stop(self) -> None:
         """End the thread that runs the checks."""
         self._stop.set()
-        self._wake.set()
+        self.wakes.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def look(self) -> HealthReport:

@@ -7,6 +7,7 @@ be exact is checked again inside the fenced transaction.
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -47,6 +48,7 @@ class Keeper:
         serve: Callable[[int], None],
         stop_serving: Callable[[], None],
         clock: Callable[[], float] = boottime,
+        pool: Callable[[int, str], concurrent.futures.Executor] = concurrent.futures.ThreadPoolExecutor,
     ) -> None:
         self.conf, self.lease, self.clock = conf, lease, clock
         self._eligible, self._fence, self._serve, self._stop_serving = eligible, fence, serve, stop_serving
@@ -66,7 +68,7 @@ class Keeper:
         self._alarmed: set[tuple[int, str]] = set()
         self.stuck: int | None = None
         """The epoch that this node holds and cannot act under, as it does not see the other node off: nobody acts."""
-        self._pool = concurrent.futures.ThreadPoolExecutor(1, 'fence')
+        self._pool = pool(1, 'fence')
 
     def tick(self, *, look: bool = True) -> None:
         """Look at the lease and do what is to be done now; never raises for an outage of the database.
@@ -210,7 +212,8 @@ class Keeper:
                 return
             self._fenced_epoch = epoch
             self._fencing = self._pool.submit(self._fence)
-        concurrent.futures.wait([self._fencing], timeout=self.conf.cluster.poll_interval)
+        with contextlib.suppress(TimeoutError):
+            self._fencing.exception(self.conf.cluster.poll_interval)
         if not self._fencing.done():
             return
         fencing, self._fencing = self._fencing, None

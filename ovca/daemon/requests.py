@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime as dt
 import logging
-import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from ovca.backup import safeguard
 from ovca.cluster.lease import Lease
 from ovca.daemon.images import Images
 from ovca.daemon.reinstall import Reinstalls
+from ovca.daemon.surroundings import Worker, run_checks, spawn
 from ovca.db import events
 from ovca.db.models import UNFINISHED, Image, Node, Request, Update
 from ovca.exceptions import LeaseLost, OvcaError, Refused, UsageError
@@ -52,6 +52,8 @@ class Requests:
         running: tuple[str | None, str | None],
         fail_over: Callable[[int, str, Callable[[Session], None], str | None], str],
         patience: Patience | None = None,
+        run_checks: Callable[..., list[CheckResult]] = run_checks,
+        spawn: Callable[[str, Callable[[], None]], Worker] = spawn,
     ) -> None:
         self.conf, self.lease, self.database = conf, lease, lease.database
         self._epoch, self._changed = epoch, changed
@@ -59,8 +61,8 @@ class Requests:
         self.images = Images(conf, lease, epoch=epoch, running=running)
         self._patience = patience or Patience()
         self.reinstalls = Reinstalls(conf, lease, digest=self.digest, changed=changed, patience=self._patience)
-        self._fail_over = fail_over
-        self._worker: threading.Thread | None = None
+        self._fail_over, self._run_checks, self._spawn = fail_over, run_checks, spawn
+        self._worker: Worker | None = None
         self._tidied: tuple[object, ...] | None = None
         self._carried = 0
 
@@ -92,13 +94,8 @@ class Requests:
             self._finish(epoch, waiting.id, error=GIVEN_UP, result={'error_id': 'hand-over-given-up'}, exit_code=6)
             return True
         if kind in LENGTHY:
-            self._worker = threading.Thread(
-                target=self._carry_out,
-                args=(epoch, waiting.id, kind, args, who),
-                name=f'request-{waiting.id}',
-                daemon=True,
-            )
-            self._worker.start()
+            number = waiting.id
+            self._worker = self._spawn(f'request-{number}', lambda: self._carry_out(epoch, number, kind, args, who))
         else:
             self._carry_out(epoch, waiting.id, kind, args, who)
         return True
@@ -113,8 +110,7 @@ class Requests:
         if moment == self._tidied:
             return
         self._tidied = moment
-        self._worker = threading.Thread(target=self._retain, args=(epoch,), name='retention', daemon=True)
-        self._worker.start()
+        self._worker = self._spawn('retention', lambda: self._retain(epoch))
 
     def _retain(self, epoch: int) -> None:
         try:
@@ -291,7 +287,9 @@ class Requests:
             operations.installable(session, version)
         if open_now is not None:
             return {'update_id': open_now.id}
-        results = checks.run_all(self.conf, self.database, version, allow_downgrade=downgrade, patience=self._patience)
+        results = self._run_checks(
+            self.conf, self.database, version, allow_downgrade=downgrade, patience=self._patience
+        )
         accepted = acceptance.judged(results, acceptance.implied(accept, downgrade=downgrade))
         told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
         begun = self._begin(epoch, version, who, retry_of=None, accepted=accepted, hold=hold)

@@ -8,29 +8,25 @@ from __future__ import annotations
 
 import logging
 import math
-import os
-import shlex
-import subprocess
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ovca
-from ovca import notify, plugins
+from ovca import notify
 from ovca.cluster import machine
-from ovca.cluster import roles as role_room
-from ovca.cluster.clock import boot_id, boottime
 from ovca.cluster.glance import Glance
 from ovca.cluster.health import HealthContext, HealthMonitor
 from ovca.cluster.keeper import Keeper
 from ovca.cluster.lease import Lease
-from ovca.cluster.nodes import NodeRow, Pulse, power_of
+from ovca.cluster.nodes import NodeRow, Pulse
 from ovca.cluster.peer import PeerCare
 from ovca.cluster.roles import Role, RoleError
-from ovca.daemon import drivers, systemd
+from ovca.daemon import systemd
 from ovca.daemon.board import Board
 from ovca.daemon.company import Company
 from ovca.daemon.components import ComponentCare
@@ -39,16 +35,15 @@ from ovca.daemon.pace import Pace
 from ovca.daemon.reports import Reports
 from ovca.daemon.requests import Requests
 from ovca.daemon.roles import BootService
-from ovca.daemon.site import SiteCare, ask_node
 from ovca.daemon.status import status_app
+from ovca.daemon.surroundings import Surroundings
 from ovca.db import schema
-from ovca.db.engine import Database, check_single_host
+from ovca.db.engine import check_single_host
 from ovca.db.models import Node
-from ovca.exceptions import ConfigError, DatabaseError, LeaseLost, OvcaError, PowerError
+from ovca.exceptions import ConfigError, DatabaseError, DatabaseUnavailable, LeaseLost, OvcaError, PowerError
 from ovca.power.base import PowerDriver
 from ovca.provision.bounded import Bounds
 from ovca.provision.server import HttpServer
-from ovca.provision.site import items as site_items
 from ovca.remaster import acceptance, checks, claims, components, evidence
 from ovca.remaster.checks.patience import Patience
 from ovca.remaster.conflicts import stamp
@@ -66,33 +61,41 @@ REPORT_INTERVAL = 60.0
 """Seconds, at least, between two looks for a report that is due; the loop wakes it when it has changed something."""
 
 
-class Ovcad:
-    """The service. :meth:`run` returns when :meth:`stop` was called."""
+Step = Callable[[bool], float]
+"""One pass of a thread, told whether something woke it; it returns the seconds that it may rest, 0 to go on at once."""
 
-    def __init__(self, conf: cfg.ConfigOpts) -> None:
+
+class Ovcad:
+    """The service. :meth:`run` returns when :meth:`stop` was called.
+
+    Its threads repeat what :meth:`steps` names; whoever calls these one after the other needs no threads.
+    """
+
+    def __init__(self, conf: cfg.ConfigOpts, around: Surroundings = Surroundings()) -> None:  # noqa: B008
         check_single_host(conf)
-        drivers.load_all(conf)
-        self.conf = conf
+        around.load_drivers(conf)
+        self.conf, self.around, self._clock = conf, around, around.clock
         self.name: str = conf.cluster.node_name
         self.root = Path(conf.provision.root)
-        self.database = Database.from_conf(conf)
+        self.database = around.database(conf)
         record = evidence.installed(self.root)
         self.version = record.version if record else ovca.__version__
         self.digest = record.digest if record else None
-        self.incarnation, self.boot_id = uuid.uuid4().hex, boot_id()
+        self.incarnation, self.boot_id = uuid.uuid4().hex, around.boot_id()
         self.lease = Lease(self.database, self.name, self.incarnation, ttl=conf.cluster.ttl)
-        self.site = SiteCare(conf, self.database, site_items.load(conf))
+        self.site = around.site(conf, self.database)
         self.row = NodeRow(conf, self.database, incarnation=self.incarnation, boot_id=self.boot_id)
         self._stop = threading.Event()
-        self._wakes = {
+        self.wakes = {
             name: threading.Event() for name in ('lease', 'loop', 'beat', 'notices', 'company', 'components', 'reports')
         }
+        """Set when the thread of that name is to look at once."""
         self._serving = threading.Lock()
         self._fatal: BaseException | None = None
         self._proof_done = self._schema_done = False
         self._glance: Glance | None = None
         """What the last sign of life has seen; None: it failed, or there was none yet."""
-        self._may_lead, self._looked_at = False, -math.inf
+        self._may_lead, self._looked_at, self._lease_due = False, -math.inf, -math.inf
         self._roles_problem: str | None = None
         self.keeper = Keeper(
             conf,
@@ -101,11 +104,15 @@ class Ovcad:
             fence=self._fence,
             serve=self._serve,
             stop_serving=self._stop_serving,
+            clock=around.clock,
+            pool=around.pool,
         )
         self.roles = self._load_roles()
         self.health = HealthMonitor(
             HealthContext(conf, self.database, self.name, lambda: self.keeper.epoch is not None),
             changed=self.wake,
+            load=around.health_checks,
+            pool=around.pool,
         )
         hands = Hands(
             epoch=self._epoch,
@@ -119,7 +126,7 @@ class Ovcad:
             save_site=self.save_site,
         )
         self.patience = Patience()
-        self.loop = RemasterLoop(conf, self.lease, hands, running_digest=self.digest)
+        self.loop = RemasterLoop(conf, self.lease, hands, running_digest=self.digest, clock=around.monotonic)
         self.requests = Requests(
             conf,
             self.lease,
@@ -128,14 +135,21 @@ class Ovcad:
             running=(self.version, self.digest),
             fail_over=self.loop.fail_over,
             patience=self.patience,
+            run_checks=around.run_checks,
+            spawn=around.spawn,
         )
         self.peer = PeerCare(conf, self.lease, power=self._power)
-        self.notices = Notices(conf, self.database, notify.load(conf), epoch=self._telling)
-        self.company = Company(conf, self.lease, epoch=self._epoch)
+        self.notices = Notices(conf, self.database, notify.load(conf), epoch=self._telling, clock=around.monotonic)
+        self.company = Company(conf, self.lease, epoch=self._epoch, clock=around.monotonic)
         self.components = ComponentCare(
-            conf, self.lease, components.load(conf), epoch=self._epoch, running_digest=self.digest
+            conf,
+            self.lease,
+            components.load(conf),
+            epoch=self._epoch,
+            running_digest=self.digest,
+            clock=around.monotonic,
         )
-        self.reports = Reports(conf, self.lease, epoch=self._epoch)
+        self.reports = Reports(conf, self.lease, epoch=self._epoch, clock=around.monotonic)
         self.board = Board(conf, self.database)
 
     def run(self) -> None:
@@ -146,22 +160,9 @@ class Ovcad:
         status.start()
         try:
             self._prepare()
-            threads = [
-                threading.Thread(target=self._guarded, args=(name, work), name=name, daemon=True)
-                for name, work in (
-                    ('health', self.health.run),
-                    ('lease', self._lease_thread),
-                    ('beat', self._beat_thread),
-                    ('site', self._site_thread),
-                    ('loop', self._loop_thread),
-                    ('notices', lambda: self._aside('notices', self.notices.step)),
-                    ('company', lambda: self._aside('company', self.company.step)),
-                    ('components', lambda: self._aside('components', self.components.step)),
-                    ('reports', lambda: self._aside('reports', self.reports.step, least=REPORT_INTERVAL)),
-                )
-            ]
-            for thread in threads:
-                thread.start()
+            works = {name: partial(self._repeat, name, step) for name, step in self.steps().items()}
+            for name, work in {'health': self.health.run, 'site': self._site_thread, **works}.items():
+                threading.Thread(target=self._guarded, args=(name, work), name=name, daemon=True).start()
             systemd.notify('READY=1')
             LOG.info(
                 '%s: ovca %s, image %s, boot %s',
@@ -191,7 +192,7 @@ class Ovcad:
     def wake(self) -> None:
         """Something changed: look now."""
         self._looked_at = -math.inf
-        for event in self._wakes.values():
+        for event in self.wakes.values():
             event.set()
 
     def facts(self) -> dict[str, Any]:
@@ -219,32 +220,26 @@ class Ovcad:
 
     def _prepare(self) -> None:
         """Wait for the database, say who this node is, save its site files."""
-        while not self._stop.is_set():
-            try:
-                schema.prepare(self.database)
-                self.lease.ensure_row()
-                self.row.register(self.version, self.digest)
-                break
-            except DatabaseError as exc:
-                if not self._temporary(exc):
-                    raise
-                LOG.warning('%s', exc)
-                self._stop.wait(self.conf.cluster.poll_interval)
+        while not self._stop.is_set() and not self.register():
+            self._stop.wait(self.conf.cluster.poll_interval)
         self.site.step()
 
-    @staticmethod
-    def _temporary(exc: DatabaseError) -> bool:
-        from ovca.exceptions import DatabaseUnavailable
-
-        return isinstance(exc, DatabaseUnavailable)
+    def register(self) -> bool:
+        """Say who this node is; return whether the database took it. :raises DatabaseError: it never will."""
+        try:
+            schema.prepare(self.database)
+            self.lease.ensure_row()
+            self.row.register(self.version, self.digest)
+        except DatabaseUnavailable as exc:
+            LOG.warning('%s', exc)
+            return False
+        return True
 
     def _load_roles(self) -> list[Role]:
-        found: list[Role] = []
-        for name in self.conf.cluster.roles:
-            role: Role = plugins.build(role_room.GROUP, name, self.conf, api=Role.api)
+        found = self.around.roles(self.conf)
+        for role in found:
             if isinstance(role, BootService):
                 role.authority = self._grant_desk(role)
-            found.append(role)
         return found
 
     def _grant_desk(self, boot: BootService) -> GrantDesk:
@@ -259,6 +254,29 @@ class Ovcad:
 
     # The threads.
 
+    def steps(self) -> dict[str, Step]:
+        """What the threads repeat, by their names; :attr:`wakes` may cut a rest short.
+
+        Health and site settings have loops of their own.
+        """
+        return {
+            'lease': self._lease_step,
+            'beat': self._beat_step,
+            'loop': self._loop_step,
+            'notices': partial(self._aside, 'notices', self.notices.step),
+            'company': partial(self._aside, 'company', self.company.step),
+            'components': partial(self._aside, 'components', self.components.step),
+            'reports': partial(self._aside, 'reports', self.reports.step, least=REPORT_INTERVAL),
+        }
+
+    def _repeat(self, name: str, step: Step) -> None:
+        woken = True
+        while not self._stop.is_set():
+            seconds = step(woken)
+            woken = seconds <= 0 or self.wakes[name].wait(seconds)
+            if seconds > 0:
+                self.wakes[name].clear()
+
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
         try:
             work()
@@ -267,34 +285,25 @@ class Ovcad:
             self._fatal = exc
             self._stop.set()
 
-    def _wait(self, name: str, seconds: float) -> bool:
-        """Sleep until something wakes this thread; return whether something did."""
-        woken = self._wakes[name].wait(seconds)
-        self._wakes[name].clear()
-        return woken
-
     @property
     def _pace(self) -> Pace:
         return Pace.of(self._glance, self.conf)
 
-    def _lease_thread(self) -> None:
-        due, woken = 0.0, True
-        while not self._stop.is_set():
-            before = (self.keeper.epoch, self.keeper.seen_epoch)
-            pace = self._pace
-            look = woken or pace is not Pace.QUIET or boottime() >= due
-            self.keeper.tick(look=look)
-            if look:
-                due = boottime() + pace.look(self.conf)
-            if (self.keeper.epoch, self.keeper.seen_epoch) != before:
-                self.wake()
-                continue
-            woken = self._wait('lease', self.keeper.pause(busy=pace is Pace.BUSY)) or self.keeper.blind
+    def _lease_step(self, woken: bool) -> float:
+        before = (self.keeper.epoch, self.keeper.seen_epoch)
+        pace = self._pace
+        look = woken or self.keeper.blind or pace is not Pace.QUIET or self._clock() >= self._lease_due
+        self.keeper.tick(look=look)
+        if look:
+            self._lease_due = self._clock() + pace.look(self.conf)
+        if (self.keeper.epoch, self.keeper.seen_epoch) != before:
+            self.wake()
+            return 0.0
+        return self.keeper.pause(busy=pace is Pace.BUSY)
 
-    def _beat_thread(self) -> None:
-        while not self._stop.is_set():
-            self._beat()
-            self._wait('beat', self._pace.beat(self.conf))
+    def _beat_step(self, woken: bool) -> float:
+        self._beat()
+        return self._pace.beat(self.conf)
 
     def _beat(self) -> None:
         """Give a sign of life, and wake the threads when it tells that something has changed."""
@@ -315,14 +324,12 @@ class Ovcad:
             self.site.wait(self._stop)
             self.site.step()
 
-    def _loop_thread(self) -> None:
-        while not self._stop.is_set():
-            changed = self._decide()
-            if changed:
-                self._wakes['reports'].set()  # it may have been the end of an update
-            else:
-                pace = Pace.BUSY if changed is None else self._pace
-                self._wait('loop', pace.look(self.conf))
+    def _loop_step(self, woken: bool) -> float:
+        changed = self._decide()
+        if changed:
+            self.wakes['reports'].set()  # it may have been the end of an update
+            return 0.0
+        return (Pace.BUSY if changed is None else self._pace).look(self.conf)
 
     def _decide(self) -> bool | None:
         """Take one request, one step of the update, and care for the peer.
@@ -342,19 +349,18 @@ class Ovcad:
             LOG.error('%s', exc)
         return None
 
-    def _aside(self, name: str, step: Callable[[], float | None], *, least: float = 0.0) -> None:
+    def _aside(self, name: str, step: Callable[[], float | None], woken: bool, *, least: float = 0.0) -> float:
         """Work that the protocol does not wait for; a step may say after how many seconds it has more to do."""
-        while not self._stop.is_set():
-            soon = None
-            try:
-                soon = step()
-            except OvcaError as exc:
-                LOG.debug('%s: %s', name, exc)  # the database or the lease, of which the other threads tell
-                soon = float(self.conf.cluster.renew_interval)
-            often = self._pace.look(self.conf)
-            if soon is not None:
-                often = min(often, max(soon, self.conf.cluster.poll_interval))
-            self._wait(name, max(least, often))
+        soon = None
+        try:
+            soon = step()
+        except OvcaError as exc:
+            LOG.debug('%s: %s', name, exc)  # the database or the lease, of which the other threads tell
+            soon = float(self.conf.cluster.renew_interval)
+        often = self._pace.look(self.conf)
+        if soon is not None:
+            often = min(often, max(soon, self.conf.cluster.poll_interval))
+        return max(least, often)
 
     # Health, proof, schema.
 
@@ -413,9 +419,11 @@ class Ovcad:
     def _look(self) -> bool:
         """Whether this node may lead. While no update is open the answer changes only with one, so it is kept."""
         pace = self._pace
-        if pace is not Pace.BUSY and boottime() - self._looked_at < pace.look(self.conf):
+        if pace is not Pace.BUSY and self._clock() - self._looked_at < pace.look(self.conf):
             return self._may_lead
-        self._looked_at = boottime()  # before it is read: what wakes this service meanwhile makes the answer an old one
+        self._looked_at = (
+            self._clock()
+        )  # before it is read: what wakes this service meanwhile makes the answer an old one
         try:
             self._may_lead = self._eligible()
         except OvcaError:
@@ -428,7 +436,7 @@ class Ovcad:
             return eligible(session, self.name, self.digest)
 
     def _power(self, node: str) -> PowerDriver:
-        return power_of(self.conf, self.database, node)
+        return self.around.power(self.conf, self.database, node)
 
     def _checks(self, version: str) -> list[str]:
         with self.database.read() as session:
@@ -436,7 +444,7 @@ class Ovcad:
             # One node is installed alone, or again: what runs differs, and that is no hindrance.
             retry = update is not None and (update.retry_of is not None or update.proven_at is not None)
         # That a downgrade was asked for was checked when the update was opened; the manifest's word is asked for anew.
-        results = checks.run_all(
+        results = self.around.run_checks(
             self.conf, self.database, version, retry=retry, allow_downgrade=True, patience=self.patience
         )
         self._tell_warnings(results)
@@ -453,9 +461,8 @@ class Ovcad:
                 acceptance.tell(session, update, results, node=self.name, epoch=epoch)
 
     def _stage_checks(self, version: str, stage: State) -> list[str]:
-        from ovca.remaster.checks.stages import stage_checks
-
-        return checks.failures(stage_checks(self.conf, self.database, version, stage, patience=self.patience))
+        found = self.around.stage_checks(self.conf, self.database, version, stage, patience=self.patience)
+        return checks.failures(found)
 
     def _fence(self) -> str:
         peer = self.conf.cluster.peer
@@ -506,7 +513,7 @@ class Ovcad:
 
     def save_site(self, node: str) -> None:
         """Have another node save its site settings, now that it may be wiped; a dead one is not waited for."""
-        ask_node(self.conf, self.database, node)
+        self.around.save_site(self.conf, self.database, node)
 
     def _give_up(self) -> None:
         self.keeper.give_up()
@@ -516,17 +523,10 @@ class Ovcad:
         self.keeper.gave_away()
         LOG.info('%s gave the lease away (epoch %s)%s', self.name, epoch, ' and reboots' if reboot else '')
         if reboot:
-            self._reboot()
-
-    def _reboot(self) -> None:
-        try:
-            subprocess.run(shlex.split(self.conf.cluster.reboot_command), timeout=30, check=True, env=os.environ)
-        except (OSError, subprocess.SubprocessError) as exc:
-            # The reboot is clean-up only; the lease is gone, and a standby is what this node is now.
-            LOG.error('ALARM: [cluster] reboot_command failed: %s', exc)
+            self.around.reboot(self.conf)
 
     def _poke(self) -> None:
-        threading.Thread(target=self._wake_peer, name='poke', daemon=True).start()
+        self.around.spawn('poke', self._wake_peer)
 
     def _wake_peer(self) -> None:
         """A hint only; the peer looks by itself soon, and is found without it where the configuration names no URL."""
@@ -537,15 +537,6 @@ class Ovcad:
                     node = session.get(Node, peer)
                     url = node.address if node is not None else None
             if url:
-                _wake(f'{url.rstrip("/")}/v1/wake')
+                self.around.wake(url)
         except DatabaseError as exc:
             LOG.debug('the peer was not woken: %s', exc)
-
-
-def _wake(url: str) -> None:
-    import requests
-
-    try:
-        requests.post(url, timeout=1)
-    except requests.RequestException as exc:
-        LOG.debug('the peer was not woken: %s', exc)  # a hint only; it looks by itself soon

@@ -12,7 +12,7 @@ import datetime as dt
 import math
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,6 +69,9 @@ class Database:
     :raises ConfigError: the URL is wrong, or names an SQLite file on a network file system.
     """
 
+    sessions: type[Session] = Session
+    """What its transactions are made of."""
+
     def __init__(
         self,
         url: str,
@@ -78,25 +81,28 @@ class Database:
         statement_timeout: float = 10,
         idle_timeout: float = 5,
     ) -> None:
-        self._url = parse_url(url)
-        self.dialect: str = self._url.get_backend_name()
-        self._local = threading.local()
-        if self.dialect == 'sqlite':
-            engine = sqlite.create(self._url, lock_timeout=lock_timeout)
+        parsed = parse_url(url)
+        if parsed.get_backend_name() == 'sqlite':
+            engine = sqlite.create(parsed, lock_timeout=lock_timeout)
         else:
             engine = postgresql.create(
-                self._url,
+                parsed,
                 connect_timeout=connect_timeout,
                 lock_timeout=lock_timeout,
                 statement_timeout=statement_timeout,
                 idle_timeout=idle_timeout,
             )
+        self._use(engine, time.monotonic)
+
+    def _use(self, engine: Engine, monotonic: Callable[[], float]) -> None:
+        self._url, self._local, self._monotonic = engine.url, threading.local(), monotonic
+        self.dialect: str = self._url.get_backend_name()
         self._writer: Engine = engine.execution_options(**_options(self.dialect, 'write'))
         self._reader: Engine = engine.execution_options(**_options(self.dialect, 'read'))
         self._engine = engine
         self._wrote = -math.inf
 
-        @event.listens_for(engine, 'after_cursor_execute')
+        @event.listens_for(self._writer, 'after_cursor_execute')
         def note_change(connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:
             if context is not None and (context.isinsert or context.isupdate or context.isdelete):
                 # SQLite does not know the number before the rows that are returned were read; then it is -1.
@@ -156,7 +162,7 @@ class Database:
                 f'`ovca db-upgrade`',
                 id='schema-missing',
             )
-        with errors.translated(self._url), Session(self._reader, expire_on_commit=False) as session:
+        with errors.translated(self._url), self.sessions(self._reader, expire_on_commit=False) as session:
             session.connection()
             yield session
 
@@ -174,19 +180,19 @@ class Database:
         try:
             with (
                 errors.translated(self._url),
-                Session(self._writer, expire_on_commit=False) as session,
+                self.sessions(self._writer, expire_on_commit=False) as session,
                 session.begin(),
             ):
                 session.connection()  # begins now: SQLite takes its write lock before anything is read
                 yield session
             if self._local.changed:
-                self._wrote = time.monotonic()
+                self._wrote = self._monotonic()
         finally:
             self._local.writing = False
 
     def wrote(self, within: float) -> bool:
         """Whether a change was committed through here in the last ``within`` seconds: then it takes writes."""
-        return time.monotonic() - self._wrote <= within
+        return self._monotonic() - self._wrote <= within
 
     def now(self, session: Session) -> dt.datetime:
         """The database's own time, in UTC; within one transaction it goes on."""

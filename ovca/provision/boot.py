@@ -27,6 +27,7 @@ LOG = logging.getLogger(__name__)
 BODY_LIMIT = 64 * 1024
 CALLS = 4
 """Questions to the authority at a time, for each half: whoever asks, the database has connections left for others."""
+QUESTIONS = ('grant', 'progress', 'written', 'failed')
 FIRMWARE = ('snponly.efi', 'undionly.kpxe')
 MAC = re.compile(r'[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}')
 VERSION = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}')
@@ -52,22 +53,8 @@ def plain_app(
             return PlainTextResponse('this is not the address of a network card\n', 404)
         if request.method == 'HEAD':  # UEFI asks so first; a boot token is made only for who takes it
             return PlainTextResponse('')
-        return PlainTextResponse(await turns.call(script, mac.replace('-', ':'), _address(request)))
-
-    def script(mac: str, address: str) -> str:
-        try:
-            order = authority.boot(mac, address)
-            if order is None:
-                return driver.local_script()
-            text = driver.install_script(order)
-        except OvcaError as exc:
-            pace.warning('boot %s: local disk, because %s', mac, exc)
-            return driver.local_script()
-        except Exception:  # whatever it is, a machine that asks gets the answer that does no harm
-            pace.warning('boot %s: local disk, because the answer could not be made', mac, exc_info=True)
-            return driver.local_script()
-        pace.info('boot %s: install %s on %s, attempt %s', mac, order.version, order.node, order.attempt)
-        return text
+        card = mac.replace('-', ':')
+        return PlainTextResponse(await turns.call(boot_script, authority, driver, card, _address(request), pace))
 
     async def image(request: Request) -> Response:
         version, name = request.path_params['version'], request.path_params['path']
@@ -96,6 +83,23 @@ def plain_app(
     )
 
 
+def boot_script(authority: Authority, driver: ProvisionDriver, mac: str, address: str, pace: Pace) -> str:
+    """The script for the machine with this card; whatever goes wrong, it is the one that boots the local disk."""
+    try:
+        order = authority.boot(mac, address)
+        if order is None:
+            return driver.local_script()
+        text = driver.install_script(order)
+    except OvcaError as exc:
+        pace.warning('boot %s: local disk, because %s', mac, exc)
+        return driver.local_script()
+    except Exception:  # whatever it is, a machine that asks gets the answer that does no harm
+        pace.warning('boot %s: local disk, because the answer could not be made', mac, exc_info=True)
+        return driver.local_script()
+    pace.info('boot %s: install %s on %s, attempt %s', mac, order.version, order.node, order.attempt)
+    return text
+
+
 def published_file(images: Path, version: str, name: str) -> Path | None:
     """Return the file ``name`` of a published image, or None; it never leaves the image's folder."""
     if not VERSION.fullmatch(version) or '\0' in name or len(name) > 1024:
@@ -114,43 +118,52 @@ def tls_app(authority: Authority) -> Starlette:
     """Return the HTTPS half: grants, progress, and the end of an install."""
     turns, pace = Turns(CALLS), Pace(LOG)
 
-    def answering(work: Callable[[dict[str, Any], str], Any]) -> Callable[[Request], Any]:
+    def answering(name: str) -> Callable[[Request], Any]:
         async def handler(request: Request) -> Response:
             try:
-                body = questions.parse(await _body(request))
-                answer = await turns.call(work, body, _address(request))
+                data = await _body(request)
             except TooLarge as exc:
                 return JSONResponse({'error': str(exc)}, 413)
-            except GrantRefused as exc:
-                pace.warning('%s', exc)
-                return JSONResponse({'error': exc.with_id}, 403)
-            except (KeyError, TypeError, ValueError) as exc:
-                return JSONResponse({'error': f'the request is not understood: {type(exc).__name__}'}, 400)
-            except OvcaError as exc:  # it may name files, hosts and users, which are for the log alone
-                pace.warning('%s', exc)
-                return JSONResponse({'error': f'the master cannot do it now, and its log says why [{exc.id}]'}, 503)
-            return JSONResponse(answer or {})
+            answer, status = await turns.call(answered, authority, name, data, _address(request), pace)
+            return JSONResponse(answer, status)
 
         return handler
 
-    def grant(body: dict[str, Any], address: str) -> dict[str, Any]:
+    routes = [Route(f'/v1/{name}', answering(name), methods=['POST']) for name in QUESTIONS]
+    return plainly(Starlette(routes=routes))
+
+
+def answered(authority: Authority, name: str, data: bytes, address: str, pace: Pace) -> tuple[dict[str, Any], int]:
+    """What an installer's question ``name`` is answered with, and the HTTP status of it."""
+    try:
+        return _works(authority, address)[name](questions.parse(data)) or {}, 200
+    except GrantRefused as exc:
+        pace.warning('%s', exc)
+        return {'error': exc.with_id}, 403
+    except (KeyError, TypeError, ValueError) as exc:
+        return {'error': f'the request is not understood: {type(exc).__name__}'}, 400
+    except OvcaError as exc:  # it may name files, hosts and users, which are for the log alone
+        pace.warning('%s', exc)
+        return {'error': f'the master cannot do it now, and its log says why [{exc.id}]'}, 503
+
+
+def _works(authority: Authority, address: str) -> dict[str, Callable[[dict[str, Any]], dict[str, Any] | None]]:
+    def grant(body: dict[str, Any]) -> dict[str, Any]:
         granted = authority.consume(questions.grant(body, address))
         site = granted.site
         files = [encode_file(file) for file in site.files]
         return {'evidence_token': granted.evidence_token, 'site': files, 'site_about': dict(site.about)}
 
-    def progress(body: dict[str, Any], address: str) -> None:
+    def progress(body: dict[str, Any]) -> None:
         authority.progress(*questions.who(body), questions.percent(body), questions.text(body))
 
-    def written(body: dict[str, Any], address: str) -> None:
+    def written(body: dict[str, Any]) -> None:
         authority.written(*questions.who(body))
 
-    def failed(body: dict[str, Any], address: str) -> None:
+    def failed(body: dict[str, Any]) -> None:
         authority.failed(*questions.who(body), questions.text(body))
 
-    works = {'grant': grant, 'progress': progress, 'written': written, 'failed': failed}
-    routes = [Route(f'/v1/{name}', answering(work), methods=['POST']) for name, work in works.items()]
-    return plainly(Starlette(routes=routes))
+    return dict(zip(QUESTIONS, (grant, progress, written, failed), strict=True))
 
 
 def _address(request: Request) -> str:

@@ -12,6 +12,7 @@ import json
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -37,12 +38,21 @@ class Service:
     ``identity`` goes with each request; it holds the nonce, so it is neither printed nor kept on a disk.
     """
 
-    def __init__(self, url: str, fingerprint: str, identity: dict[str, Any]) -> None:
+    def __init__(
+        self,
+        url: str,
+        fingerprint: str,
+        identity: dict[str, Any],
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
         parts = urlsplit(url)
         if parts.scheme != 'https' or not parts.hostname:
             raise InstallError(f'{url!r} is not the HTTPS address of a boot service')
         self._host, self._port = parts.hostname, parts.port or 443
         self._fingerprint, self._identity = fingerprint.lower(), identity
+        self._clock, self._sleep = clock, sleep
 
     def post(self, name: str, body: dict[str, Any], *, timeout: float = 10) -> dict[str, Any]:
         """Send one request, once.
@@ -69,26 +79,31 @@ class Service:
             raise OSError(f'the boot service gave no whole answer ({type(exc).__name__})') from exc
         finally:
             connection.close()
-        said = str(answer.get('error', f'status {response.status}'))
-        if response.status in (400, 403, 413):
-            raise Denied(said)
-        if response.status != 200:
-            raise OSError(f'the boot service cannot do it now: {said}')
-        return answer
+        return heeded(answer, response.status)
 
     def insist(self, name: str, body: dict[str, Any], seconds: float) -> dict[str, Any]:
         """Send a request again until it is answered, for about ``seconds``; it is idempotent for the nonce it carries.
 
         :raises InstallError: the answer is no. :raises OSError: there is none.
         """
-        end = time.monotonic() + seconds
+        end = self._clock() + seconds
         while True:
             try:
-                return self.post(name, body, timeout=max(1.0, min(10.0, end - time.monotonic())))
+                return self.post(name, body, timeout=max(1.0, min(10.0, end - self._clock())))
             except OSError:
-                if time.monotonic() >= end:
+                if self._clock() >= end:
                     raise
-                time.sleep(0.2)
+                self._sleep(0.2)
+
+
+def heeded(answer: dict[str, Any], status: int) -> dict[str, Any]:
+    """The answer, when it is one to go on with. :raises Denied, OSError: as :meth:`Service.post`."""
+    said = str(answer.get('error', f'status {status}'))
+    if status in (400, 403, 413):
+        raise Denied(said)
+    if status != 200:
+        raise OSError(f'the boot service cannot do it now: {said}')
+    return answer
 
 
 def _object(data: bytes) -> dict[str, Any]:

@@ -13,8 +13,9 @@ import secrets
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from ovca.files import write_json
 from ovca.provision.client import TEXT_LIMIT, InstallError, Reporter, Service
@@ -28,12 +29,19 @@ BOOT_ID = Path('/proc/sys/kernel/random/boot_id')
 WORD = 'ovca.'
 
 
-def run(order: argparse.Namespace, boot_token: str) -> int:
+def run(
+    order: argparse.Namespace,
+    boot_token: str,
+    *,
+    connect: Callable[[str, str, dict[str, Any]], Service] = Service,
+    reporter: Callable[[Service], Reporter] = Reporter,
+    sync: Callable[[], None] = os.sync,
+) -> int:
     """Carry an order out; return the exit status. The nonce lives in this process's memory only."""
     identity = {'node': order.node, 'update': order.update, 'attempt': order.attempt, 'nonce': secrets.token_hex(32)}
     root, iso = Path(order.root), Path(order.shared_storage) / order.iso
     try:
-        service = Service(order.tls_url, order.tls_fingerprint, identity)
+        service = connect(order.tls_url, order.tls_fingerprint, identity)
         check_root(root, real=order.real, keep=[Path(order.shared_storage)])
         ImageFolder(iso, order.digest).compare()
         ask = {'boot_token': boot_token, 'digest': order.digest, 'boot_id': _boot_id()}
@@ -45,7 +53,7 @@ def run(order: argparse.Namespace, boot_token: str) -> int:
         return REFUSED
     print(f'grant given: {order.root} is wiped and becomes {order.version}', flush=True)
     try:
-        with Reporter(service) as reporter:
+        with reporter(service) as told:
             install_tree(
                 iso=iso,
                 digest=order.digest,
@@ -54,8 +62,9 @@ def run(order: argparse.Namespace, boot_token: str) -> int:
                 site_about=about,
                 update=order.update,
                 attempt=order.attempt,
-                tell=reporter.tell,
+                tell=told.tell,
                 real=order.real,
+                sync=sync,
             )
         _boot_from_disk(order.disk_boot_command)
         write_json(

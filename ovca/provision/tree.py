@@ -192,6 +192,7 @@ def install_tree(
     attempt: int | None = None,
     tell: Tell = silent,
     real: bool = False,
+    sync: Callable[[], None] = os.sync,
 ) -> None:
     """Wipe ``root`` and install a published image's ``iso`` on it: everything but the evidence.
 
@@ -212,7 +213,7 @@ def install_tree(
     putback.put_back(root, site, site_about or {}, image=own, update=update, attempt=attempt)
     for name in (INSTALLED, EVIDENCE):
         inside(root, name).parent.mkdir(parents=True, exist_ok=True)
-    os.sync()
+    sync()
     write_json(
         root / INSTALLED,
         {

@@ -27,5 +27,5 @@ def eligible_in(session: Session, update: Update | None, node: str, running_dige
         return True
     # What no grant has ever touched is what was installed at first. A run that re-installs such a node, and ends before
     # it is wiped, takes nothing from it.
-    final = running_digest in final_digests(session, node) or last_wipe(session, node) is None
+    final = last_wipe(session, node) is None or running_digest in final_digests(session, node)
     return may_claim(software(running_digest, update), final, update_open=True, runs_known=True)

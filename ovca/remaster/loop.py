@@ -134,20 +134,14 @@ class RemasterLoop:
 
     def _observe(self, epoch: int) -> Observation | None:
         with self.database.read() as session:
-            first = observe(session, me=self.node, epoch=epoch, running_digest=self.running_digest, limits=self.limits)
-            if first is None:
-                return None
-            session.expunge_all()
-            return observe(
-                session,
-                me=self.node,
-                epoch=epoch,
-                running_digest=self.running_digest,
-                limits=self.limits,
-                checks=self._stage(first.update.id, State.REQUESTED),
-                stage_checks=self._stage(first.update.id, first.situation.state),
-                rehashed=self._rehashed.get(first.update.id, Verdict.PENDING),
-            )
+            seen = observe(session, me=self.node, epoch=epoch, running_digest=self.running_digest, limits=self.limits)
+        if seen is None:
+            return None
+        return seen.judged(
+            checks=self._stage(seen.update.id, State.REQUESTED),
+            stage_checks=self._stage(seen.update.id, seen.situation.state),
+            rehashed=self._rehashed.get(seen.update.id, Verdict.PENDING),
+        )
 
     @staticmethod
     def _checks_due(s: Situation) -> bool:

@@ -6,7 +6,7 @@ import datetime as dt
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import func, select
+from sqlalchemy import bindparam, func, select
 from sqlalchemy.orm import Session
 
 from ovca.db.engine import now as database_now
@@ -79,23 +79,32 @@ class Observation:
     slow: bool = False
     """The soft limit of the present step has passed."""
 
+    def judged(self, *, checks: Verdict, stage_checks: Verdict, rehashed: Verdict) -> Observation:
+        """The same with the results of the work that takes a while, which no row holds."""
+        known = replace(self.situation, checks=checks, stage_checks=stage_checks, rehashed=rehashed)
+        return replace(self, situation=known)
+
     def name(self, which: Which) -> str:
         """The pinned node's name."""
         return self.update.first if which is Which.FIRST else self.update.second
 
 
+# Made once: they are asked for in nearly every pass of every thread.
+_NEWEST = select(Update).order_by(Update.id.desc()).limit(1)
+_LAST_WIPE = select(func.max(InstallGrant.consumed_at)).where(
+    InstallGrant.node == bindparam('name'), InstallGrant.consumed_at.is_not(None)
+)
+
+
 def newest_update(session: Session) -> Update | None:
     """The open update, or else the last one that ended."""
-    return session.scalars(select(Update).order_by(Update.id.desc()).limit(1)).one_or_none()
+    return session.scalars(_NEWEST).one_or_none()
 
 
 def last_wipe(session: Session, node: str) -> dt.datetime | None:
     """When a grant to wipe this node was consumed last; None: never, so its disk is as it was installed at first."""
-    return session.scalar(
-        select(func.max(InstallGrant.consumed_at)).where(
-            InstallGrant.node == node, InstallGrant.consumed_at.is_not(None)
-        )
-    )
+    moment: dt.datetime | None = session.scalar(_LAST_WIPE, {'name': node})
+    return moment
 
 
 def final_digests(session: Session, node: str) -> set[str]:
@@ -170,9 +179,6 @@ def observe(
     epoch: int,
     running_digest: str | None,
     limits: Limits,
-    checks: Verdict = Verdict.PENDING,
-    stage_checks: Verdict = Verdict.PENDING,
-    rehashed: Verdict = Verdict.PENDING,
 ) -> Observation | None:
     """Return what is known of the update that needs a decision, or None when there is none.
 
@@ -226,9 +232,7 @@ def observe(
         proven=update.proven_at is not None,
         grant=status,
         wiped=any(g.consumed_at is not None for g in grants),
-        rehashed=rehashed,
-        checks=checks,
-        stage_checks=stage_checks,
+        stage_checks=Verdict.PENDING,
         attempts_left=attempt < limits.attempts,
         resets_left=sum(e.power_orders for e in entries.values()) < limits.power_orders,
         hand_overs_left=update.handovers < limits.hand_overs,

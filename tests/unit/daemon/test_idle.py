@@ -156,10 +156,10 @@ def test_a_database_that_cannot_write_and_tell_at_once_is_asked_twice(pair: Pair
 
 def woken(service: Ovcad) -> bool:
     """Whether the next sign of life wakes the loop."""
-    for flag in service._wakes.values():
+    for flag in service.wakes.values():
         flag.clear()
     service._beat()
-    return all(flag.is_set() for flag in service._wakes.values())
+    return all(flag.is_set() for flag in service.wakes.values())
 
 
 def test_what_is_asked_and_not_told_is_seen_with_the_next_sign_of_life(pair: Pair) -> None:
@@ -224,20 +224,10 @@ def test_a_sign_of_life_that_fails_makes_the_service_look_often(pair: Pair, monk
 
 def test_a_pass_that_fails_is_repeated_soon(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     service = pair.nodes['mn1']
-    waited = list[float]()
 
-    def wait(name: str, seconds: float) -> bool:
-        waited.append(seconds)
-        service._stop.set()
-        return False
-
-    monkeypatch.setattr(service, '_wait', wait)
-    for failing in (False, True):
-        service._stop.clear()
-        with monkeypatch.context() as outage:
-            if failing:
-                outage.setattr(service.database, 'read', unavailable)
-            service._loop_thread()
+    waited = [service._loop_step(False)]
+    monkeypatch.setattr(service.database, 'read', unavailable)
+    waited.append(service._loop_step(False))
 
     assert waited == [Pace.QUIET.look(service.conf), service.conf.cluster.poll_interval]
 

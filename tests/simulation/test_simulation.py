@@ -1,0 +1,209 @@
+"""Whole updates of the production's code on a clock that is told: see :mod:`tests.simulation`."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from ovca.cluster.lease import Lease
+from ovca.daemon import service
+from ovca.daemon.service import Ovcad
+from ovca.remaster import loop
+from ovca.remaster.loop import RemasterLoop
+from ovca.remaster.protocol import Health, rule_for
+from tests.conftest import missing_peer
+
+try:
+    import greenlet  # noqa: F401
+except ImportError:
+    missing_peer("greenlet is not installed: pip install -e '.[test]'")
+
+from tests.model.mutations import guarded, without
+from tests.simulation.__main__ import sampled, singles
+from tests.simulation.disks import NEW
+from tests.simulation.faults import Kind, Mishap, Schedule, Strike
+from tests.simulation.runs import Outcome, Simulation
+
+pytestmark = [pytest.mark.simulation, pytest.mark.xdist_group('simulation')]
+
+
+@pytest.fixture(scope='module')
+def simulation() -> Iterator[Simulation]:
+    made = Simulation()
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope='module')
+def faultless(simulation: Simulation) -> Outcome:
+    return simulation.run(Schedule(), labels=True, trace=True)
+
+
+COMMITS_ANYWHERE = without(
+    'proving-old-leads',
+    'proving-not-pinned',
+    rules=guarded('proving-proven', lambda s: s.leader_health is Health.SOAKED),
+)
+INSTALLED, PROVING = 3.0, 6.0
+"""Seconds at which a run without faults is in VERIFY_1, and in PROVING."""
+
+
+def sound(simulation: Simulation, schedule: Schedule) -> Outcome:
+    outcome = simulation.run(schedule)
+    assert outcome.violation is None, str(outcome)
+    return outcome
+
+
+def where(outcome: Outcome, label: str) -> int:
+    """The first point with this label."""
+    return next(number for number, found in enumerate(outcome.labels) if label in found)
+
+
+def test_without_faults_both_nodes_are_updated(faultless: Outcome) -> None:
+    assert faultless.violation is None
+    assert faultless.states == ['REQUESTED', 'INSTALL_1', 'VERIFY_1', 'PROVING', 'INSTALL_2', 'VERIFY_2', 'DONE']
+
+
+def test_every_commit_and_effect_has_a_point_before_it_and_one_after(faultless: Outcome) -> None:
+    told = [label for label in faultless.labels if ': before: ' in label and ('commit' in label or 'power' in label)]
+
+    assert len(told) > 80
+    for label in told:
+        assert label.replace(': before: ', ': after: ') in faultless.labels
+
+
+def test_the_same_seed_is_the_same_run(simulation: Simulation) -> None:
+    first = simulation.run(simulation.drawn(11), trace=True)
+    simulation.run(simulation.drawn(12))
+    second = simulation.run(simulation.drawn(11), trace=True)
+
+    assert first.trace == second.trace
+
+
+@pytest.mark.parametrize('hash_seed', ['1', '2'])
+def test_the_same_seed_is_the_same_run_in_another_process(simulation: Simulation, hash_seed: str) -> None:
+    here = simulation.run(simulation.drawn(11), trace=True)
+
+    done = subprocess.run(
+        [sys.executable, '-m', 'tests.simulation', '--seed', '11', '--trace'],
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, 'PYTHONHASHSEED': hash_seed, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert done.stdout.splitlines()[: len(here.trace)] == here.trace
+
+
+def test_no_single_fault_at_any_point_breaks_anything(simulation: Simulation) -> None:
+    for schedule in itertools.islice(singles(simulation.points), 0, None, 50):
+        sound(simulation, schedule)
+
+
+def test_no_pair_of_faults_in_a_sample_breaks_anything(simulation: Simulation) -> None:
+    for schedule in sampled(simulation.points, Random(1), 8):
+        sound(simulation, schedule)
+
+
+def test_no_random_schedule_breaks_anything(simulation: Simulation) -> None:
+    ends = {sound(simulation, simulation.drawn(seed)).state for seed in range(8)}
+
+    assert 'DONE' in ends
+
+
+# That it can fail: each takes something out of the product.
+
+
+@contextmanager
+def no_check(self: Lease, epoch: int, *, acting: bool = True) -> Iterator[Any]:
+    with self.database.write() as session:
+        yield session
+
+
+def test_without_the_fence_two_nodes_serve(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ovcad, '_fence', lambda self: 'it is surely off')
+
+    outcome = simulation.run(Schedule(mishaps=(Mishap(INSTALLED, Kind.PAUSE, 'mn1', 20.0),)))
+
+    assert outcome.violation is not None
+    assert outcome.violation.startswith('invariant 1 ')
+
+
+def test_without_the_stop_before_a_hand_over_two_nodes_serve(
+    simulation: Simulation, faultless: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The giver's reboot, which would end it anyhow, is lost.
+    reboots = where(faultless, 'mn1: before: mn1 reboots')
+    sound(simulation, Schedule(strikes=(Strike(reboots, Kind.KILL),)))
+    monkeypatch.setattr(Ovcad, '_stand_down', lambda self: self.keeper.demoting(self.keeper.epoch))
+    reboots = where(simulation.run(Schedule(), labels=True), 'mn1: before: mn1 reboots')
+
+    outcome = simulation.run(Schedule(strikes=(Strike(reboots, Kind.KILL),)))
+
+    assert outcome.violation is not None
+    assert outcome.violation.startswith('invariant 1 ')
+
+
+def test_without_the_check_of_the_epoch_a_master_of_yesterday_decides(
+    simulation: Simulation, faultless: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It stands still between its look at the rows and its write, until the other one has the lease; its BMC is dead,
+    # so that it cannot be powered off in time.
+    begins = where(faultless, 'mn1: before: commit entry event update')
+    schedule = Schedule(strikes=(Strike(begins, Kind.PAUSE, 14.0),), mishaps=(Mishap(0.0, Kind.BMC_DEAD, 'mn1', 30.0),))
+    assert simulation.run(schedule).violation is None
+
+    monkeypatch.setattr(Lease, 'fenced', no_check)
+    outcome = simulation.run(schedule)
+
+    assert outcome.violation is not None
+    assert outcome.violation.startswith('invariant 2 ')
+
+
+def test_without_the_guard_of_the_commit_point_the_wrong_node_passes_it(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A table that would let any leader commit, as the model's mutation has it: the transaction refuses it nevertheless.
+    schedule = Schedule(mishaps=(Mishap(PROVING, Kind.POWER, 'mn2', 40.0),))
+    monkeypatch.setattr(loop, 'rule_for', partial(rule_for, rules=COMMITS_ANYWHERE))
+    refused = simulation.run(schedule, most=1000)
+    assert refused.violation is not None  # it decides the same again and again, in vain
+    assert refused.violation.startswith('invariant 12: a thread goes round')
+
+    monkeypatch.setattr(RemasterLoop, '_guard_commit', _commits)
+    outcome = simulation.run(schedule)
+
+    assert outcome.violation is not None
+    assert outcome.violation.startswith('invariant 8')
+
+
+def _commits(self: RemasterLoop, session: Any, update: Any) -> None:
+    update.proven_at = self.database.now(session)
+
+
+def test_without_the_rule_who_may_lead_a_half_installed_node_serves(
+    simulation: Simulation, faultless: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # All files are there, the token is not; and then the master is gone.
+    half = where(faultless, 'mn2: before: rename mn2/root/var/lib/ovca/evidence.json')
+    schedule = Schedule(strikes=(Strike(half, Kind.KILL),), mishaps=(Mishap(INSTALLED, Kind.POWER, 'mn1', 40.0),))
+    assert simulation.run(schedule).violation is None
+
+    monkeypatch.setattr(service, 'eligible', lambda *_: True)
+    outcome = simulation.run(schedule)
+
+    assert outcome.violation is not None
+    assert outcome.violation.startswith('invariant 15 ')
+    assert simulation.disks.images[NEW].digest != faultless.state
