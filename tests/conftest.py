@@ -131,6 +131,12 @@ class PostgresServer:
             self._process.send_signal(signal.SIGQUIT)
             self._process.wait(PATIENCE)
 
+    def restart(self) -> None:
+        """Start the server that was stopped, with its data and on its port."""
+        self._process = self._serve()
+        if not self._ready(self._process):
+            raise RuntimeError(f'PostgreSQL does not start: {self._log.read_text(errors="replace")[-2000:]}')
+
     def _serve(self) -> subprocess.Popen[bytes]:
         settings = {
             'port': str(self.port),

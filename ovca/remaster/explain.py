@@ -28,6 +28,8 @@ from ovca.remaster.protocol import (
     rule_for,
 )
 
+AFTER_FIRST = frozenset({State.PROVING, State.ROLLBACK, State.INSTALL_2, State.VERIFY_2})
+"""States in which the first node has proved the new software."""
 FAR = 30
 """More decisions and waits than this never follow one another to the end of an update."""
 
@@ -57,8 +59,10 @@ class Outlook:
     """What follows before any deadline passes."""
     in_the_end: Course | None = None
     """When what failed does not come back and all attempts and deadlines have passed; None: it stays as it is."""
-    once_proved: Course | None = None
-    """Nobody can lead, unless the node that is just being installed comes to prove what it runs; then this."""
+    once_there: Outlook | None = None
+    """Nobody can lead, unless the node that is just being installed, or boots, comes up; then this."""
+    proves: bool = False
+    """It has to prove what it was installed with before that."""
 
     @property
     def last(self) -> Course:
@@ -117,9 +121,16 @@ def leader_fails(s: Situation, *, peer_proven: bool = False, retry: bool = False
     fault = Fault(gone=s.leader, checks=Verdict.PASSED if retry else Verdict.FAILED)
     if may_claim(s.peer_runs, final or peer_proven, update_open=not s.state.ended or known, runs_known=known):
         return _alone(_led_by_peer(s, final=final, before=final or peer_proven), fault)
-    installed = s.state in TARGET and not s.target_leads and (s.wiped or s.peer_runs is Software.NEW)
-    proved = _led_by_peer(replace(s, peer_runs=Software.NEW), final=True, before=True) if installed else None
-    return Outlook(Course(None, (), s.state), None, None if proved is None else _course(proved, fault))
+    nobody = Course(None, (), s.state)
+    if s.state in TARGET and not s.target_leads and (s.wiped or s.peer_runs is Software.NEW):
+        proved = _led_by_peer(replace(s, peer_runs=Software.NEW), final=True, before=True)
+        return Outlook(nobody, once_there=_alone(proved, fault), proves=True)
+    if known:
+        return Outlook(nobody)
+    # It is not heard of, and no install is why: as far as is known it boots.
+    runs = Software.OLD if s.leader is Which.FIRST or s.state not in AFTER_FIRST else Software.NEW
+    up = _led_by_peer(replace(s, peer_runs=runs), final=runs is Software.NEW, before=runs is Software.NEW)
+    return Outlook(nobody, once_there=_alone(up, fault))
 
 
 def peer_fails(s: Situation, *, retry: bool = False) -> Outlook:

@@ -133,6 +133,7 @@ class _Words:
         update, leads = seen.update, seen.situation.leader
         s = seen.situation
         self.name, self.waits = seen.name, s.paused or (s.held and s.state is State.PROVING)
+        self.ordered = seen.entry is not None and seen.entry.power_ordered_at is not None
         self.leader, self.peer = seen.name(leads), seen.name(leads.other)
         self._names = {
             'first': update.first,
@@ -148,10 +149,12 @@ class _Words:
             takes = f'{other} sees that {self.leader} is off, and is master in about {times.ttl + AGREED:.0f} s'
             return f'{takes}; {self._course(outlook.now, self.leader)}{self._end(outlook, self.leader)}'
         text = f'nobody serves until {self.leader} is back; then the update goes on where it stood'
-        if outlook.once_proved is not None:
+        there = outlook.once_there
+        if there is not None:
+            comes = 'comes to prove before that what it was installed with' if outlook.proves else 'boots before that'
             text += (
-                f'. If {self.peer} comes to prove before that what it was installed with, it is master by itself; '
-                f'{self._course(outlook.once_proved, self.leader)}'
+                f'. If {self.peer} {comes}, it is master by itself; {self._course(there.now, self.leader)}'
+                f'{self._end(there, self.leader)}'
             )
         return text
 
@@ -162,9 +165,10 @@ class _Words:
     def peer_bmc_fails(self, s: Situation, outlook: Outlook, limits: Limits) -> str:
         """The other node's BMC answers no more, so the master cannot switch that node's power."""
         if s.state in WIPING and not s.target_leads and s.grant in (Grant.NONE, Grant.OPEN):
+            ordered = f'unless {self.peer} boots its installer from the last power cycle, ' if self.ordered else ''
             return (
-                f'{self.peer} cannot be power-cycled into its installer, so nothing is wiped; it is tried until the '
-                f'deadline{self._unmended(outlook)}'
+                f'{ordered}{self.peer} cannot be power-cycled into its installer, so nothing is wiped; it is tried '
+                f'until the deadline{self._unmended(outlook)}'
             )
         return self._ill(s, outlook, self.leader, self.peer, limits)
 

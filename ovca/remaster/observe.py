@@ -211,7 +211,7 @@ def observe(
     )
     attempt = entry.attempt if entry else 1
     status, grant = grant_status([g for g in grants if g.attempt == attempt], epoch, now)
-    peer_fresh = fresh(peer, epoch, limits, now)
+    peer_fresh = fresh(peer, epoch, limits, now) and not _before_wipe(peer, grant)
     peer_runs = software(peer.running_digest, update) if peer and peer_fresh else Software.UNKNOWN
     leader_runs = software(running_digest, update)
     decided = directives.active(session, update.id)
@@ -250,6 +250,13 @@ def observe(
     counts = replace(situation, late=True).overdue
     slow = not state.ended and counts and lasts > limits.alarm_percent / 100 * deadline
     return Observation(situation, update, target, entry, grant, peer, now, tuple(decided), slow)
+
+
+def _before_wipe(peer: Node | None, grant: InstallGrant | None) -> bool:
+    """Whether a node's row is from before its newest grant was consumed: it tells of what was there then."""
+    if peer is None or peer.last_seen_at is None or grant is None or grant.consumed_at is None:
+        return False
+    return grant.node == peer.name and peer.last_seen_at <= grant.consumed_at
 
 
 def _with_proof(situation: Situation, runs: Software) -> Situation:

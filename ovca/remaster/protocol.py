@@ -387,10 +387,10 @@ RULES: tuple[Rule, ...] = (
           lambda s: s.abort and not s.target_leads, Act.MOVE, S.FAILED_FORWARD, quarantine=Quarantine.SECOND),
     _rule('second-final', S.INSTALL_2, 'the target has proved digest and token',
           lambda s: not s.target_leads and s.peer_final, Act.MOVE, S.VERIFY_2),
-    _rule('second-done', S.VERIFY_2, 'both nodes run the pinned digest, and the target was healthy for the soak',
+    _rule('second-done', S.VERIFY_2, 'both nodes run the pinned digest, and were healthy for their soak',
           lambda s: not s.target_leads and s.leader_runs is Software.NEW and s.peer_final
           and s.peer_runs is Software.NEW and s.peer_health is H.SOAKED and s.peer_ready
-          and s.leader_health is not H.FAILED, Act.MOVE, S.DONE),
+          and s.leader_health is H.SOAKED, Act.MOVE, S.DONE),
     _rule('second-unhealthy-again', S.VERIFY_2, 'the target stays unhealthy, and an attempt is left',
           lambda s: not s.target_leads and s.peer_health is H.FAILED and s.attempts_left and not s.paused,
           Act.ATTEMPT, S.INSTALL_2),

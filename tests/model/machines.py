@@ -79,7 +79,7 @@ from tests.model.world import (
 )
 
 _SERVES = frozenset(N[state] for state in (State.REQUESTED, State.PROVING, State.VERIFY_2))
-_PROVES = frozenset({N[State.PROVING]})
+_PROVES = frozenset({N[State.PROVING], N[State.VERIFY_2]})
 _ALL = frozenset(N.values())
 HEALTH_COUNTS = (
     ((frozenset({N[State.VERIFY_1]}), _ALL), (frozenset({N[State.VERIFY_2]}), _ALL)),

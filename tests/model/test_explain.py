@@ -123,8 +123,8 @@ def _without(world: World, gone: int) -> World:
 
 
 def _told(outlook: Outlook) -> tuple[End, End]:
-    now = outlook.once_proved or outlook.now
-    last = outlook.in_the_end or now
+    outlook = outlook.once_there or outlook
+    now, last = outlook.now, outlook.last
     return (now.leader is not None, now.state.value), (last.leader is not None, last.state.value)
 
 
@@ -140,7 +140,7 @@ def test_when_the_master_fails_the_other_one_does_what_was_foretold(name: str) -
 
         rests = {alone.end(each) for each in alone.rests([without], now)}
 
-        if outlook.once_proved is not None:
+        if outlook.once_there is not None:
             assert rests <= {now, (False, outlook.now.state.value)}, (world, outlook)
             continue
         assert rests == {now}, (world, outlook)
