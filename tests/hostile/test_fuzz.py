@@ -20,7 +20,7 @@ from tests.fuzz import boot
 from tests.fuzz.driver import inputs, unpack
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 5
+SECONDS = 3
 KEPT = list(inputs('boot'))
 together = pytest.mark.xdist_group('hostile-fuzz')
 """One appliance serves them all."""
