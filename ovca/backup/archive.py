@@ -142,15 +142,6 @@ class Reader:
         if digest.hexdigest() != content.sha256:
             raise _damaged('its digest is not the one that the record says')
 
-    def lines(self, content: Content) -> Iterator[bytes]:
-        """A file's lines; the errors are those of :meth:`chunks`."""
-        rest = b''
-        for chunk in self.chunks(content):
-            *whole, rest = (rest + chunk).split(b'\n')
-            yield from whole
-        if rest:
-            yield rest
-
     def _opened(self) -> zipfile.ZipFile:
         if self._zip is None:
             try:

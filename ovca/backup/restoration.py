@@ -6,7 +6,8 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from sqlalchemy.orm import Session
 from ovca.backup import aftermath, base, extraction, tables
 from ovca.backup.aftermath import Aftermath
 from ovca.backup.archive import Reader, Told
-from ovca.backup.record import CONFIGURATION, DATABASE, SITE, SOURCES, Record
+from ovca.backup.record import CONFIGURATION, DATABASE, SITE, SOURCES, Content, Record
 from ovca.db import schema
 from ovca.db.engine import Database, now
 from ovca.db.models import Event, Image, Lease, Node
@@ -114,20 +115,21 @@ def carry_out(
 ) -> Outcome:
     """Put the database back, and then what sources have saved.
 
-    The backup is verified first, all of it. What :func:`plan` forbids is looked at once more in the transaction.
+    The backup is verified first, all of it, and its tables are put aside on this node: its storage may hang, and the
+    database is never locked meanwhile. What :func:`plan` forbids is looked at once more in the transaction.
 
-    :raises BackupError: the backup is damaged; nothing was changed.
+    :raises BackupError: the backup is damaged, or cannot be put aside; nothing was changed.
     """
     record = reader.record
     verified(reader, told)
     plan(conf, database, record, replace=replace)
-    with database.write() as session:
+    with _tables_aside(reader) as folder, database.write() as session:
         schema.wait_for_turn(session)
         above = _judge(session, database, _silence(conf), replace=replace)
         connection = session.connection()
         tables.drop(connection)
         schema.bring(session, record.revision)
-        left_out = _load(connection, reader)
+        left_out = _load(connection, record, folder)
         schema.bring(session, schema.head())
         tables.count_on(connection)
         after = aftermath.settle(session, record, who=who, above=above)
@@ -234,17 +236,46 @@ def _judge(session: Session, database: Database, silence: float, *, replace: boo
     return aftermath.highest_epoch(session) if rows else 0
 
 
-def _load(connection: Connection, reader: Reader) -> list[str]:
-    """Fill the tables; return the names of what there is no table for."""
+@contextmanager
+def _aside(reader: Reader, wanted: Iterable[Content]) -> Iterator[Path]:
+    """These files in a folder of this node for a while; each is what the record says, and only its owner can read it.
+
+    :raises BackupError: one is damaged. :raises OSError: they cannot be written.
+    """
+    folder = Path(tempfile.mkdtemp(prefix='ovca-restore-'))
+    try:
+        extraction.extract(reader, wanted, folder)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _tables_aside(reader: Reader) -> Iterator[Path]:
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(_aside(reader, reader.record.in_part(DATABASE)))
+        except OSError as exc:
+            raise BackupError(
+                f'the tables of backup {reader.record.id} cannot be put aside on this node: {exc.strerror}: '
+                f'{exc.filename or tempfile.gettempdir()}; make room there, or set TMPDIR to another folder',
+                id='backup-not-written',
+            ) from exc
+        yield folder
+
+
+def _load(connection: Connection, record: Record, folder: Path) -> list[str]:
+    """Fill the tables from the files that were put aside; return the names of what there is no table for."""
     there = tables.present(connection)
     for name in there:
-        content = reader.record.content(f'{DATABASE}/{name}.jsonl')
+        content = record.content(f'{DATABASE}/{name}.jsonl')
         if content is None:
             raise BackupError(
-                f'backup {reader.record.id} is damaged: it has no table {name}; use another one', id='backup-damaged'
+                f'backup {record.id} is damaged: it has no table {name}; use another one', id='backup-damaged'
             )
-        tables.load(connection, name, reader.lines(content))
-    return [f'table {each.path.stem}' for each in reader.record.in_part(DATABASE) if each.path.stem not in there]
+        with (folder / content.name).open('rb') as lines:
+            tables.load(connection, name, lines)
+    return [f'table {each.path.stem}' for each in record.in_part(DATABASE) if each.path.stem not in there]
 
 
 def _images(conf: cfg.ConfigOpts, database: Database) -> tuple[tuple[str, ...], tuple[str, ...], str]:
@@ -268,20 +299,15 @@ def _restore_sources(conf: cfg.ConfigOpts, reader: Reader) -> dict[str, str]:
         if name not in conf.backup.sources:
             results[name] = 'it is not among [backup] sources; add it there and restore again'
             continue
-        folder = None
         try:
-            folder = Path(tempfile.mkdtemp(prefix='ovca-restore-'))  # only its owner can read it
             source = base.load_one(conf, name)
             wanted = [each for each in reader.record.in_part(SOURCES) if each.path.parts[0] == name]
-            extraction.extract(reader, wanted, folder)
-            source.restore(folder / SOURCES / name)
+            with _aside(reader, wanted) as folder:
+                source.restore(folder / SOURCES / name)
         except Exception as exc:  # a vendor's code; the rest is put back, and this is told
             results[name] = base.why(exc)
         else:
             results[name] = ''
-        finally:
-            if folder is not None:
-                shutil.rmtree(folder, ignore_errors=True)
     return results
 
 

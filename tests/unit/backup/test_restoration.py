@@ -6,11 +6,12 @@ import datetime as dt
 import errno
 import json
 import os
+import tempfile
 from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
-from sqlalchemy import select, text
+from sqlalchemy import Connection, select, text
 
 from ovca import conf
 from ovca.backup import creation, restoration
@@ -244,6 +245,44 @@ def test_what_fails_in_the_middle_leaves_the_database_as_it_was(
     assert schema.current(operated.database) == schema.head()
 
 
+def test_nothing_is_read_from_the_storage_while_the_database_waits_for_it(
+    operated: Operated, shelf: Shelf, make: Make, empty: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    backup, before, drop = make(), rows(operated.database), restoration.tables.drop
+    aside = tmp_path / 'aside'
+    aside.mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(aside))
+    during = list[str]()
+
+    def storage_is_lost(connection: Connection) -> None:
+        os.truncate(shelf.find(backup.id).data, 0)
+        during.extend(f'{path.stat().st_mode & 0o777:o}' for path in aside.iterdir())
+        drop(connection)
+
+    monkeypatch.setattr(restoration.tables, 'drop', storage_is_lost)
+    restore(operated, shelf, backup.id, empty)
+
+    after = rows(empty)
+    kept = before.keys() - CHANGED
+    assert {name: after[name] for name in kept} == {name: before[name] for name in kept}
+    assert len(after['update']) == len(before['update']) > 0
+    assert during == ['700'], 'only its owner can read what is put aside'
+    assert list(aside.iterdir()) == []
+
+
+def test_a_disk_that_has_no_room_for_the_tables_changes_nothing(
+    operated: Operated, shelf: Shelf, make: Make, empty: Database, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    backup = make()
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'none'))
+
+    with pytest.raises(BackupError, match='set TMPDIR to another folder') as caught:
+        restore(operated, shelf, backup.id, empty)
+
+    assert caught.value.id == 'backup-not-written'
+    assert schema.current(empty) is None
+
+
 @pytest.mark.parametrize('position', [40, -40, 0.5])
 def test_a_damaged_backup_changes_nothing(
     operated: Operated, shelf: Shelf, make: Make, empty: Database, position: float
@@ -303,7 +342,7 @@ def test_tables_of_somebody_else_are_saved_and_named_when_they_are_not_put_back(
     with shelf.open(backup.id) as (record, reader):
         content = record.content('database/racks.jsonl')
         assert content is not None and content.rows == 1
-        assert [json.loads(line) for line in reader.lines(content)][1] == ['r1', 42]
+        assert [json.loads(line) for line in b''.join(reader.chunks(content)).splitlines()][1] == ['r1', 42]
     assert 'table racks' in outcome.left_out
 
 
