@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 
+CHANGED = 'ovca-changed'
+"""The mark of a session by which a row was changed whose number the driver does not tell."""
+
+
 def clock(session: Session) -> ColumnElement[dt.datetime]:
     """The database's own time as an expression: to be stored, or to be read together with rows."""
     if session.connection().dialect.name == 'sqlite':
@@ -51,7 +55,10 @@ def change(session: Session, what: Update, *told: ColumnElement[Any] | Instrumen
     """
     connection = session.connection()
     if connection.dialect.update_returning:
-        return connection.execute(what.returning(*told)).one_or_none()
+        found = connection.execute(what.returning(*told)).one_or_none()
+        if found is not None:
+            session.info[CHANGED] = True  # SQLite does not count the rows before they are read
+        return found
     if connection.execute(what).rowcount == 0:
         return None
     condition = what.whereclause
@@ -105,8 +112,7 @@ class Database:
         @event.listens_for(self._writer, 'after_cursor_execute')
         def note_change(connection: Any, cursor: Any, statement: Any, parameters: Any, context: Any, many: Any) -> None:
             if context is not None and (context.isinsert or context.isupdate or context.isdelete):
-                # SQLite does not know the number before the rows that are returned were read; then it is -1.
-                self._local.changed = getattr(self._local, 'changed', False) or cursor.rowcount != 0
+                self._local.changed = getattr(self._local, 'changed', False) or cursor.rowcount > 0
 
     @classmethod
     def from_conf(cls, conf: cfg.ConfigOpts) -> Database:
@@ -185,7 +191,7 @@ class Database:
             ):
                 session.connection()  # begins now: SQLite takes its write lock before anything is read
                 yield session
-            if self._local.changed:
+            if self._local.changed or session.info.get(CHANGED):
                 self._wrote = self._monotonic()
         finally:
             self._local.writing = False
