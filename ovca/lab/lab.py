@@ -65,7 +65,7 @@ class Lab:
 
         ``database`` is the URL of an empty PostgreSQL database; without it SQLite in the lab's folder. ``overrides``
         change options of the nodes, ``{'remaster': {'soak': 1}}``. ``plugins`` are on the nodes from the first day.
-        ``stock`` is a folder with keys and images made once for many labs by :func:`ovca.lab.factory.make_stock`.
+        ``stock`` is a folder with keys and images made once for many labs by ``ovca.lab.factory.make_stock``.
 
         :raises LabError: the folder holds a lab, or something else.
         """
