@@ -20,8 +20,9 @@ T = TypeVar('T')
 R = TypeVar('R')
 
 
-def _world(name: str) -> tuple[str, Result]:
-    return name, explore(WORLDS[name])
+def _world(job: tuple[str, float]) -> tuple[str, Result]:
+    name, until = job
+    return name, explore(WORLDS[name], until=until)
 
 
 def _mutation(job: tuple[int, int]) -> tuple[int, int, Result]:
@@ -40,16 +41,16 @@ def _carried_out(what: Callable[[T], R], jobs: Iterable[T], workers: int) -> Ite
 
 def worlds(names: Iterable[str], workers: int, until: float) -> int:
     """Explore them; return how many break something."""
-    wrong = states = moves = 0
+    wrong = states = moves = cut = 0
     print(f'{"world":<44}{"states":>11}{"moves":>12}{"seconds":>9}  result')
-    for name, result in _carried_out(_world, names, workers):
-        text = 'no violation' if result.broken is None else str(result)
+    for name, result in _carried_out(_world, ((name, until) for name in names), workers):
+        text = str(result) if result.broken is not None else 'cut off' if result.cut else 'no violation'
         print(f'{name:<44}{result.states:>11}{result.moves:>12}{result.seconds:>9.1f}  {text}', flush=True)
         wrong += result.broken is not None
         states, moves = states + result.states, moves + result.moves
-        if time.monotonic() > until:
-            print('the time is over; the worlds after this one were not explored')
-            break
+        cut += result.cut
+    if cut:
+        print(f'{cut} worlds were cut off, as the time was over: they broke nothing until then')
     print(f'{"all":<44}{states:>11}{moves:>12}')
     return wrong
 
@@ -83,7 +84,7 @@ def main() -> int:
     parser.add_argument('--traces', action='store_true', help='with --mutations: the shortest way to what breaks')
     parser.add_argument('--jobs', type=int, default=1, metavar='<n>', help='worlds that are explored at once (1)')
     parser.add_argument('--seconds', type=float, default=float('inf'), metavar='<n>',
-                        help='begin nothing after so many seconds (no limit)')  # fmt: skip
+                        help='give up after so many seconds (no limit)')  # fmt: skip
     args = parser.parse_args()
     names = [name for name in (CORE if args.core else WORLDS) if not args.worlds or any(t in name for t in args.worlds)]
     if not names:

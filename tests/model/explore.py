@@ -24,6 +24,7 @@ class Result:
     states: int = 0
     moves: int = 0
     seconds: float = 0.0
+    """Of the processor."""
     broken: int | None = None
     """The number of the invariant, or None."""
     trace: list[str] = field(default_factory=list)
@@ -31,10 +32,13 @@ class Result:
     """The end states that were reached."""
     rules: set[str] = field(default_factory=set)
     """The rules of the table that applied somewhere."""
+    cut: bool = False
+    """The time was over before all was explored; nothing is said of what comes later."""
 
     def __str__(self) -> str:
         if self.broken is None:
-            return f'{self.states} states, {self.moves} moves: no violation'
+            until = ' until the time was over' if self.cut else ''
+            return f'{self.states} states, {self.moves} moves: no violation{until}'
         steps = '\n'.join(f'  {n}. {step}' for n, step in enumerate(self.trace, 1))
         return f'{self.states} states: invariant {self.broken} ({NAMES[self.broken]}) is broken by\n{steps}'
 
@@ -69,12 +73,20 @@ class Graph:
         return self.targets[self.first[n] : self.first[n + 1]]
 
 
-def explore(config: Config, *, only: Container[int] | None = None, limit: int = 20_000_000) -> Result:
+def explore(
+    config: Config,
+    *,
+    only: Container[int] | None = None,
+    limit: int = 20_000_000,
+    until: float = float('inf'),
+) -> Result:
     """Search all that can happen, and stop at the first violation; ``only`` names the invariants to look at.
+
+    ``until`` is the time, by the monotonic clock, at which it gives up; whether runs end is not looked at then.
 
     :raises RuntimeError: there are more than ``limit`` states.
     """
-    begun = time.perf_counter()
+    begun = time.process_time()
     system, result = System(config), Result()
     graph = Graph(system)
     wanted: Container[int] = NAMES if only is None else only
@@ -86,7 +98,7 @@ def explore(config: Config, *, only: Container[int] | None = None, limit: int = 
 
     def finish(broken: int | None, trace: list[str]) -> Result:
         result.states, result.broken, result.trace = len(worlds), broken, trace
-        result.seconds = time.perf_counter() - begun
+        result.seconds = time.process_time() - begun
         result.rules = system.rules_used()
         result.ends = {STATES[w[ST]].value for w in worlds if STATES[w[ST]].ended}
         return result
@@ -95,6 +107,9 @@ def explore(config: Config, *, only: Container[int] | None = None, limit: int = 
     found = 1
     while n < found:
         world = worlds[n]
+        if not n % 10_000 and time.monotonic() > until:
+            result.moves, result.cut = moves, True
+            return finish(None, [])
         first.append(len(targets))
         try:
             steps = system.moves(world)

@@ -41,6 +41,13 @@ def test_a_bad_image_never_ends_as_done_or_after_the_commit_point(image: str) ->
     assert result.ends <= {'ABORTED', 'FAILED_DEGRADED', 'FAILED_ROLLED_BACK'}
 
 
+def test_an_exploration_that_is_cut_off_says_so() -> None:
+    result = explore(CORE['good image'], until=0)
+
+    assert result.cut and result.broken is None
+    assert str(result) == '1 states, 0 moves: no violation until the time was over'
+
+
 def test_the_same_world_is_explored_in_the_same_way_each_time() -> None:
     first, second = explore(Config(faults=False)), explore(Config(faults=False))
 

@@ -114,3 +114,10 @@ def test_the_reference_of_options_is_complete(built: Path) -> None:
 
     names = [f'{group}.{option.dest}' for group, options in conf.list_opts() for option in options]
     assert [name for name in names if f'id="{name}"' not in text] == []
+
+
+def test_the_states_of_an_update_are_drawn_on_the_page_of_the_protocol(built: Path) -> None:
+    page = (built / 'html/protocol.html').read_text()
+
+    assert page.count('<svg xmlns="http://www.w3.org/2000/svg"') == 1
+    assert 'data-from="PROVING" data-to="INSTALL_2" data-rules="proving-proven"' in page

@@ -11,7 +11,7 @@ from typing import Any
 from docutils import nodes
 
 from ovca.files import write_atomic
-from ovcadoc import commands, errors, options, protocol, statuses
+from ovcadoc import commands, diagram, errors, options, protocol, statuses
 
 
 def texts() -> dict[str, str]:
@@ -29,6 +29,7 @@ def texts() -> dict[str, str]:
         'generated/man-exit-statuses.txt': statuses.definitions(),
         'generated/errors.txt': errors.index(),
         'generated/table.txt': protocol.transitions(),
+        'generated/states.svg': diagram.picture(),
         **errors.pages(),
     }
 
