@@ -96,6 +96,8 @@ class Ovcad:
         self._glance: Glance | None = None
         """What the last sign of life has seen; None: it failed, or there was none yet."""
         self._may_lead, self._looked_at, self._lease_due = False, -math.inf, -math.inf
+        self._said: str | None = None
+        """The health in the last sign of life."""
         self._roles_problem: str | None = None
         self.keeper = Keeper(
             conf,
@@ -310,7 +312,11 @@ class Ovcad:
         glance = None
         try:
             self._prove()
-            glance = self.row.beat(self._pulse())
+            pulse = self._pulse()
+            glance = self.row.beat(pulse)
+            if pulse.health != self._said:
+                self._said = pulse.health
+                self.wakes['company'].set()  # which reads it from the row
         except LeaseLost as exc:
             LOG.info('%s', exc)
         except DatabaseError as exc:

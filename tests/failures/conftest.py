@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import select
 
+from ovca.db.models import Lease
 from tests.operated import NEW, OLD, Operated
 
 
@@ -24,5 +26,7 @@ def on_each(tmp_path: Path, database_url: str) -> Iterator[Operated]:
 
 def _made(folder: Path, url: str | None) -> Iterator[Operated]:
     appliance = Operated(folder, url=url).started().image('1.0.0', OLD).image('1.1.0', NEW)
+    with appliance.database.write() as session:
+        session.scalars(select(Lease)).one().incarnation = 'this run'
     yield appliance
     appliance.close()

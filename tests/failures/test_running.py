@@ -34,6 +34,7 @@ from tests.conftest import free_port
 from tests.failures.target import HOST_KEY
 from tests.mastered import Master
 from tests.operated import NEW, OLD, Operated, saving
+from tests.unit.daemon.test_company import Watch
 from tests.unit.remaster.checks.conftest import MACS, Checked
 
 
@@ -300,6 +301,37 @@ def test_f19_what_a_gate_finds_is_acted_upon(operated: Operated, gate: Gate) -> 
     with operated.database.read() as session:
         quarantined = tuple(node for node in ('mn1', 'mn2') if session.get_one(Node, node).quarantined)
     assert quarantined == gate.shut_out
+
+
+def test_f19_a_master_that_stays_ill_outside_of_an_update_is_an_alarm_once_and_its_end_too(operated: Operated) -> None:
+    watch = Watch(operated)
+    watch.master('unhealthy')
+    watch.look()
+    assert watch.alarms() == [], 'it may pass'
+    for _ in range(3):
+        watch.look(30)
+    watch.restarted()
+    watch.look()
+    watch.look(30)
+    watch.master('healthy')
+    watch.look()
+    watch.look()
+
+    begin, end = watch.alarms()
+    assert begin == (
+        'the master, mn1, is unhealthy (storage: it takes no file); mend that, or hand over: `ovca failover`'
+    )
+    assert end.startswith('the master, mn1, is healthy; this ends the alarm of ')
+
+
+def test_f19_an_open_update_judges_the_master_itself(operated: Operated) -> None:
+    watch = Watch(operated)
+    operated.update('PROVING', first='mn1', second='mn2')
+    watch.master('unhealthy')
+    for _ in range(3):
+        watch.look(30)
+
+    assert watch.alarms() == []
 
 
 def test_f19_no_rule_of_the_table_waits_when_a_node_that_counts_stays_unhealthy() -> None:

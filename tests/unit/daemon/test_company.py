@@ -46,6 +46,13 @@ class Watch:
             age = dt.timedelta(seconds=0 if seen else 600)
             session.get_one(Node, 'mn2').last_seen_at = self.operated.database.now(session) - age
 
+    def master(self, health: str) -> None:
+        """How mn1, the master, is."""
+        with self.operated.database.write() as session:
+            node = session.get_one(Node, 'mn1')
+            node.role, node.health = 'master', health
+            node.health_detail = {'storage': 'it takes no file'} if health == 'unhealthy' else None
+
     def alarms(self) -> list[str]:
         return [event.detail for event in self.operated.service().journal(kind='alarm', limit=100)]
 
