@@ -78,8 +78,8 @@ OPTS: list[cfg.Opt] = [
         type=types.ADDRESS,
         default='127.0.0.1',
         help=(
-            'The IP address that belongs to the acting master alone; the boot service answers on it. It may have a '
-            'prefix, as 192.0.2.10/24.'
+            'The IP address that belongs to the acting master alone; the boot service and a status server answer on '
+            'it. It may have a prefix, as 192.0.2.10/24.'
         ),
     ),
     cfg.Opt(
@@ -129,7 +129,7 @@ OPTS: list[cfg.Opt] = [
     cfg.ListOpt(
         'roles',
         item_type=types.EXTENSION,
-        default=['virtual-ip', 'boot-service'],
+        default=['virtual-ip', 'boot-service', 'status-service'],
         help='The role services that the acting master starts, in this order.',
     ),
     cfg.IntOpt(

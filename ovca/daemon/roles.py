@@ -1,4 +1,4 @@
-"""The role that only this service can bring: the boot service on the virtual IP."""
+"""The roles that only this service can bring: the boot service and the status server on the virtual IP."""
 
 from __future__ import annotations
 
@@ -14,6 +14,10 @@ from ovca.provision.server import HttpServer
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+    from starlette.applications import Starlette
+
+EVERYWHERE = ('0.0.0.0', '::')
+"""Addresses on which a server listens on all that the machine has."""
 
 
 class BootService(Role):
@@ -68,6 +72,36 @@ class BootService(Role):
 
     def running(self) -> bool:
         return any(server.running for server in self._servers)
+
+
+class StatusService(Role):
+    """The acting master's status server on the virtual IP, beside each node's own: one address tells of an update.
+
+    There is nothing to start where the node's own server listens on that address already, as on ``0.0.0.0``.
+    """
+
+    app: Starlette
+    """Set by the daemon before the first start."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        super().__init__(conf)
+        self._server: HttpServer | None = None
+
+    def start(self) -> None:
+        cluster, address = self.conf.cluster, _bare(self.conf.cluster.virtual_ip)
+        if self.running() or cluster.address in (address, *EVERYWHERE):
+            return
+        server = HttpServer(self.app, address, cluster.port, bounds=Bounds.from_conf(self.conf))
+        server.start()
+        self._server = server
+
+    def stop(self) -> None:
+        server, self._server = self._server, None
+        if server is not None:
+            server.stop()
+
+    def running(self) -> bool:
+        return self._server is not None and self._server.running
 
 
 def _bare(address: str) -> str:

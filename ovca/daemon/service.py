@@ -34,7 +34,7 @@ from ovca.daemon.notices import Notices
 from ovca.daemon.pace import Pace
 from ovca.daemon.reports import Reports
 from ovca.daemon.requests import Requests
-from ovca.daemon.roles import BootService
+from ovca.daemon.roles import BootService, StatusService
 from ovca.daemon.status import status_app
 from ovca.daemon.surroundings import Surroundings
 from ovca.db import schema
@@ -242,6 +242,9 @@ class Ovcad:
         for role in found:
             if isinstance(role, BootService):
                 role.authority = self._grant_desk(role)
+            elif isinstance(role, StatusService):
+                # What is asked of one node, as to save its settings, is asked at that node's own address.
+                role.app = status_app(self.facts, self.wake, lambda after: self.board.tell(after))
         return found
 
     def _grant_desk(self, boot: BootService) -> GrantDesk:

@@ -13,12 +13,14 @@ import pytest
 
 from ovca import conf
 from ovca.daemon.board import Board
+from ovca.daemon.roles import StatusService
 from ovca.daemon.status import status_app
 from ovca.exceptions import DatabaseUnavailable
 from ovca.provision.server import HttpServer
 from ovca.remaster import bulletin, elsewhere
 from ovca.remaster.reading import Snapshot
 from ovca.remaster.service import Service
+from tests.conftest import free_port
 from tests.operated import Operated
 
 FACTS = {'node': 'mn2', 'acting': True, 'epoch': 4, 'health': 'healthy', 'problems': {}}
@@ -101,6 +103,38 @@ def test_the_other_node_tells_the_same_as_the_database(operated: Operated, peer:
         'mn2',
     )
     assert asked(operated, number, read.events[-1].id).snapshot.events == ()  # type: ignore[union-attr]
+
+
+def test_through_the_virtual_ip_whoever_is_master_tells(operated: Operated, board: Board) -> None:
+    number, port = operated.update('PROVING'), free_port('127.200.0.9')
+    operated.configure('mn1', f'[cluster]\nvirtual_ip = 127.200.0.9\nport = {port}\npeer_url = http://127.0.0.1:9\n')
+    settings = conf.load(str(operated.config_file))
+    told = []
+
+    for node in ('mn2', 'mn3'):
+        role = StatusService(settings)
+        role.app = status_app(lambda node=node: {**FACTS, 'node': node}, lambda: None, board.tell)  # type: ignore[misc]
+        role.start()
+        told.append(asked(operated, number).words)
+        role.stop()
+        told.append(asked(operated, number).words)
+
+    assert told == [
+        'mn2, which acts as master, tells how the update stands',
+        elsewhere.NOBODY,
+        'mn3, which acts as master, tells how the update stands',
+        elsewhere.NOBODY,
+    ]
+
+
+def test_where_the_node_listens_everywhere_the_virtual_ip_has_its_status_server_already(operated: Operated) -> None:
+    for address in ('0.0.0.0', '127.200.0.9'):
+        operated.configure('mn1', f'[cluster]\nvirtual_ip = 127.200.0.9/24\naddress = {address}\nport = 1\n')
+        role = StatusService(conf.load(str(operated.config_file)))
+
+        role.start()  # it would be refused, or taken
+
+        assert not role.running()
 
 
 def test_nothing_secret_is_told(operated: Operated, board: Board) -> None:
