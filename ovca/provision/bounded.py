@@ -121,6 +121,8 @@ class Guests:
             len(live) >= self.bounds.connections
             or len(self._known) >= self.bounds.connections + ENDING
             or sum(1 for each in live if each.peer[0] == peer[0]) >= self.bounds.per_address
+            # What is about to end counts, too: a flood takes its own room for that, and not the others'.
+            or sum(1 for each in self._known.values() if each.peer[0] == peer[0]) >= 2 * self.bounds.per_address
         ):
             self._note(peer[0], now)
             return False

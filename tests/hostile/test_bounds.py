@@ -397,6 +397,20 @@ def test_the_one_that_waited_longest_goes_first_and_of_the_fullest_address() -> 
     assert gone == [('b', 2)]
 
 
+def test_those_of_a_flood_that_are_not_closed_yet_take_nobody_elses_room() -> None:
+    guests = Guests(BOUNDS, 'x', clock=Clock())
+    made = [Guest(socket.AF_INET, socket.SOCK_STREAM) for _ in range(3 * ENDING)]
+    for port, guest in enumerate(made, 1):
+        guests.admit(guest, ('a', port))
+    honest = Guest(socket.AF_INET, socket.SOCK_STREAM)
+
+    answer = guests.admit(honest, ('b', 1))
+    for guest in [*made, honest]:
+        guest.close()
+
+    assert answer
+
+
 def test_an_address_whose_connections_are_all_served_gets_no_further_one() -> None:
     clock = Clock()
     guests = Guests(BOUNDS, 'x', clock=clock)
