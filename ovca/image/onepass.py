@@ -9,9 +9,7 @@ from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import BundleError
 from ovca.image.flow import Flow, Pipe
 from ovca.image.output import Output
-from ovca.image.trees import Trees
-
-Data = bytes | memoryview
+from ovca.image.trees import BATCH, Data, Trees
 
 
 class OnePass:
@@ -25,8 +23,8 @@ class OnePass:
     ) -> None:
         self._flow, self._bundle, self._member, self._source = flow, bundle, member, source
         self._expected, self._limit = expected, limit
-        self._hashed: Pipe[Data] = Pipe(flow)
-        self._written: Pipe[Data] = Pipe(flow)
+        self._hashed: Pipe[list[Data]] = Pipe(flow)
+        self._written: Pipe[list[Data]] = Pipe(flow)
         self._pipes = [self._hashed, self._written]
         self.digest = hashlib.sha256()
         self._trees: Trees | None = None
@@ -42,11 +40,15 @@ class OnePass:
         self._flow.start('iso', lambda: self._write(path))
 
     def _inflate(self) -> None:
-        size = 0
+        size = handed = 0
+        batch: list[Data] = []
         for data in self._bundle.content(self._expected or self._limit):
+            batch.append(data)
             size += len(data)
-            for pipe in self._pipes:
-                pipe.put(data, len(data))
+            if size - handed >= BATCH:
+                self._hand_on(batch, size - handed)
+                batch, handed = [], size
+        self._hand_on(batch, size - handed)
         if self._expected is not None and size != self._expected:
             raise BundleError(self._source, f'{self._member.name} has {size} bytes, the manifest says {self._expected}')
         for pipe in self._pipes:
@@ -54,14 +56,20 @@ class OnePass:
         if self._bundle.next() is not None:
             raise BundleError(self._source, 'it holds a member too many', id='not-a-bundle')
 
+    def _hand_on(self, batch: list[Data], size: int) -> None:
+        for pipe in self._pipes:
+            pipe.put(batch, size)
+
     def _hash(self) -> None:
-        for data in self._hashed:
-            self.digest.update(data)
+        for batch in self._hashed:
+            for data in batch:
+                self.digest.update(data)
 
     def _write(self, path: Path) -> None:
         output = Output(path, self._expected or 0, read=self._trees is None)
         try:
-            for data in self._written:
-                output.write(data)
+            for batch in self._written:
+                for data in batch:
+                    output.write(data)
         finally:
             output.close(0o644)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import concurrent.futures
 import hashlib
 import io
+import itertools
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
@@ -27,10 +28,14 @@ from ovca.image.manifest import ListedFile
 from ovca.image.output import Output
 from ovca.image.plan import Place, Plan, Target, plan, runs
 
+Data = bytes | memoryview
+
 HEAD = 16 * 1024 * 1024
 """How many bytes are kept in memory until all directory records have come."""
 COPIED = 8 * 1024 * 1024
 READ = 1024 * 1024
+BATCH = 1024 * 1024
+"""Bytes that are handed on at a time, in pieces as they came: each waking of a thread costs."""
 WORKERS = 4
 
 
@@ -41,7 +46,7 @@ class TooLate(Exception):
 class Head(io.BytesIO):
     """The beginning of a file that still arrives, to be read like a file: a read waits for what it needs."""
 
-    def __init__(self, pieces: Iterator[bytes | memoryview], limit: int) -> None:
+    def __init__(self, pieces: Iterator[Data], limit: int) -> None:
         super().__init__()
         self.data = bytearray()
         self._pieces, self._limit, self._at = pieces, limit, 0
@@ -92,7 +97,7 @@ class Trees:
         self._limits = limits
         self._flow, self._iso, self._size = flow, iso, size
         self._listed, self._place, self._source = files, place, source
-        self.pieces: Pipe[bytes | memoryview] = Pipe(flow)
+        self.pieces: Pipe[list[Data]] = Pipe(flow)
         self._orders: Pipe[list[Order]] = Pipe(flow)
         self._plan: Plan | None = None
         self._late: list[Target] = []
@@ -128,7 +133,7 @@ class Trees:
             self._orders.end()
 
     def _cut(self) -> None:
-        pieces = iter(self.pieces)
+        pieces = itertools.chain.from_iterable(self.pieces)
         head = Head(pieces, HEAD)
         try:
             iso = Iso(self._iso, self._limits, stream=head, length=self._size)
@@ -139,10 +144,10 @@ class Trees:
         todo, self._late = runs(made.files)
         self._plan = made
         digest = hashlib.sha256()
-        position, at = 0, 0
+        position = at = handed = 0
+        orders: list[Order] = []
         for piece in _sliced(head.data, pieces):
             end = position + len(piece)
-            orders: list[Order] = []
             while at < len(todo) and todo[at].offset < end:
                 run = todo[at]
                 start, stop = max(run.offset, position), min(run.end, end)
@@ -155,9 +160,11 @@ class Trees:
                 run.target.check(digest.hexdigest(), self._source)
                 digest = hashlib.sha256()
                 at += 1
-            if orders:
-                self._orders.put(orders, len(piece))
             position = end
+            if position - handed >= BATCH:
+                self._orders.put(orders, position - handed)
+                orders, handed = [], position
+        self._orders.put(orders, position - handed)
 
     # Write.
 
@@ -220,7 +227,7 @@ class Trees:
         return target.entry.size
 
 
-def _sliced(head: bytearray, pieces: Iterator[bytes | memoryview]) -> Iterator[memoryview]:
+def _sliced(head: bytearray, pieces: Iterator[Data]) -> Iterator[memoryview]:
     """What was kept, then what comes."""
     view = memoryview(head)
     for at in range(0, len(head), READ):

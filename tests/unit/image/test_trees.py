@@ -68,7 +68,7 @@ def arrived(iso: Path, files: dict[str, ListedFile], target: Path, piece: int = 
 
     def feed() -> None:
         for at in range(0, len(data), piece):
-            trees.pieces.put(data[at : at + piece], piece)
+            trees.pieces.put([data[at : at + piece]], piece)
         trees.pieces.end()
 
     trees.start()
