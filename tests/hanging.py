@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
-def calls() -> int:
-    """The threads that wait for something which may hang."""
-    return sum(thread.name.startswith('call-') for thread in threading.enumerate())
+def calls(name: str) -> int:
+    """The threads that wait for something of this name which may hang."""
+    return sum(thread.name == f'call-{name}' for thread in threading.enumerate())
 
 
 @contextmanager

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from ovca.daemon.images import row_of
 from ovca.db.engine import Database
-from ovca.db.models import Image
 from ovca.image import PublishedImage, Store, receive
 from ovca.image.build import build, keygen
 from ovca.testing.appliance import Config
@@ -48,18 +48,7 @@ def publish(
 
     def commit(image: PublishedImage) -> None:
         with database.write() as session:
-            session.add(
-                Image(
-                    version=image.version,
-                    digest=image.digest,
-                    iso=str(image.iso),
-                    size=image.size,
-                    files_digest=image.files_digest,
-                    manifest=image.manifest,
-                    signed_by=image.signed_by,
-                    published_at=database.now(session),
-                )
-            )
+            session.add(row_of(image, database.now(session)))
 
     return receive(
         str(bundle),

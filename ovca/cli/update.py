@@ -60,15 +60,7 @@ class Update(base.Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        uri = parser.add_argument(
-            'uri', metavar='<uri>', nargs='?', help='the bundle, or the index of a channel (default: [update] uri)'
-        )
-        base.completes(uri, base.files)
-        parser.add_argument(
-            '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
-        )
-        watch.downgrades(parser)
-        parser.add_argument('--limit-rate', metavar='<rate>', help=watch.LIMIT_RATE)
+        watch.fetching(parser)
         _arguments(parser)
         return parser
 

@@ -216,6 +216,19 @@ def node_lines(nodes: tuple[NodeView, ...]) -> list[str]:
     return live.columns(('node', 'role', 'version', 'health'), rows)
 
 
+def fetching(parser: argparse.ArgumentParser) -> None:
+    """What to download, and how."""
+    uri = parser.add_argument(
+        'uri', metavar='<uri>', nargs='?', help='the bundle, or the index of a channel (default: [update] uri)'
+    )
+    base.completes(uri, base.files)
+    parser.add_argument(
+        '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
+    )
+    downgrades(parser)
+    parser.add_argument('--limit-rate', metavar='<rate>', help=LIMIT_RATE)
+
+
 def downgrades(parser: argparse.ArgumentParser) -> None:
     """Add the option that allows an older version."""
     parser.add_argument(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,21 @@ if TYPE_CHECKING:
     from ovca.image.channel import Offer
 
 LOG = logging.getLogger(__name__)
+
+
+def row_of(image: PublishedImage, at: dt.datetime) -> Image:
+    """The row by which an image that lies on the shared storage is published."""
+    return Image(
+        version=image.version,
+        digest=image.digest,
+        iso=image.iso,
+        size=image.size,
+        files_digest=image.files_digest,
+        manifest=image.manifest,
+        signed_by=image.signed_by,
+        source=image.source,
+        published_at=at,
+    )
 
 
 class Cancelled(LeaseLost):
@@ -154,20 +170,7 @@ class Images:
                 raise Refused(
                     f'image {image.version} was published meanwhile; see `ovca image-list`', id='version-taken'
                 )
-            now = self.database.now(session)
-            session.add(
-                Image(
-                    version=image.version,
-                    digest=image.digest,
-                    iso=image.iso,
-                    size=image.size,
-                    files_digest=image.files_digest,
-                    manifest=image.manifest,
-                    signed_by=image.signed_by,
-                    source=image.source,
-                    published_at=now,
-                )
-            )
+            session.add(row_of(image, self.database.now(session)))
             events.append(
                 session,
                 kind='image',

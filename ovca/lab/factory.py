@@ -109,8 +109,8 @@ def site_files(lab: spec.LabSpec, node: spec.NodeSpec, overrides: config.Overrid
 def publish(lab: spec.LabSpec, bundle: Path, files: Files) -> PublishedImage:
     """Publish the bundle in the shared storage and the database, as the service does it."""
     from ovca import conf as configuration
+    from ovca.daemon.images import row_of
     from ovca.db import schema
-    from ovca.db.models import Image
     from ovca.image import Store, receive
 
     # The nodes' files are not on their disks yet, so the image room gets them from the side.
@@ -124,19 +124,7 @@ def publish(lab: spec.LabSpec, bundle: Path, files: Files) -> PublishedImage:
 
         def commit(image: PublishedImage) -> None:
             with database.write() as session:
-                session.add(
-                    Image(
-                        version=image.version,
-                        digest=image.digest,
-                        iso=image.iso,
-                        size=image.size,
-                        files_digest=image.files_digest,
-                        manifest=image.manifest,
-                        signed_by=image.signed_by,
-                        source=image.source,
-                        published_at=database.now(session),
-                    )
-                )
+                session.add(row_of(image, database.now(session)))
 
         return receive(
             str(bundle),

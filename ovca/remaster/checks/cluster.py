@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import inspect, select
-
 from ovca.db.engine import now as database_now
 from ovca.db.models import Lease, Node, Operation
+from ovca.remaster import operations
 from ovca.remaster.checks import Check, CheckContext, CheckResult
+from ovca.remaster.conflicts import stamp
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State
 
@@ -101,11 +101,11 @@ class NoOperation(Check):
 
     def check(self) -> CheckResult:
         with self.context.database.read() as session:
-            if not inspect(session.connection()).has_table(Operation.__tablename__):
+            if not operations.known(session):
                 return self.skipped('the schema is that of older software, which notes no operations')
-            rows = list(session.scalars(select(Operation).order_by(Operation.taken_at)))
-        facts = {'operations': [_operation(row) for row in rows]}
-        if not rows:
+            held = operations.rows(session)
+        facts = {'operations': [_operation(row) for row in held]}
+        if not held:
             return self.passed('no other operation is under way', facts)
         told = [
             '{name} by {owner} on {node} since {since}'.format(**each) + (f' ({each["why"]})' if each['why'] else '')
@@ -120,6 +120,6 @@ def _operation(row: Operation) -> dict[str, str]:
         'name': row.name,
         'owner': row.owner,
         'node': row.node,
-        'since': f'{row.taken_at:%Y-%m-%dT%H:%M:%SZ}',
+        'since': stamp(row.taken_at),
         'why': row.why,
     }

@@ -70,6 +70,16 @@ def not_here(check: Check, version: str) -> CheckResult:
     return check.failed(f'image {version} is not here', 'fetch it with `ovca download`', {'version': version})
 
 
+def published(check: Check) -> Image | CheckResult:
+    """The row of the image to install; where there is none, the answer of a check that needs one."""
+    version = check.context.version
+    if version is None:
+        return check.skipped('no version was named')
+    with check.context.database.read() as session:
+        row = session.get(Image, version)
+    return row if row is not None else not_here(check, version)
+
+
 def listed_files(context: CheckContext, row: Image) -> dict[str, ListedFile]:
     """What ``files.json`` of a published image lists, if it is the list that the database remembers.
 
@@ -97,12 +107,9 @@ class ImageVerified(Check):
     def check(self) -> CheckResult:
         from ovca.image import Store, examine
 
-        if self.context.version is None:
-            return self.skipped('no version was named')
-        with self.context.database.read() as session:
-            row = session.get(Image, self.context.version)
-        if row is None:
-            return not_here(self, self.context.version)
+        row = published(self)
+        if isinstance(row, CheckResult):
+            return row
         store = Store.from_conf(self.context.conf)
         facts: dict[str, Any] = {'version': row.version, 'digest': row.digest, 'signed_by': row.signed_by}
         if (reason := self._revoked(store.mgmt(row.version))) is not None:
@@ -148,12 +155,9 @@ class ImagePresent(Check):
         from ovca.image import Store
         from ovca.image.verification import tree_path
 
-        if self.context.version is None:
-            return self.skipped('no version was named')
-        with self.context.database.read() as session:
-            row = session.get(Image, self.context.version)
-        if row is None:
-            return not_here(self, self.context.version)
+        row = published(self)
+        if isinstance(row, CheckResult):
+            return row
         store = Store.from_conf(self.context.conf)
         manifest = store.manifest(row.version)
         wanted = [(store.iso_path(row.version), manifest.iso.size)]

@@ -39,7 +39,7 @@ def stored(operated: Operated, version: str, name: str, data: bytes) -> Path:
 
 
 def test_an_update_that_cannot_ask_the_storage_tells_it_and_can_be_aborted(operated: Operated) -> None:
-    master, patience, before = Master(operated), Patience(), calls()
+    master, patience, before = Master(operated), Patience(), calls('image')
     master.conf.set_override('timeout', 2.0, 'check')
     master.conf.set_override('driver', 'fake', 'power')
     number = operated.update('VERIFY_1')
@@ -50,14 +50,15 @@ def test_an_update_that_cannot_ask_the_storage_tells_it_and_can_be_aborted(opera
     master.later(0)
 
     def staged(version: str, stage: State) -> list[str]:
-        return failures(stage_checks(master.conf, master.database, version, stage, patience=patience))
+        results = stage_checks(master.conf, master.database, version, stage, patience=patience)
+        return failures([each for each in results if each.id == 'image'])
 
     master.loop.hands = dataclasses.replace(master.loop.hands, stage_checks=staged)
     with dead(stored(operated, '1.1.0', 'manifest.json', b'{}')):
         for _ in range(3):
             master.run()
             master.loop._staged.clear()  # as if it were time to look again
-        threads, told = calls() - before, master.story('alarm')
+        threads, told = calls('image') - before, master.story('alarm')
         master.ask('abort')
         master.run()
 
@@ -68,7 +69,7 @@ def test_an_update_that_cannot_ask_the_storage_tells_it_and_can_be_aborted(opera
 
 
 def test_a_system_that_cannot_be_held_against_its_image_yet_waits_for_the_storage(operated: Operated) -> None:
-    master, before = Master(operated), calls()
+    master, before = Master(operated), calls('rehash')
     master.conf.set_override('timeout', 0.2, 'check')
     master.change(Image, '1.0.0', files_digest=hashlib.sha256(NOTHING).hexdigest(), size=0)
     number = operated.update('INSTALL_1', first='mn1', second='mn2')
@@ -79,8 +80,9 @@ def test_a_system_that_cannot_be_held_against_its_image_yet_waits_for_the_storag
     with dead(stored(operated, '1.0.0', 'files.json', NOTHING)):
         for _ in range(3):
             master.run()
-        during = (calls() - before, master.update().state, master.story('alarm'))
+        during = (calls('rehash') - before, master.update().state, master.story('alarm'))
     master.loop._patience._hanging['rehash'].join(30)
+    master.conf.set_override('timeout', 60.0, 'check')
     master.run()
 
     told = (
