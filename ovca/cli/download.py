@@ -47,7 +47,7 @@ class DownloadList(base.Lister):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
-        from ovca.remaster.reading import DownloadView
+        from ovca.remaster.views import DownloadView
 
         names = [field.name for field in fields(DownloadView)]
         shown = brief.columns(parsed_args, names, without=('kind', 'bytes_per_second', 'created_at', 'created_by'))

@@ -16,7 +16,7 @@ from ovca.cli.output import plain
 
 if TYPE_CHECKING:
     from ovca.remaster.outlook import Expectation
-    from ovca.remaster.reading import Snapshot
+    from ovca.remaster.views import Snapshot
 
 
 class _Lines:

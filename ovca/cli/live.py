@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, Group
 
     from ovca.remaster.outlook import Expectation
-    from ovca.remaster.reading import EntryView, EventView, Snapshot
+    from ovca.remaster.views import EntryView, EventView, Snapshot
 
 QUIET = 30.0
 """Seconds after which a line is due although little has changed."""

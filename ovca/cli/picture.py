@@ -14,7 +14,7 @@ from ovca.remaster import outlook
 
 if TYPE_CHECKING:
     from ovca.remaster.outlook import Expectation
-    from ovca.remaster.reading import EventView, NodeView, Snapshot
+    from ovca.remaster.views import EventView, NodeView, Snapshot
 
 halted = outlook.halted
 LABEL = 10

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ovca.remaster.checks import CheckResult
     from ovca.remaster.outlook import Expectation
     from ovca.remaster.plan import Plan
-    from ovca.remaster.reading import NodeView, RequestView, UpdateView
+    from ovca.remaster.views import NodeView, RequestView, UpdateView
 
 LIMIT_RATE = (
     'the most bytes a second that the download may use, as 500k, 20M or 1.5G (units of 1024); 0: no limit (default: '

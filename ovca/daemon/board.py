@@ -11,7 +11,7 @@ from ovca.db.engine import Database
 from ovca.exceptions import DatabaseError
 from ovca.remaster import bulletin, inventory, reading
 from ovca.remaster.observe import newest_update
-from ovca.remaster.reading import Snapshot
+from ovca.remaster.views import Snapshot
 
 if TYPE_CHECKING:
     from oslo_config import cfg

@@ -28,7 +28,7 @@ from ovca.files import write_json
 from ovca.notify import Message, Notifier
 from ovca.remaster import plan, reading
 from ovca.remaster.protocol import ENDED, State
-from ovca.remaster.reading import UpdateView
+from ovca.remaster.views import UpdateView
 
 if TYPE_CHECKING:
     from oslo_config import cfg

@@ -30,7 +30,7 @@ from ovca.exceptions import (
     UsageError,
 )
 from ovca.remaster import reading
-from ovca.remaster.reading import MasterFacts, RequestView
+from ovca.remaster.views import MasterFacts, RequestView
 
 if TYPE_CHECKING:
     from oslo_config import cfg

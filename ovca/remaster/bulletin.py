@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, fields, replace
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from ovca.remaster.reading import DirectiveView, EntryView, EventView, MasterFacts, NodeView, Snapshot, UpdateView
+from ovca.remaster.views import DirectiveView, EntryView, EventView, MasterFacts, NodeView, Snapshot, UpdateView
 
 EVENTS = 50
 """The newest events that are told; an outage longer than those is read from the database after it."""

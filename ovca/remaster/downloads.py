@@ -11,7 +11,7 @@ from ovca.db.models import UNFINISHED, Request
 from ovca.exceptions import ImageError, Refused, UsageError
 from ovca.image.fetch import redacted
 from ovca.remaster import reading
-from ovca.remaster.reading import DownloadView
+from ovca.remaster.views import DownloadView
 
 KINDS = ('download', 'update')
 

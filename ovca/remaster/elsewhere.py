@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ovca.remaster import bulletin
-from ovca.remaster.reading import Snapshot
+from ovca.remaster.views import Snapshot
 
 if TYPE_CHECKING:
     from oslo_config import cfg

@@ -17,7 +17,7 @@ from ovca.db.models import Image, Update
 from ovca.remaster import plan, reading, story
 from ovca.remaster.directives import Kind
 from ovca.remaster.protocol import State, abort_landing
-from ovca.remaster.reading import DirectiveView, Snapshot, UpdateView
+from ovca.remaster.views import DirectiveView, EventView, Snapshot, UpdateView
 
 S = State
 WAYS: Mapping[State, tuple[State, str]] = {
@@ -157,7 +157,7 @@ def expectation(session: Session, update: Update) -> Expectation:
     return Expectation()
 
 
-def measured(journals: Sequence[Iterable[reading.EventView]], way: Iterable[State] = PATH) -> Expectation:
+def measured(journals: Sequence[Iterable[EventView]], way: Iterable[State] = PATH) -> Expectation:
     """What these updates took, from their changes of state; in all what the states on the ``way`` take."""
     stays: dict[str, list[float]] = {}
     for journal in journals:

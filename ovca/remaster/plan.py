@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ovca.image.version import ImageVersion
 from ovca.remaster.observe import Limits
 from ovca.remaster.protocol import State
-from ovca.remaster.reading import ImageView, UpdateView
+from ovca.remaster.views import ImageView, UpdateView
 
 
 @dataclass(frozen=True)

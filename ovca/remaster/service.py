@@ -19,15 +19,7 @@ from ovca.remaster import downloads, reading, retention
 from ovca.remaster.asking import POLL, Asking, Notice, quiet
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import Landing, State, abort_landing
-from ovca.remaster.reading import (
-    DownloadView,
-    EntryView,
-    EventView,
-    ImageView,
-    NodeView,
-    Snapshot,
-    UpdateView,
-)
+from ovca.remaster.views import DownloadView, EntryView, EventView, ImageView, NodeView, Snapshot, UpdateView
 
 if TYPE_CHECKING:
     from ovca.image.verification import Findings

@@ -17,7 +17,7 @@ from ovca.db.engine import now as database_now
 from ovca.db.models import Update
 from ovca.remaster import plan, reading
 from ovca.remaster.directives import Kind
-from ovca.remaster.reading import DirectiveView, EntryView, EventView, UpdateView
+from ovca.remaster.views import DirectiveView, EntryView, EventView, UpdateView
 
 FORMAT = 1
 """The form of a story as data; it grows by keys, and this number grows when one changes its meaning."""

@@ -6,7 +6,7 @@ import io
 import pytest
 
 from ovca.cli import live
-from ovca.remaster.reading import EntryView, EventView
+from ovca.remaster.views import EntryView, EventView
 from tests.operated import Operated
 
 AT = dt.datetime(2026, 1, 2, 3, 4, 5, tzinfo=dt.UTC)

@@ -18,8 +18,8 @@ from ovca.daemon.status import status_app
 from ovca.exceptions import DatabaseUnavailable
 from ovca.provision.server import HttpServer
 from ovca.remaster import bulletin, elsewhere
-from ovca.remaster.reading import Snapshot
 from ovca.remaster.service import Service
+from ovca.remaster.views import Snapshot
 from tests.conftest import free_port
 from tests.operated import Operated
 

@@ -10,7 +10,7 @@ from ovca.db.models import Directive, Event, Image
 from ovca.remaster import outlook, protocol
 from ovca.remaster.outlook import Expectation
 from ovca.remaster.protocol import ENDED, State
-from ovca.remaster.reading import Snapshot
+from ovca.remaster.views import Snapshot
 from tests.operated import Operated
 
 AT = dt.datetime(2026, 1, 2, 3, 0, 0, tzinfo=dt.UTC)

@@ -21,7 +21,7 @@ from ovca.exceptions import (
 )
 from ovca.remaster.plan import next_step
 from ovca.remaster.protocol import State
-from ovca.remaster.reading import Snapshot
+from ovca.remaster.views import Snapshot
 from tests.operated import Operated
 
 

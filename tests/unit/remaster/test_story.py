@@ -7,7 +7,7 @@ from typing import Any
 
 from ovca.db.models import Directive, Event
 from ovca.remaster import story
-from ovca.remaster.reading import EventView
+from ovca.remaster.views import EventView
 from tests.operated import Operated
 
 AT = dt.datetime(2026, 1, 2, 3, 0, 0, tzinfo=dt.UTC)
