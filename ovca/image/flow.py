@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import ctypes
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ AHEAD = 4 * 1024 * 1024
 KEPT_FREE = 16 * 1024 * 1024
 ARENA_MAX = -8
 """As in malloc.h."""
+TURN = 0.0005
+"""Seconds."""
 WAIT = 0.2
 LEAVE = 10.0
 """Seconds that a thread gets to end; one that hangs in the network ends with its timeout."""
@@ -52,6 +55,7 @@ class Flow:
 
     def __init__(self) -> None:
         keep_memory()
+        take_turns()
         self.stopped = threading.Event()
         self.times: dict[str, Times] = {}
         self._pipes: list[Pipe[object]] = []
@@ -219,6 +223,15 @@ def keep_memory() -> None:
     mallopt = getattr(ctypes.CDLL(None), 'mallopt', None)
     if mallopt is not None:  # another libc has other ways
         mallopt(ARENA_MAX, 1)
+
+
+def take_turns() -> None:
+    """Have a thread that computes in Python give way soon to one that comes from a read, a write or a digest.
+
+    By default it may go on for ten times as long, while a processor or the disk has nothing to do; for all of this
+    process.
+    """
+    sys.setswitchinterval(min(TURN, sys.getswitchinterval()))
 
 
 class Receiver:

@@ -27,6 +27,8 @@ from ovca.image.fetch.session import explain, new_session
 
 FIRST_READ = 16 * 1024
 READ = 1024 * 1024
+SHARED_READ = 256 * 1024
+"""Of each of several connections, as all of them hold a piece."""
 REDIRECTS = 5
 
 
@@ -209,7 +211,7 @@ class HttpFetcher(Fetcher):
 
     def _chunks(self, response: requests.Response, *, last: bool = True) -> Iterator[bytes]:
         """Pieces, small ones first: a bundle is judged by its first kilobytes. Later large ones, which are faster."""
-        largest = self.pace.piece(READ)
+        largest = self.pace.piece(READ if last else SHARED_READ)
         size = min(FIRST_READ, largest)
         watch = LowSpeed(self.options.low_speed_limit, self.options.low_speed_time)
         body = Body(response, lambda: self._interrupted, last=last)

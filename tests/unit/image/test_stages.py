@@ -20,7 +20,7 @@ from ovca.exceptions import FetchError
 from ovca.image import Store, deflate, verify
 from ovca.image.build import build
 from ovca.image.errors import Cancelled, StorageFailed
-from ovca.image.flow import Flow, Pipe, Stopped, Times
+from ovca.image.flow import TURN, Flow, Pipe, Stopped, Times
 from ovca.image.kept import Kept
 
 from .conftest import Get, Server
@@ -217,6 +217,16 @@ def test_memory_is_bounded_whatever_the_size(
 
 
 # The parts.
+
+
+def test_threads_of_a_flow_give_way_soon() -> None:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(0.005)
+    try:
+        Flow()
+        assert sys.getswitchinterval() == pytest.approx(TURN)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_pipe_holds_no_more_than_it_may() -> None:
