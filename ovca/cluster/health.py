@@ -119,6 +119,8 @@ class HealthMonitor:
     ) -> None:
         self.context, self._changed = context, changed
         self.report = HealthReport()
+        self.falls = 0
+        """How often it has become unhealthy."""
         self.wakes, self._stop = threading.Event(), threading.Event()
         """Set when it is time to check at once."""
         self._checks = load(context)
@@ -135,6 +137,7 @@ class HealthMonitor:
         """Check once, and tell if the result is another one; the seconds until the next time."""
         report = self.look()
         different = report != self.report
+        self.falls += report.status == 'unhealthy' != self.report.status
         self.report = report
         if different:
             for name, problem in report.problems.items():

@@ -56,6 +56,8 @@ class Pulse:
     health: str
     problems: Mapping[str, str]
     ready: bool
+    breaks: int = 0
+    """How often this run of the service has stopped serving, or become ill; each ends a time of health."""
 
 
 class NodeRow:
@@ -67,6 +69,7 @@ class NodeRow:
         self.incarnation, self.boot_id = incarnation, boot_id
         self._runs: tuple[str | None, str | None] = (None, None)
         self._told: Pulse | None = None
+        self._breaks = 0
 
     def register(self, version: str | None, digest: str | None) -> None:
         """Write who this node is and what it runs; its health starts anew.
@@ -99,8 +102,8 @@ class NodeRow:
     def beat(self, pulse: Pulse) -> Glance | None:
         """Write how this node is now, and return what else is to be seen; while nothing changes, by one statement.
 
-        The time of health starts anew when epoch or role change. A node that was deleted while it could not be heard
-        registers itself again; None says that another run of this node's service has taken the row over.
+        The time of health starts anew when epoch or role change, and after a break that could not be written. A node
+        that was deleted while it could not be heard registers itself again; None says that another run of this node's service has taken the row over.
         """
         with self.database.write() as session:
             if pulse == self._told and (seen := self._still(session)) is not None:
@@ -112,7 +115,8 @@ class NodeRow:
                 row = self._register(session)
             if row.incarnation != self.incarnation:
                 return None
-            anew = row.epoch_seen != pulse.epoch or row.role != pulse.role
+            broken = pulse.breaks != self._breaks
+            anew = broken or row.epoch_seen != pulse.epoch or row.role != pulse.role
             if pulse.health == 'healthy':
                 row.healthy_since = now if anew or row.healthy_since is None else row.healthy_since
                 row.unhealthy_since = None
@@ -124,7 +128,7 @@ class NodeRow:
             row.last_seen_at = now
             session.flush()
             found = glance.made(session.execute(select(*self._glance(session))).one())
-        self._told = pulse
+        self._told, self._breaks = pulse, pulse.breaks
         return found
 
     def _still(self, session: Session) -> Glance | None:

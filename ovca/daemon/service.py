@@ -99,6 +99,8 @@ class Ovcad:
         self._said: str | None = None
         """The health in the last sign of life."""
         self._roles_problem: str | None = None
+        self._stops = 0
+        """How often it has stopped serving."""
         self.keeper = Keeper(
             conf,
             self.lease,
@@ -387,6 +389,7 @@ class Ovcad:
             health=status,
             problems=problems,
             ready=self._look() and status == 'healthy',
+            breaks=self._stops + self.health.falls,
         )
 
     def _prove(self) -> None:
@@ -501,6 +504,7 @@ class Ovcad:
         self._poke()  # the peer learns of the epoch at once
 
     def _stop_serving(self) -> None:
+        self._stops += 1
         with self._serving:
             for role in reversed(self.roles):
                 try:

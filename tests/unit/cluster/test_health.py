@@ -96,3 +96,18 @@ def test_a_check_that_hangs_is_not_called_again_and_the_others_go_on(install: In
 
     assert [dict(report.problems) for report in reports] == 3 * [{'hangs': 'no answer within 0.2 s'}]
     assert len(vendorhealth.CALLS) == 1
+
+
+def test_each_fall_is_counted_so_that_one_between_two_signs_of_life_is_not_lost(
+    install: Install, monitor: Monitor
+) -> None:
+    install('vendor', {'ovca.health': {'good': 'vendorhealth:Good', 'odd': 'vendorhealth:Raises'}}, vendorhealth=VENDOR)
+    watched = monitor('good', 'odd')
+
+    falls = []
+    for ill in (True, True, False, True):
+        watched.look = lambda ill=ill: health.HealthReport({'odd': 'ill'} if ill else {}, known=True)  # type: ignore[misc,method-assign]
+        watched.step()
+        falls.append(watched.falls)
+
+    assert falls == [1, 1, 1, 2]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ovca import conf as configuration
@@ -59,6 +61,25 @@ def test_another_run_of_the_service_is_not_overwritten(database: Database) -> No
     late.beat(PULSE)
 
     assert (row(database).health, row(database).incarnation) == ('unknown', 'run')
+
+
+@pytest.mark.parametrize('health', ['healthy', 'unhealthy'])
+def test_a_break_that_could_not_be_written_ends_the_time_in_which_the_node_was_well_or_ill(
+    database: Database, health: str
+) -> None:
+    own, now = node(database), replace(PULSE, health=health)
+    own.register('1.0.0', 'a')
+    own.beat(now)
+    before = row(database)
+    own.beat(now)
+    same = row(database)
+
+    own.beat(replace(now, breaks=1))  # what it was meanwhile, no database has heard
+
+    after = row(database)
+    assert (same.healthy_since, same.unhealthy_since) == (before.healthy_since, before.unhealthy_since)
+    since = [each.healthy_since or each.unhealthy_since for each in (before, after)]
+    assert None not in since and since[1] > since[0]
 
 
 def test_the_bmc_in_the_configuration_wins_over_the_one_in_the_database(database: Database) -> None:

@@ -257,3 +257,22 @@ def demoted(service: Ovcad) -> int:
     epoch = service.keeper.epoch or 0
     service.lease.demote(epoch)
     return epoch
+
+
+def test_a_time_without_services_that_no_sign_of_life_tells_of_is_no_part_of_a_soak(pair: Pair) -> None:
+    (service,) = (each for each in pair.nodes.values() if each.keeper.epoch is not None)
+    epoch = service.keeper.epoch
+
+    def healthy_since() -> object:
+        service._beat()
+        with service.database.read() as session:
+            return session.get_one(Node, service.name).healthy_since
+
+    before = healthy_since()
+    pair.time += service.conf.cluster.self_demote + 1  # the database was away, and came back before anybody claimed
+    service.keeper.demote_if_stale()
+    stopped = service.keeper.epoch
+    service.keeper.tick()
+
+    assert (stopped, service.keeper.epoch) == (None, epoch)
+    assert before is not None and healthy_since() > before  # type: ignore[operator]
