@@ -103,7 +103,8 @@ class NodeRow:
         """Write how this node is now, and return what else is to be seen; while nothing changes, by one statement.
 
         The time of health starts anew when epoch or role change, and after a break that could not be written. A node
-        that was deleted while it could not be heard registers itself again; None says that another run of this node's service has taken the row over.
+        that was deleted while it could not be heard registers itself again; None says that another run of this node's
+        service has taken the row over.
         """
         with self.database.write() as session:
             if pulse == self._told and (seen := self._still(session)) is not None:

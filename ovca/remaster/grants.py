@@ -21,7 +21,7 @@ from ovca.cluster.lease import Lease
 from ovca.cluster.nodes import mac_form, mac_of
 from ovca.db import events
 from ovca.db.models import Entry, Event, Image, InstallGrant, Node, Update
-from ovca.exceptions import GrantRefused, LeaseLost, ProvisionError
+from ovca.exceptions import GrantRefused, LeaseLost
 from ovca.provision.authority import GrantAsk, Granted, Order, SiteBundle
 from ovca.provision.site.state import load as load_site
 from ovca.remaster.observe import newest_update
@@ -79,7 +79,7 @@ class GrantDesk:
     def boot(self, mac: str, address: str = '') -> Order | None:
         """Return the order for the machine with this card, or None: it boots from its local disk.
 
-        :raises ProvisionError: it asks from another address than the node has.
+        :raises GrantRefused: it asks from another address than the node has.
         """
         epoch = self._epoch()
         if epoch is None:
@@ -90,7 +90,7 @@ class GrantDesk:
         if found is None:
             return None  # whoever asks, the lease's lock is not for strangers to hold
         if why := self._elsewhere(found[1], address):
-            raise ProvisionError(why, id='boot-network')
+            raise GrantRefused(why)
         try:
             with self.lease.fenced(epoch) as session:
                 found = self._wanted(session, wanted)
