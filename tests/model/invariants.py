@@ -59,7 +59,7 @@ NAMES = {
     7: 'some node has a known-good bootable disk',
     8: 'the commit point follows a soak as master',
     9: 'an entry is final only on evidence',
-    10: 'DONE means that both nodes run the new software and are healthy',
+    10: 'DONE means that both nodes run the new software and were healthy for their soak',
     11: 'a bad image never reaches the second node',
     12: 'every run ends once faults stop',
     14: 'without faults a master is missing only in a hand-over and nobody is fenced; resets are bounded',
@@ -163,7 +163,7 @@ def broken_by_move(config: Config, before: World, events: tuple[Event, ...], aft
         if what == 'enter' and i == N[State.DONE]:
             if any(after[D + n] not in (NEW, NEW_OLD) for n in (0, 1)):
                 return 10
-            if not arrived and any(after[M + n] != UP or after[H + n] == FAILED for n in (0, 1)):
+            if not arrived and any(before[M + n] != UP or before[H + n] != SOAKED for n in (0, 1)):
                 return 10
             if config.image in BAD_ONES:
                 return 11

@@ -122,6 +122,11 @@ def _second_by_label(s: Situation) -> bool:
     return not s.target_leads and s.leader_runs is Software.NEW
 
 
+def _master_is_not_ill(s: Situation) -> bool:
+    both = s.peer_final and s.peer_runs is Software.NEW and s.leader_runs is Software.NEW
+    return not s.target_leads and both and s.peer_health is Health.SOAKED and s.leader_health is not Health.FAILED
+
+
 def _hand_over_when_ready(s: Situation) -> bool:
     return not s.target_leads and s.peer_final and s.peer_ready
 
@@ -168,6 +173,8 @@ RULES_OUT = (
     Mutation('PROVE: the commit guard', config(commit_guard=False, rules=_COMMITS_ANYWHERE), (8,)),
     Mutation('PROVE: the commit guard, a bad image',
              config(commit_guard=False, rules=_COMMITS_ANYWHERE, image=BAD), (8, 11)),
+    Mutation('HEALTH: an update is done while its master is unwell', config(rules=guarded(
+        'second-done', _master_is_not_ill)), (10,)),
     Mutation('ABORT: the target goes on when it leads on the old software', config(rules=without(
         'first-leads-old', 'first-leads-old-sound', 'first-leads-old-damaged', 'first-leads-old-unsure')), (24,)),
     Mutation('PIN: an update begins whoever leads', config(rules=without('requested-master-changed')), (25,)),

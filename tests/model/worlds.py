@@ -91,5 +91,20 @@ DEEP = {
         retries=1, outages=True, bmcs=True, losses=1, rot=True, half_boots=True, torn=True
     ),
     'a node breaks, and another': config(losses=2, retries=1),
+    'two retries, all at once': config(retries=2, abort=True, torn=True, inflight=True, caps=True),
+    'paused, machines, all at once': config(
+        abort=True, pause=True, hold=True, torn=True, outages=True, bmcs=True, losses=1, rot=True, half_boots=True
+    ),
+    'image bad as master, machines, all at once': config(
+        image=BAD_MASTER,
+        abort=True,
+        torn=True,
+        outages=True,
+        bmcs=True,
+        losses=1,
+        rot=True,
+        half_boots=True,
+        inflight=True,
+    ),
 }
-"""Some minutes together."""
+"""Two minutes together, on one core."""
