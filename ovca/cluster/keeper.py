@@ -35,7 +35,8 @@ class Keeper:
     """Keeps this node's standing towards the lease.
 
     ``fence`` powers the peer off, polls until it is off, and returns the proof; ``serve`` starts the roles for an
-    epoch, ``stop_serving`` stops them.
+    epoch, in a thread of its own, and does nothing when :attr:`epoch` is another one by then; ``stop_serving`` stops
+    them.
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class Keeper:
         self._alarmed: set[tuple[int, str]] = set()
         self.stuck: int | None = None
         """The epoch that this node holds and cannot act under, as it does not see the other node off: nobody acts."""
-        self._pool = pool(1, 'fence')
+        self._pool, self._starter = pool(1, 'fence'), pool(1, 'roles')
 
     def tick(self, *, look: bool = True) -> None:
         """Look at the lease and do what is to be done now; never raises for an outage of the database.
@@ -117,8 +118,9 @@ class Keeper:
         return self._view is None
 
     def close(self) -> None:
-        """Let the fencing thread go."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        """Let the threads that fence and start roles go."""
+        for pool in (self._pool, self._starter):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def demoting(self, epoch: int) -> None:
         """A hand-over begins: this node does not serve until the hand-over is given up."""
@@ -240,8 +242,12 @@ class Keeper:
             self._alarmed.add((epoch, exc.id))
 
     def _serve_now(self, epoch: int) -> None:
+        """Start the roles, and keep the lease meanwhile: it may run out before a slow one has started."""
         self.epoch, self.stuck = epoch, None
-        self._serve(epoch)
+        starting = self._starter.submit(self._serve, epoch)
+        while not concurrent.futures.wait([starting], timeout=self.conf.cluster.poll_interval).done:
+            self._renew(epoch)
+        starting.result()
 
     def _lost(self) -> None:
         self.stuck = None

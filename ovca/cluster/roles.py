@@ -37,9 +37,9 @@ class Role(ABC):
     *From which thread.* From several, but :meth:`start` and :meth:`stop` never at the same time.
 
     *How long it may take.* Seconds. :meth:`start` and :meth:`stop` hold up the take-over or hand-over that they are
-    part of, and nobody serves meanwhile. A master that has lost the database stops its roles after ``[cluster]
-    self_demote`` seconds; what has not stopped when the lease's ``ttl`` is over ends when the other node powers this
-    one off. So give every command a time-out.
+    part of, and nobody serves meanwhile; the lease is kept while roles start. A master that has lost the database stops
+    its roles after ``[cluster] self_demote`` seconds; what has not stopped when the lease's ``ttl`` is over ends when
+    the other node powers this one off. So give every command a time-out.
 
     *What errors mean.* Raise :class:`RoleError` (or another ``OvcaError``) with a sentence for the operator. When
     :meth:`start` fails, the other roles are started all the same, and the node is unhealthy until the next start.

@@ -491,6 +491,8 @@ class Ovcad:
 
     def _serve(self, epoch: int) -> None:
         with self._serving:
+            if self.keeper.epoch != epoch:
+                return  # it was lost before the first role could start, and what runs was stopped
             LOG.info('%s acts as master, epoch %s', self.name, epoch)
             self._roles_problem = None
             for role in self.roles:

@@ -61,6 +61,68 @@ def test_a_master_whose_hand_over_is_given_up_serves_again(tmp_path: Path, noted
     assert view.epoch == epoch + noted, 'a noted demotion is final for its epoch'
 
 
+def test_a_role_that_starts_slowly_does_not_cost_its_node_the_lease(tmp_path: Path) -> None:
+    database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
+    schema.prepare(database)
+    lease = Lease(database, 'mn1', 'run-1', ttl=30)
+    lease.ensure_row()
+    conf: Any = SimpleNamespace(
+        cluster=SimpleNamespace(peer='mn2', ttl=30, renew_interval=0.1, self_demote=20, poll_interval=0.05)
+    )
+    kept: list[bool] = []
+
+    def start(epoch: int) -> None:
+        """It serves only when the lease has been renewed meanwhile; ten seconds are more than enough."""
+        begun, end = lease.read().renewed_at, time.monotonic() + 10
+        while lease.read().renewed_at == begun and time.monotonic() < end:
+            time.sleep(0.02)
+        kept.append(lease.read().renewed_at != begun)
+
+    keeper = Keeper(
+        conf,
+        lease,
+        eligible=lambda: True,
+        fence=lambda: 'mn2 was seen to be off',
+        serve=start,
+        stop_serving=lambda: None,
+    )
+
+    while keeper.epoch is None:
+        keeper.tick()
+    keeper.close()
+    database.dispose()
+
+    assert kept == [True], 'nobody renewed the lease while the role started'
+
+
+def test_a_role_that_fails_in_an_unforeseen_way_ends_the_service(tmp_path: Path) -> None:
+    database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
+    schema.prepare(database)
+    lease = Lease(database, 'mn1', 'run-1', ttl=30)
+    lease.ensure_row()
+    conf: Any = SimpleNamespace(
+        cluster=SimpleNamespace(peer='mn2', ttl=30, renew_interval=10, self_demote=20, poll_interval=0.05)
+    )
+
+    def broken(epoch: int) -> None:
+        raise ZeroDivisionError('a mistake in a role')
+
+    keeper = Keeper(
+        conf,
+        lease,
+        eligible=lambda: True,
+        fence=lambda: 'mn2 was seen to be off',
+        serve=broken,
+        stop_serving=lambda: None,
+    )
+
+    with pytest.raises(ZeroDivisionError):
+        while keeper.epoch is None:
+            keeper.tick()
+    keeper.close()
+    database.dispose()
+
+
 class Bmc:
     """The other node's, as a claimant asks it to switch off: one answer after the other, the last one for ever."""
 
