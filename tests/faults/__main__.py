@@ -12,9 +12,10 @@ import random
 import shutil
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
@@ -38,9 +39,9 @@ def main() -> int:
     reports: list[Report] = []
     with tempfile.TemporaryDirectory(prefix='ovca-stock-') as name:
         stock = make_stock(Path(name))
-        seeds = iter(_seeds(seed, given.runs or (None if given.seconds else 10), given.seconds))
+        turn = _turns(_seeds(seed, given.runs or (None if given.seconds else 10), given.seconds))
         with ThreadPoolExecutor(given.jobs) as pool:
-            work = [pool.submit(_work, seeds, given.engine, folder, stock) for _ in range(given.jobs)]
+            work = [pool.submit(_work, turn, given.engine, folder, stock) for _ in range(given.jobs)]
             for done in as_completed(work):
                 reports += done.result()
     print(summary(reports))
@@ -58,9 +59,20 @@ def _seeds(first: int, runs: int | None, seconds: float | None) -> Iterator[int]
         yield seed
 
 
-def _work(seeds: Iterator[int], engine: str | None, folder: Path, stock: Path) -> list[Report]:
+def _turns(seeds: Iterator[int]) -> Callable[[], int | None]:
+    """What gives each thread that asks the next seed, and None when there is none left."""
+    lock = threading.Lock()
+
+    def turn() -> int | None:
+        with lock:
+            return next(seeds, None)
+
+    return turn
+
+
+def _work(turn: Callable[[], int | None], engine: str | None, folder: Path, stock: Path) -> list[Report]:
     reports = []
-    for seed in seeds:
+    while (seed := turn()) is not None:
         one = plan(seed, engine)
         place = folder / f'{seed}-{one.engine}'
         try:

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -132,41 +132,50 @@ class Facts:
 
 def collect(lab: Lab, database: Database, **seen: Any) -> Facts:
     """Read all that a run has left; ``seen`` is what was watched while it ran."""
+    serving = tuple(n.name for n in lab.spec.nodes if witness.serving(lab.folder, n.name))
     with database.read() as session:
-        lease = session.scalars(select(Lease)).one()
-        update = session.scalars(select(Update).order_by(Update.id.desc()).limit(1)).one_or_none()
-        rows = session.scalars(select(Node)).all()
-        hashes = _hashes(session)
-        texts = [*_texts(lab), *_rows(session)]
-        return Facts(
-            holder=lease.holder,
-            acting=lease.acting,
-            epoch=lease.epoch,
-            nodes={n.name: NodeFact(n.running_digest, n.ready, n.quarantined, n.role) for n in rows},
-            disks={node.name: read_disk(node.root, lab.spec.shared) for node in lab.spec.nodes},
-            update=_update(update),
-            entries=tuple(
-                EntryFact(e.node, e.final_at is not None, e.final_attempt, e.final_digest)
-                for e in session.scalars(select(Entry))
-                if update is not None and e.update_id == update.id
-            ),
-            grants=tuple(
-                GrantFact(
-                    g.update_id,
-                    g.node,
-                    g.attempt,
-                    g.consumed_at.timestamp() if g.consumed_at else None,
-                    g.evidence_hash,
-                )
-                for g in session.scalars(select(InstallGrant))
-            ),
-            journal=tuple(map(_line, session.scalars(select(Event).order_by(Event.id)))),
-            notes=witness.notes(lab.folder),
-            serving=tuple(n.name for n in lab.spec.nodes if witness.serving(lab.folder, n.name)),
-            orders={n.name: n.log.read_text(errors='replace').count('grant given: ') for n in lab.spec.nodes},
-            told=tuple(told(texts, secrets(lab), hashes)),
-            **seen,
-        )
+        found = _from_rows(session, serving=serving, **seen)
+        hashes, texts = _hashes(session), list(_rows(session))
+    # What takes long comes after the transaction: the server ends one that stands still.
+    texts += _texts(lab)
+    return replace(
+        found,
+        disks={node.name: read_disk(node.root, lab.spec.shared) for node in lab.spec.nodes},
+        notes=witness.notes(lab.folder),
+        orders={n.name: n.log.read_text(errors='replace').count('grant given: ') for n in lab.spec.nodes},
+        told=tuple(told(texts, secrets(lab), hashes)),
+    )
+
+
+def _from_rows(session: Session, **seen: Any) -> Facts:
+    lease = session.scalars(select(Lease)).one()
+    update = session.scalars(select(Update).order_by(Update.id.desc()).limit(1)).one_or_none()
+    rows = session.scalars(select(Node)).all()
+    return Facts(
+        holder=lease.holder,
+        acting=lease.acting,
+        epoch=lease.epoch,
+        nodes={n.name: NodeFact(n.running_digest, n.ready, n.quarantined, n.role) for n in rows},
+        disks={},
+        update=_update(update),
+        entries=tuple(
+            EntryFact(e.node, e.final_at is not None, e.final_attempt, e.final_digest)
+            for e in session.scalars(select(Entry))
+            if update is not None and e.update_id == update.id
+        ),
+        grants=tuple(
+            GrantFact(
+                g.update_id,
+                g.node,
+                g.attempt,
+                g.consumed_at.timestamp() if g.consumed_at else None,
+                g.evidence_hash,
+            )
+            for g in session.scalars(select(InstallGrant))
+        ),
+        journal=tuple(map(_line, session.scalars(select(Event).order_by(Event.id)))),
+        **seen,
+    )
 
 
 def _update(row: Update | None) -> UpdateFact | None:

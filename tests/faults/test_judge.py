@@ -95,6 +95,20 @@ def test_a_power_cut_leaves_no_stop_and_is_taken() -> None:
     assert problems(replace(GOOD, notes=(GOOD.notes[0], GOOD.notes[2]))) == []
 
 
+def test_an_old_node_may_lead_in_the_end_only_if_the_proven_one_did_not_come_back() -> None:
+    late = Line(14, 61.0, 'alarm', 'mn2', 'mn2', 2, 1, 'VERIFY_2', 'FAILED_FORWARD', 'the target leads, and ...')
+    other = replace(late, detail='the attempts are used up')
+    old = replace(
+        GOOD,
+        update=ended('FAILED_FORWARD'),
+        nodes={**GOOD.nodes, 'mn2': NodeFact('old', True, False, 'master')},
+        disks={**GOOD.disks, 'mn2': Disk('1.0.0', 'old')},
+    )
+
+    assert problems(replace(old, journal=in_journal(late))) == []
+    assert problems(replace(old, journal=in_journal(other))) != []
+
+
 BAD = {
     'two serve at once': replace(GOOD, notes=(*GOOD.notes, Note('mn1', 'clash', 42.0))),
     'one ends to serve after the other began': replace(GOOD, notes=(GOOD.notes[0], GOOD.notes[2], GOOD.notes[1])),
