@@ -1,7 +1,6 @@
 """All proofs one after the other, each with its share of the time: python -m tests.soak --seconds 28800
 
-The model may end before its share is over; what it leaves goes to the others. One that is cut off at the end of its
-share is told, and is no failure.
+The model may end before its share is over; what it leaves goes to the others.
 """
 
 from __future__ import annotations

@@ -98,9 +98,9 @@ class NotedLease(Lease):
             result['renewed'] = seen(view)['renewed']
             return view
 
-    def set_acting(self, epoch: int, proof: str) -> None:
+    def set_acting(self, epoch: int, proof: str, *, off: str | None = None) -> None:
         with self.notes.operation('set_acting', epoch=epoch):
-            super().set_acting(epoch, proof)
+            super().set_acting(epoch, proof, off=off)
 
     def demote(self, epoch: int) -> None:
         with self.notes.operation('demote', epoch=epoch):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from tests.soak import PARTS, Part, run, share
+from tests.soak import PARTS, ROOT, Part, run, share
 
 
 def test_each_part_gets_its_share_of_what_is_left() -> None:
@@ -29,5 +32,10 @@ def test_a_part_that_does_not_know_its_time_is_cut_off() -> None:
     assert 'cut off' in str(long)
 
 
-def test_all_parts_that_are_built_can_be_started() -> None:
-    assert {'tests.model', 'tests.histories'} <= {part.words[0] for part in PARTS if part.here}
+@pytest.mark.extra('lab')
+@pytest.mark.parametrize('part', PARTS, ids=lambda part: part.words[0])
+def test_each_part_is_built_and_takes_seconds(part: Part) -> None:
+    done = subprocess.run([sys.executable, '-m', *part.words, '--help'], cwd=ROOT, capture_output=True, text=True)
+
+    assert (part.here, done.returncode) == (True, 0), done.stderr
+    assert '--seconds' in done.stdout
