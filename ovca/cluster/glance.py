@@ -65,6 +65,17 @@ class Glance:
 
 def columns(session: Session, peer: str | None) -> list[Label[Any]]:
     """What to select, in whatever statement, to make a :class:`Glance` of it."""
+    dialect = session.connection().dialect.name
+    if (dialect, peer) not in _columns:
+        _columns[dialect, peer] = _made_of(session, peer)
+    return _columns[dialect, peer]
+
+
+_columns: dict[tuple[str, str | None], list[Label[Any]]] = {}
+"""Made once: each sign of life needs them, and to make them takes longer than to ask the database."""
+
+
+def _made_of(session: Session, peer: str | None) -> list[Label[Any]]:
     newest = select(func.max(Update.id)).scalar_subquery()
     other = aliased(Node)
     wanted: dict[str, ColumnElement[Any]] = {'now': clock(session)}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 from collections.abc import Callable
 from random import Random
@@ -26,6 +24,8 @@ from tests.simulation.watch import Watch
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+
+    from tests.simulation.spread import Spread
 
 T = TypeVar('T')
 MACS = {'mn1': '52:54:00:00:00:01', 'mn2': '52:54:00:00:00:02'}
@@ -60,7 +60,11 @@ class Appliance:
         self.scheduler.before = self._before
         self.macs, self.new_digest = MACS, disks.images['1.1.0'].digest
         self.machines = {name: Machine(self, name) for name in NODES}
-        self.points = 0
+        self.points = self.changes = 0
+        """How many points were passed, and how often something was done that outlives a process."""
+        self.spread: Spread | None = None
+        self.deaf = False
+        """Files are put back by whoever watches, which is no effect."""
         self.trace: list[str] | None = None
         self.labels: list[str] | None = None
         self.broken = Now()
@@ -166,6 +170,10 @@ class Appliance:
         if self.labels is not None:
             self.labels.append(f'{machine.name if machine else "?"}: {label}')
         self.note(f'{number}: {machine.name if machine else "?"}: {label}')
+        if self.spread is not None and machine is not None:
+            strike = self.spread.at(self, number, (self.scheduler.activations, self.changes))
+            if strike is not None:
+                self._strike(strike, machine, after, inside)
         for strike in self._strikes.get(number, ()):
             self._strike(strike, machine, after, inside)
 
@@ -214,6 +222,7 @@ class Appliance:
         try:
             self.point(f'before: {label}')
             done = work(*args)
+            self.changes += 1
             self.watch.look(label)
             self.here()
             self.point(f'after: {label}', after=True)
@@ -251,6 +260,7 @@ class Appliance:
 
     def after_commit(self, normal: bool, tables: set[str]) -> None:
         """After each transaction that was committed."""
+        self.changes += 1
         self.watch.committed(tables)
         try:
             self.point(f'after: commit {" ".join(sorted(tables))}', after=True)
@@ -372,8 +382,9 @@ class Appliance:
 
     def file_effect(self, name: str) -> None:
         """A file is about to be written, replaced or removed."""
-        if self.scheduler.current is not None:
+        if self.scheduler.current is not None and not self.deaf:
             self.point(f'before: {name}', inside=True)
+            self.changes += 1
 
 
 class LostReply(Exception):
@@ -382,33 +393,3 @@ class LostReply(Exception):
 
 def _count(counts: dict[str, int], node: str, on: bool) -> None:
     counts[node] = counts.get(node, 0) + (1 if on else -1)
-
-
-_watched: list[tuple[str, int, Callable[[str], None]]] = []
-
-
-def watch_files(base: str, told: Callable[[str], None] | None) -> None:
-    """Tell of each change of a file below ``base`` in this thread, before it is made; None: no more."""
-    _watched.clear()
-    if told is not None:
-        if not watch_files.__dict__.get('hooked'):
-            sys.addaudithook(_audit)
-            watch_files.__dict__['hooked'] = True
-        _watched.append((base, threading.get_ident(), told))
-
-
-def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if not _watched or event not in ('open', 'os.rename', 'os.remove'):
-        return
-    if event == 'open' and not (isinstance(args[1], str) and args[1][0] in 'wxa'):
-        return
-    path = args[1] if event == 'os.rename' else args[0]
-    base, thread, told = _watched[0]
-    if not isinstance(path, (str, os.PathLike)):
-        return
-    text = os.fspath(path)
-    if not isinstance(text, str) or not text.startswith(base) or threading.get_ident() != thread:
-        return
-    name = text.rpartition('/')[2]
-    if not name.startswith('.'):
-        told(f'{event.rpartition(".")[2]} {text[len(base) + 1 :]}')

@@ -159,6 +159,3 @@ class SharedDatabase(Database):
 def unavailable(why: str) -> DatabaseUnavailable:
     """What a client sees of a server that it cannot reach."""
     return DatabaseUnavailable(f'the database cannot be used now: {why}; check that it runs and can be reached')
-
-
-__all__ = ['BEGINNING', 'FACTS', 'Server', 'SharedDatabase', 'unavailable']

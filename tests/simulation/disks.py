@@ -49,8 +49,8 @@ site_watch = nothing
 [health]
 interval = 2.5
 [remaster]
-soak = 2
-prove_soak = 2.5
+soak = 1
+prove_soak = 1.5
 install_deadline = 20
 verify_deadline = 20
 prove_deadline = 20

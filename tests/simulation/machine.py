@@ -5,19 +5,16 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ovca.cluster.fakes import FakeService
-from ovca.cluster.nodes import mac_of
-from ovca.db.models import Node
 from ovca.power.base import BootDevice, PowerState
 from ovca.power.fake import FakeMachine, FakePower
 from ovca.provision import installer
 from ovca.provision.boot import answered, boot_script
 from ovca.provision.bounded import Pace
 from ovca.provision.client import Service, heeded
-from tests.simulation.scheduler import Process, Stopped, Task
+from tests.simulation.scheduler import Process
 
 if TYPE_CHECKING:
     from tests.simulation.appliance import Appliance
@@ -255,12 +252,3 @@ class Told:
             self._machine.wipes()
         appliance.point(f'{self._machine.name} install {percent:g}')
         appliance.scheduler.sleep(STEP)
-
-
-def repeated(task: Callable[[], Task], step: Callable[[], float], appliance: Appliance) -> None:
-    """What a thread of the service does: pass after pass, resting as long as the pass says."""
-    while True:
-        appliance.rest(task(), step())
-
-
-__all__ = ['Bmc', 'Line', 'Machine', 'Node', 'Stopped', 'Told', 'mac_of', 'repeated']

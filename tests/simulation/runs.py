@@ -7,21 +7,23 @@ import gc
 import io
 import logging
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ovca import conf as configuration
 from ovca.daemon.site import SiteCare
 from ovca.db import schema
 from ovca.db.models import Image, Lease, Node, Update
-from tests.simulation.appliance import MACS, Appliance, watch_files
+from tests.simulation.appliance import MACS, Appliance
 from tests.simulation.database import Server
 from tests.simulation.disks import NEW, NODES, OLD, Disks
 from tests.simulation.faults import Schedule, drawn
+from tests.simulation.files import watch_files
 
 LIMIT = 400.0
 """Seconds within which an update ends, once nothing breaks any more."""
 MOST = 15_000
 """Passes of all threads in one run: more than any needs that does not go round in a circle."""
-QUIET = 2.0
+QUIET = 1.0
 """Seconds for which it has to stay so."""
 
 
@@ -45,6 +47,10 @@ class Outcome:
         return f'{what}; {" ".join(self.states)}; {self.points} points, {self.seconds:.1f} s\n{self.schedule}'
 
 
+if TYPE_CHECKING:
+    from tests.simulation.spread import Spread
+
+
 class Silence(io.TextIOBase):
     """A console that nobody looks at."""
 
@@ -55,15 +61,13 @@ class Silence(io.TextIOBase):
 class Simulation:
     """Disks and database that are put back before each run; one after the other."""
 
-    def __init__(self, engine: str = 'sqlite') -> None:
+    def __init__(self) -> None:
         logging.disable(logging.CRITICAL)  # a million runs; what matters is in the trace
         self._garbage = gc.get_threshold()
         gc.set_threshold(200_000, 20, 100)
         self._silence = Silence()  # the installer tells a console what it does
         self.disks = Disks()
         self.server = Server()
-        if engine != self.server.dialect:
-            raise ValueError(f'there is no simulation on {engine} yet')
         self.confs = {name: configuration.load(str(self.disks.base / name / 'ovca.conf')) for name in NODES}
         self._prepare()
         self._rows = self.server.save()
@@ -107,12 +111,21 @@ class Simulation:
         """The random schedule of a seed."""
         return drawn(seed, self.points, NODES)
 
-    def run(self, schedule: Schedule, *, trace: bool = False, labels: bool = False, most: int = MOST) -> Outcome:
+    def run(
+        self,
+        schedule: Schedule,
+        *,
+        trace: bool = False,
+        labels: bool = False,
+        most: int = MOST,
+        spread: Spread | None = None,
+    ) -> Outcome:
         """Run one schedule to its end, or to the first violation; ``most`` bounds the passes of all threads."""
         self.disks.restore()
         self.server.restore(self._rows)
         self.server.utc = 1000.0
         appliance = Appliance(self.disks, self.server, self.confs, schedule)
+        appliance.spread = spread
         appliance.trace = [] if trace else None
         appliance.labels = [] if labels else None
         watch_files(str(self.disks.base), appliance.file_effect)
@@ -123,7 +136,7 @@ class Simulation:
             watch_files(str(self.disks.base), None)
             appliance.scheduler.clear()
         watch = appliance.watch
-        return Outcome(schedule, watch.violation, watch.state.value, watch.states, appliance.points,
+        return Outcome(appliance.schedule, watch.violation, watch.state.value, watch.states, appliance.points,
                        appliance.scheduler.now, appliance.scheduler.activations, appliance.labels or [],
                        appliance.trace or [])  # fmt: skip
 

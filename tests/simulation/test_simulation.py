@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import importlib.util
 import os
 import subprocess
 import sys
@@ -21,20 +21,19 @@ from ovca.daemon.service import Ovcad
 from ovca.remaster import loop
 from ovca.remaster.loop import RemasterLoop
 from ovca.remaster.protocol import Health, rule_for
-from tests.conftest import missing_peer
+from tests.conftest import REQUIRE_PEERS
 
-try:
-    import greenlet  # noqa: F401
-except ImportError:
-    missing_peer("greenlet is not installed: pip install -e '.[test]'")
+if importlib.util.find_spec('greenlet') is None and not REQUIRE_PEERS:
+    pytest.skip("greenlet is not installed: pip install -e '.[test]'", allow_module_level=True)
 
 from tests.model.mutations import guarded, without
-from tests.simulation.__main__ import sampled, singles
+from tests.simulation.__main__ import sampled
 from tests.simulation.disks import NEW
 from tests.simulation.faults import Kind, Mishap, Schedule, Strike
 from tests.simulation.runs import Outcome, Simulation
+from tests.simulation.spread import spread
 
-pytestmark = [pytest.mark.simulation, pytest.mark.xdist_group('simulation')]
+pytestmark = pytest.mark.simulation
 
 
 @pytest.fixture(scope='module')
@@ -54,7 +53,9 @@ COMMITS_ANYWHERE = without(
     'proving-not-pinned',
     rules=guarded('proving-proven', lambda s: s.leader_health is Health.SOAKED),
 )
-INSTALLED, PROVING = 3.0, 6.0
+PARTS = 16
+"""The single faults are tried in so many tests, as each test has to end in time on a busy machine."""
+INSTALLED, PROVING = 2.6, 4.6
 """Seconds at which a run without faults is in VERIFY_1, and in PROVING."""
 
 
@@ -77,7 +78,7 @@ def test_without_faults_both_nodes_are_updated(faultless: Outcome) -> None:
 def test_every_commit_and_effect_has_a_point_before_it_and_one_after(faultless: Outcome) -> None:
     told = [label for label in faultless.labels if ': before: ' in label and ('commit' in label or 'power' in label)]
 
-    assert len(told) > 80
+    assert len(told) > 60
     for label in told:
         assert label.replace(': before: ', ': after: ') in faultless.labels
 
@@ -107,9 +108,21 @@ def test_the_same_seed_is_the_same_run_in_another_process(simulation: Simulation
     assert done.stdout.splitlines()[: len(here.trace)] == here.trace
 
 
-def test_no_single_fault_at_any_point_breaks_anything(simulation: Simulation) -> None:
-    for schedule in itertools.islice(singles(simulation.points), 0, None, 50):
-        sound(simulation, schedule)
+@pytest.mark.parametrize('part', range(PARTS))
+def test_no_single_fault_at_any_point_breaks_anything(simulation: Simulation, part: int) -> None:
+    points, outcomes = spread(simulation, part=(part, PARTS))
+
+    broken = [str(outcome) for outcome in outcomes if outcome.violation is not None]
+
+    assert points > 100
+    assert broken == []
+
+
+def test_a_run_that_forks_at_a_point_is_the_run_with_the_fault(simulation: Simulation) -> None:
+    _, outcomes = spread(simulation, part=(70, 1000))
+
+    for outcome in outcomes:
+        assert simulation.run(outcome.schedule) == outcome
 
 
 def test_no_pair_of_faults_in_a_sample_breaks_anything(simulation: Simulation) -> None:
@@ -118,7 +131,7 @@ def test_no_pair_of_faults_in_a_sample_breaks_anything(simulation: Simulation) -
 
 
 def test_no_random_schedule_breaks_anything(simulation: Simulation) -> None:
-    ends = {sound(simulation, simulation.drawn(seed)).state for seed in range(8)}
+    ends = {sound(simulation, simulation.drawn(seed)).state for seed in range(16)}
 
     assert 'DONE' in ends
 
@@ -193,7 +206,7 @@ def _commits(self: RemasterLoop, session: Any, update: Any) -> None:
     update.proven_at = self.database.now(session)
 
 
-def test_without_the_rule_who_may_lead_a_half_installed_node_serves(
+def test_without_the_rule_who_may_lead_a_half_installed_node_takes_the_lease(
     simulation: Simulation, faultless: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # All files are there, the token is not; and then the master is gone.
@@ -205,5 +218,5 @@ def test_without_the_rule_who_may_lead_a_half_installed_node_serves(
     outcome = simulation.run(schedule)
 
     assert outcome.violation is not None
-    assert outcome.violation.startswith('invariant 15 ')
+    assert outcome.violation.startswith('invariant 17 ')
     assert simulation.disks.images[NEW].digest != faultless.state

@@ -21,6 +21,8 @@ CONFIGS = {image: m.Config(image=image) for image in (m.GOOD, m.BAD, m.BAD_MASTE
 ROWS = ('lease', 'update', 'entry', 'install_grant', 'node')
 READY_AGE = 6.0
 """As configured in :mod:`tests.simulation.disks`."""
+UNSERVED = 1.0
+"""Seconds that a hand-over may last in which nothing breaks."""
 DECIDES = {'lease', 'update', 'entry', 'install_grant'}
 
 
@@ -53,6 +55,12 @@ class Watch:
     @property
     def state(self) -> State:
         return State(self.update[1])
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing breaks in this run."""
+        schedule = self.appliance.schedule
+        return not schedule.strikes and not schedule.mishaps and schedule.seed is None
 
     def wrong(self, what: str) -> None:
         """Note a violation; the first one counts."""
@@ -154,11 +162,12 @@ class Watch:
         self._service(after)
 
     def _seen(self, before: m.World, events: tuple[m.Event, ...]) -> m.World:
-        """Who gets the lease may have died just now: its row that says "ready" counts for a while."""
+        """Who gets the lease may have died or been paused just now: its row that says "ready" counts for a while."""
         w = list(before)
         for what, i in events:
             machine = self.appliance.machines[self.names[i]] if what == 'give' else None
-            if machine is not None and self.appliance.scheduler.now - machine.alive_at <= READY_AGE:
+            died = machine is not None and self.appliance.scheduler.now - machine.alive_at <= READY_AGE
+            if died or (machine is not None and w[m.M + i] == m.PAUSED):
                 w[m.M + i] = m.UP
         return tuple(w)
 
@@ -168,6 +177,8 @@ class Watch:
             self.unserved_since = None
         elif self.unserved_since is None:
             self.unserved_since = now
+        elif self.calm and now - self.unserved_since > UNSERVED:
+            self.wrong(f'invariant 14 ({NAMES[14]}): nobody serves for {now - self.unserved_since:.1f} s')
 
     def committed(self, tables: set[str]) -> None:
         """A transaction was committed by whoever runs now."""
@@ -191,11 +202,11 @@ class Watch:
             self.wrong('invariant 2: the holder changed without an epoch')
         if new[2] > old[2] + 1:
             self.wrong('invariant 2: an epoch was left out')
-        if new[0] != old[0] and old[5] == old[2] and new[4] is None and not new[3]:
-            machine = self.appliance.machine_here()
-            if machine is not None and machine.name == old[0]:
-                return [('give', self.names.index(new[0]))]
-        return []
+        if new[0] == old[0]:
+            return []
+        machine = self.appliance.machine_here()
+        gave = machine is not None and machine.name == old[0]
+        return [('give' if gave else 'claim', self.names.index(new[0]))]
 
     def _update_events(self, before: dict[str, list[tuple[Any, ...]]]) -> list[m.Event]:
         events: list[m.Event] = []
@@ -235,6 +246,8 @@ class Watch:
         grants = {row[0]: row for row in before['install_grant']}
         for row in self.rows['install_grant']:
             old = grants.get(row[0])
+            if old is None:
+                events.append(('issue', self.names.index(row[1])))
             if row[4] is not None and (old is None or old[4] is None):
                 events.append(('consume', self.names.index(row[1])))
                 if row[1] == self.lease[0]:
@@ -244,6 +257,10 @@ class Watch:
         entries = {row[0]: row for row in before['entry']}
         for row in self.rows['entry']:
             old = entries.get(row[0])
+            if old is not None and row[1] != old[1]:
+                events.append(('attempt', self.names.index(row[0])))
+            if old is not None and row[5] > old[5]:
+                events.append(('drive', self.names.index(row[0])))
             if row[2] is not None and (old is None or old[2] != row[2]):
                 events.append(('final', self.names.index(row[0])))
                 self._final(row)
