@@ -32,6 +32,8 @@ PATIENCE = 240.0
 """Seconds from the request to the end, on a machine that does much else; a run takes 15 to 40."""
 TRIES = 3
 """How often an update is asked for that is refused, as a check finds what a fault has left."""
+LOOK = 0.05
+"""Seconds between two looks at the journal: the nodes need the processor more than this program does."""
 CALM = 1.0
 """Seconds that an appliance has to stay as it ended."""
 MAKING = threading.Lock()
@@ -174,7 +176,7 @@ class _Run:
                 self.injector.end(fault)
             if not lasting and (self._over() or now - self.asked > PATIENCE):
                 return
-            time.sleep(0.02)
+            time.sleep(LOOK)
 
     def _due(self, fault: Fault, now: float) -> bool:
         since = self.reached.get(fault.after)
@@ -222,7 +224,7 @@ class _Run:
                 since = now
             elif now - since > CALM:
                 return True
-            time.sleep(0.1)
+            time.sleep(4 * LOOK)
         return False
 
     def _at_rest(self) -> bool:

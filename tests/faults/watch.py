@@ -59,7 +59,7 @@ class Watch:
                 self.both_blank.append(time.time())
 
     def _lease(self) -> None:
-        while not self._over.wait(10 * STEP):
+        while not self._over.wait(25 * STEP):
             try:
                 with self.database.read() as session:
                     self.epochs.append(session.scalars(select(Lease.epoch)).one())
