@@ -70,6 +70,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Refuse a pytest in which xdist's groups are none: each worker would make anew what is made once for a group."""
+    if not getattr(session.config.option, 'loadgroup', False):
+        return
+    lost = [item.nodeid for item in session.items if item.get_closest_marker('xdist_group') and '@' not in item.nodeid]
+    if lost:
+        raise pytest.UsageError(f'{lost[0]} is in no group of xdist; install the versions in constraints.txt')
+
+
 def engine_of(item: pytest.Item) -> str | None:
     """The engine that a test is about; None for the many that do not care, and use a file where they need rows."""
     chosen = getattr(getattr(item, 'callspec', None), 'params', {}).get('database_url')

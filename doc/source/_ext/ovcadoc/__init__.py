@@ -53,9 +53,33 @@ def name_release(app: Any, doctree: Any) -> None:
             title.children = [nodes.Text(app.config.release)]
 
 
+def share_navigation(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Make the navigation beside the errors once: they lie in one folder and in no table of contents, so it is one.
+
+    Each page's own would take most of the time of the build.
+    """
+    if page.startswith('errors/') and 'toctree' in context:
+        made, make = app.env.navigation_of_errors, context['toctree']
+
+        def toctree(**options: Any) -> str:
+            key = tuple(sorted(options.items()))
+            if key not in made:
+                made[key] = make(**options)
+            return str(made[key])
+
+        context['toctree'] = toctree
+
+
+def begin(app: Any) -> None:
+    """Know nothing of an earlier build."""
+    app.env.navigation_of_errors = {}
+
+
 def setup(app: Any) -> dict[str, bool]:
     """Join the build, and let the pages name an error by its id: :error:`no-terminal`."""
     app.add_crossref_type('error-id', 'error', indextemplate='single: error; %s')
     app.connect('config-inited', lambda app, config: write(Path(app.srcdir)))
     app.connect('doctree-read', name_release)
+    app.connect('builder-inited', begin)
+    app.connect('html-page-context', share_navigation, priority=400)  # before the theme asks for it
     return {'parallel_read_safe': True, 'parallel_write_safe': True}
