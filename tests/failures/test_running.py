@@ -27,6 +27,7 @@ from ovca.power.fake import FakeMachine, FakePower
 from ovca.provision.site.state import PREVIOUS, SiteState, folder, save, stored_digest
 from ovca.remaster import acceptance, asking, checks, evidence, protocol
 from ovca.remaster.checks import CheckResult, Result, run_all
+from ovca.remaster.checks.patience import Patience
 from ovca.remaster.checks.stages import stage_checks
 from ovca.remaster.fakes import FakeComponent, FakeDevice
 from ovca.remaster.protocol import ENDED, Act, Health, Situation, Software, State, Verdict, Which, abort_landing
@@ -461,7 +462,8 @@ class Mute(checks.Check):
 
 def test_f25_what_is_skipped_is_a_result_with_a_reason(checked: Checked) -> None:
     found = run_all(checked.config.load(), checked.database, None)
-    mute = checks.answer('mute', lambda: Mute(checks.CheckContext(checked.config.load(), checked.database, None)))
+    context = checks.CheckContext(checked.config.load(), checked.database, None)
+    mute = checks.answer('mute', lambda: Mute(context), Patience())
 
     skipped = [result for result in found if result.result is Result.SKIPPED]
     assert len(skipped) > 3

@@ -9,6 +9,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import ovca
 from ovca import conf as configuration
 from ovca.daemon.site import SiteCare
 from ovca.db import schema
@@ -129,12 +130,14 @@ class Simulation:
         appliance.trace = [] if trace else None
         appliance.labels = [] if labels else None
         watch_files(str(self.disks.base), appliance.file_effect)
+        version = ovca.__version__  # each process of the simulation has one of its own
         try:
             with contextlib.redirect_stdout(self._silence), contextlib.redirect_stderr(self._silence):
                 self._to_the_end(appliance, most)
         finally:
             watch_files(str(self.disks.base), None)
             appliance.scheduler.clear()
+            ovca.__version__ = version
         watch = appliance.watch
         return Outcome(appliance.schedule, watch.violation, watch.state.value, watch.states, appliance.points,
                        appliance.scheduler.now, appliance.scheduler.activations, appliance.labels or [],

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import ovca
 from ovca.cluster.lease import Lease
 from ovca.daemon import service
 from ovca.daemon.service import Ovcad
@@ -33,7 +34,8 @@ from tests.simulation.faults import Kind, Mishap, Schedule, Strike
 from tests.simulation.runs import Outcome, Simulation
 from tests.simulation.spread import spread
 
-pytestmark = pytest.mark.simulation
+# One worker, one simulation: to make it anew costs as much as some runs.
+pytestmark = [pytest.mark.simulation, pytest.mark.xdist_group('simulation')]
 
 
 @pytest.fixture(scope='module')
@@ -75,6 +77,10 @@ def where(outcome: Outcome, label: str) -> int:
 def test_without_faults_both_nodes_are_updated(faultless: Outcome) -> None:
     assert faultless.violation is None
     assert faultless.states == ['REQUESTED', 'INSTALL_1', 'VERIFY_1', 'PROVING', 'INSTALL_2', 'VERIFY_2', 'DONE']
+
+
+def test_a_run_leaves_the_version_of_this_software_as_it_was(faultless: Outcome) -> None:
+    assert f"'{ovca.__version__}'" in Path(ovca.__file__).read_text()
 
 
 def test_every_commit_and_effect_has_a_point_before_it_and_one_after(faultless: Outcome) -> None:
