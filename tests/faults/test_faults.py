@@ -16,7 +16,11 @@ from tests.faults.plan import ENGINES, KINDS, MILESTONES, Plan, plan
 from tests.faults.run import Report, make_stock, run
 
 pytestmark = [pytest.mark.functional, pytest.mark.extra('lab'), pytest.mark.timeout(400)]
-PAIRS = [(238, 705), (1150, 1857), (1064, 1737), (274, 177), (824, 539)]
+PAIRS = [
+    (1064, 1737),
+    (824, 539),
+    *(pytest.param(pair, marks=pytest.mark.long) for pair in ((238, 705), (1150, 1857), (274, 177))),
+]
 
 
 @pytest.fixture(scope='module')

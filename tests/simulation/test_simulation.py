@@ -56,7 +56,7 @@ COMMITS_ANYWHERE = without(
     rules=guarded('proving-proven', lambda s: s.leader_health is Health.SOAKED),
 )
 PARTS = 16
-TRIED = (1, 6, 11)
+TRIED = (6,)
 """What there is time for in each change, of every sixteenth point; ``--singles`` tries all of them."""
 """The single faults are tried in so many tests, as each test has to end in time on a busy machine."""
 INSTALLED, PROVING = 2.6, 4.6
