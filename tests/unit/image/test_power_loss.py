@@ -152,8 +152,9 @@ def test_what_a_download_had_synced_is_received_once_and_the_rest_again(
     assert verify(store, '1.1.0') == []
     asked = server.handler.seen[-1]
     begun = int(asked.removeprefix('bytes=').rstrip('-')) if asked else 0
-    # What is on its way between the line and the disk is at most some megabytes, the synced steps are four.
-    assert megabytes - 16 <= begun / MEGABYTE <= megabytes + 8
+    # What is on its way between the line and the disk is at most some megabytes, the synced steps are four; more may
+    # have come before the progress was told. That all of it is true, the verification has shown.
+    assert megabytes - 16 <= begun / MEGABYTE
     assert begun or megabytes < 16
 
 
