@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import IO, TYPE_CHECKING, Any, Self
@@ -76,7 +77,7 @@ def duration(seconds: float) -> str:
     return f'{whole // 60}:{whole % 60:02}'
 
 
-class View:
+class View(ABC):
     """What both views share: a stream, a clock, and lines of text."""
 
     def __init__(self, stream: IO[str], *, clock: Callable[[], float] = time.monotonic) -> None:
@@ -107,14 +108,17 @@ class View:
             self._stop()
             self._console = None
 
+    @abstractmethod
     def _start(self) -> None:
-        raise NotImplementedError
+        """Show what moves."""
 
+    @abstractmethod
     def _complete(self) -> None:
         """What moves has come to its end."""
 
+    @abstractmethod
     def _stop(self) -> None:
-        raise NotImplementedError
+        """Show it no more."""
 
 
 class RequestView(View):
@@ -248,6 +252,9 @@ class UpdateView(View):
         # The first picture is drawn now, so that rich has read all its parts before a node is wiped.
         self._live = Live(get_renderable=self.render, console=self._console, refresh_per_second=4)
         self._live.start(refresh=True)
+
+    def _complete(self) -> None:
+        return  # the last snapshot is drawn as it is
 
     def _stop(self) -> None:
         self._live.stop()
