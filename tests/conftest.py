@@ -30,6 +30,8 @@ BARE = os.environ.get('OVCA_TEST_BARE') == '1'
 ENGINES = ('sqlite', 'postgresql')
 LIBRARIES = {'fast': 'isal', 'fuzz': 'atheris', 'lab': 'sushy_tools', 'postgresql': 'psycopg', 'redfish': 'sushy'}
 """What an extra of ovca brings, by the extra."""
+LABS = 2
+"""How many workers run labs: a lab takes a third of a processor while nothing happens in it."""
 PATIENCE = 30  # seconds for the server to come up; never reached when all is well
 
 
@@ -57,8 +59,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
         need_extra(*mark.args)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups afterwards
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave out what belongs to the engine that is not asked for."""
+    """Leave out what belongs to the engine that is not asked for; let few labs run side by side."""
+    _leave_out(config, items)
+    stories = [item for item in items if item.get_closest_marker('functional')]
+    for place, item in enumerate(each for each in stories if not each.get_closest_marker('xdist_group')):
+        item.add_marker(pytest.mark.xdist_group(f'lab-{place % LABS}'))
+
+
+def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
     only = os.environ.get('OVCA_TEST_ENGINE', '')
     if not only:
         return

@@ -15,13 +15,13 @@ from sqlalchemy import func, select
 from ovca import conf
 from ovca.cluster.clock import boot_id as present_boot
 from ovca.daemon.status import status_app
-from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Base, Entry, Event, Image, InstallGrant, Lease, Node, Operation, Request, Update
 from ovca.exceptions import OvcaError
 from ovca.provision.server import HttpServer
 from ovca.remaster.protocol import State
 from ovca.remaster.service import Service
+from ovca.testing import tables
 
 OLD, NEW = 'a' * 64, 'b' * 64
 MANIFEST = {
@@ -38,7 +38,7 @@ class Operated:
     def __init__(self, folder: Path, *, here: str = 'mn1', url: str | None = None) -> None:
         self.folder, self.url = folder, url or f'sqlite:///{folder / "ovca.sqlite"}'
         self.database = Database(self.url)
-        schema.prepare(self.database)
+        tables.prepare(self.database)
         self.config_file = folder / 'ovca.conf'
         self.config_file.write_text('')
         self.configure(here)

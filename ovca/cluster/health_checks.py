@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from pathlib import Path
 
 from sqlalchemy import update
 
-from ovca.cluster.health import HealthCheck
+from ovca.cluster.health import HealthCheck, HealthContext
 from ovca.cluster.nodes import power_of
 from ovca.conf.storage import unmounted
 from ovca.db.engine import clock
 from ovca.db.models import Node
-from ovca.power.base import PowerState
+from ovca.exceptions import PowerError
+from ovca.power.base import PowerDriver, PowerState
 
 
 class Database(HealthCheck):
@@ -53,15 +55,34 @@ class SharedStorage(HealthCheck):
 
 
 class PeerBmc(HealthCheck):
-    """The peer's BMC answers; without it this node could not take over."""
+    """The peer's BMC answers; without it this node could not take over.
+
+    The driver is kept from one look to the next: many a BMC has room for a few sessions only, and is slow to open one.
+    """
+
+    def __init__(self, context: HealthContext) -> None:
+        super().__init__(context)
+        self._kept: PowerDriver | None = None
 
     def check(self) -> str | None:
         peer = self.context.conf.cluster.peer
         if not peer:
             return None
-        if power_of(self.context.conf, self.context.database, peer).state() is PowerState.UNKNOWN:
+        if self._state(power_of(self.context.conf, self.context.database, peer)) is PowerState.UNKNOWN:
             return f"the BMC of {peer} does not know the machine's power state"
         return None
+
+    def _state(self, fresh: PowerDriver) -> PowerState:
+        """What the driver of the last look says; else what ``fresh`` says, which has no old connection."""
+        kept, self._kept = self._kept, None
+        if type(kept) is type(fresh) and kept is not None and kept.bmc == fresh.bmc:
+            with contextlib.suppress(PowerError):  # it may be the connection that has ended, and not the BMC
+                state = kept.state()
+                self._kept = kept
+                return state
+        state = fresh.state()
+        self._kept = fresh
+        return state
 
 
 class Software(HealthCheck):

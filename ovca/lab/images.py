@@ -17,6 +17,8 @@ from ovca.lab.spec import LabError
 
 TREE = Path('usr/lib/ovca')
 LEFT_OUT = {'lab', 'testing', '__pycache__'}
+_compiled: dict[tuple[str, bytes], bytes] = {}
+"""Byte code by a module's path in the tree and its source."""
 KEPT = {'.py', '.mako', '.typed', '.j2', '.toml', '.json', '.rst'}
 
 
@@ -83,6 +85,7 @@ def make(output: Path, recipe: Recipe, *, secret_key: Path, cache: Path | None =
             accept_downgrade=recipe.accept_downgrade,
             notes=recipe.notes,
             checks=tuple(recipe.checks),
+            level=1,  # a lab's images are read a few times only
         )
         (folder / 'bundle').replace(output)
     return output
@@ -167,8 +170,16 @@ def _metadata(tree: Path, name: str, version: str, entry_points: str) -> None:
 
 
 def _compile(tree: Path, source: Path) -> None:
+    """Compile a module; what this process has compiled before is taken from there."""
     target = source.parent / '__pycache__' / f'{source.stem}.{_cache_tag()}.pyc'
-    dependencies.compile_module(source, target, str(source.relative_to(tree)))
+    inner = str(source.relative_to(tree))
+    known = (inner, source.read_bytes())
+    if known in _compiled:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(_compiled[known])
+        return
+    dependencies.compile_module(source, target, inner)
+    _compiled[known] = target.read_bytes()
 
 
 def _cache_tag() -> str:

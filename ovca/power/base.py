@@ -112,8 +112,9 @@ class PowerDriver(ABC):
 
     *When it is called.* A driver is built for each task, with the :class:`Bmc` of one machine: the address from
     ``[power] bmc``, which only the driver understands, and the user and password. Nothing is connected in ``__init__``.
-    The health of a node asks for the peer's state all the time; an install chooses the network for the next boot and
-    cycles the power; a take-over powers the other node off. ovcad imports the class at its start.
+    The health of a node asks one driver for the peer's state all the time, and another one when that has failed; an
+    install chooses the network for the next boot and cycles the power; a take-over powers the other node off. ovcad
+    imports the class at its start.
 
     *From which thread.* From one at a time for each driver; several drivers may talk to one BMC at once.
 

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovca.testing import tables
+
 if TYPE_CHECKING:
     from oslo_config import cfg
 
@@ -79,12 +81,11 @@ def open_database(conf: cfg.ConfigOpts) -> Database:
 
     Dispose it after use.
     """
-    from ovca.db import schema
     from ovca.db.engine import Database
     from ovca.db.models import Lease, Node
 
     database = Database(conf.database.connection, lock_timeout=5, idle_timeout=5)
-    schema.prepare(database)
+    tables.prepare(database)
     with database.write() as session:
         now = database.now(session)
         if session.get(Lease, 'management') is None:

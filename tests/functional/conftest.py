@@ -12,13 +12,17 @@ import pytest
 from sqlalchemy import select
 
 from ovca.db.models import Entry, Event, Image, Lease, Node, Request, Update
+from ovca.lab import factory
 from ovca.lab.images import Plugin
 from ovca.lab.lab import Lab
+from tests.stock import Stock, stock
 
 PATIENCE = 90.0
+LOOK = 0.1
+"""Seconds between two looks at the database: the nodes need the processor more than the tests do."""
 TIMES = {
     'remaster': {'soak': 1, 'prove_soak': 1.5, 'ready_age': 3, 'unhealthy_limit': 4, 'order_interval': 3},
-    'health': {'interval': 0.5, 'timeout': 5},
+    'health': {'interval': 1, 'timeout': 5},
 }
 
 UNHEALTHY = """
@@ -56,7 +60,7 @@ class Appliance:
         while not (value := true()):
             if time.monotonic() > end:
                 pytest.fail(f'never happened: {what}\n' + '\n'.join(self.story()), pytrace=False)
-            time.sleep(0.05)
+            time.sleep(LOOK)
         return value
 
     def one(self, model: Any, key: Any) -> Any:
@@ -155,8 +159,10 @@ class Appliance:
         return self.lab.run(node, words, **options)
 
     def serve(self, version: str, **recipe: Any) -> str:
-        """Make an image, serve it, and return its URL."""
-        bundle = self.lab.make_image(version, **recipe)
+        """Serve an image, made as the recipe says or taken from the stock, and return its URL."""
+        bundle = self.lab.folder / 'www' / factory.bundle_name(version)
+        if recipe or not bundle.exists():
+            bundle = self.lab.make_image(version, **recipe)
         return self.lab.serve() + bundle.name
 
     def wiped(self) -> list[str]:
@@ -171,9 +177,10 @@ class Appliance:
             assert event.node != event.actor, 'a lease holder was wiped'
 
 
-def appliance_in(folder: Path, **options: Any) -> Iterator[Appliance]:
+def appliance_in(folder: Path, stock: Stock, **options: Any) -> Iterator[Appliance]:
+    """A lab whose first version is of the stock; options: those of ``Lab.create``."""
     overrides = {**TIMES, **options.pop('overrides', {})}
-    lab = Lab.create(folder, overrides=overrides, **options)
+    lab = Lab.create(folder, overrides=overrides, stock=stock(options.get('database')), **options)
     appliance = Appliance(lab)
     try:
         lab.start()
@@ -185,13 +192,21 @@ def appliance_in(folder: Path, **options: Any) -> Iterator[Appliance]:
         appliance.database.dispose()
 
 
+@pytest.fixture(scope='session')
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> Stock:
+    """The keys and images that all labs share."""
+    return stock(tmp_path_factory)
+
+
 @pytest.fixture
-def appliance(tmp_path: Path) -> Iterator[Appliance]:
+def appliance(tmp_path: Path, stocked: Stock) -> Iterator[Appliance]:
     """Two nodes with 1.0.0 on SQLite, healthy."""
-    yield from appliance_in(tmp_path / 'lab')
+    yield from appliance_in(tmp_path / 'lab', stocked)
 
 
 @pytest.fixture
-def appliance_on_each(tmp_path: Path, database_url: str) -> Iterator[Appliance]:
+def appliance_on_each(tmp_path: Path, stocked: Stock, database_url: str) -> Iterator[Appliance]:
     """The same, on SQLite and on PostgreSQL."""
-    yield from appliance_in(tmp_path / 'lab', database=None if database_url.startswith('sqlite') else database_url)
+    yield from appliance_in(
+        tmp_path / 'lab', stocked, database=None if database_url.startswith('sqlite') else database_url
+    )

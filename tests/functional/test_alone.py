@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 
 from tests.functional.conftest import Appliance, appliance_in
+from tests.stock import Stock
 
 pytestmark = [pytest.mark.functional, pytest.mark.extra('lab'), pytest.mark.timeout(240)]
 
 
 @pytest.fixture
-def appliance(tmp_path: Path) -> Iterator[Appliance]:
+def appliance(tmp_path: Path, stocked: Stock) -> Iterator[Appliance]:
     """Two nodes, whose operator lets a command be run for each message."""
     notify = {'drivers': 'command', 'command': f"sh -c 'cat >> {tmp_path / 'told'}'"}
-    yield from appliance_in(tmp_path / 'lab', overrides={'notify': notify})
+    yield from appliance_in(tmp_path / 'lab', stocked, overrides={'notify': notify})
 
 
 def told(folder: Path, words: str) -> list[dict[str, Any]]:

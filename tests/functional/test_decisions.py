@@ -14,15 +14,16 @@ from sqlalchemy import select
 from ovca.db.models import Lease, Node
 from ovca.power.base import BootDevice
 from tests.functional.conftest import TIMES, Appliance, appliance_in, broken
+from tests.stock import Stock
 
 pytestmark = [pytest.mark.functional, pytest.mark.extra('lab'), pytest.mark.timeout(300)]
 
 
 @pytest.fixture
-def hasty(tmp_path: Path) -> Iterator[Appliance]:
+def hasty(tmp_path: Path, stocked: Stock) -> Iterator[Appliance]:
     """An appliance that tries each install once, and waits for a roll-back's receiver for a few seconds only."""
     remaster = {**TIMES['remaster'], 'attempts': 1, 'rollback_deadline': 4}
-    yield from appliance_in(tmp_path / 'lab', overrides={'remaster': remaster})
+    yield from appliance_in(tmp_path / 'lab', stocked, overrides={'remaster': remaster})
 
 
 def told(appliance: Appliance, node: str, *words: str, code: int = 0) -> str:
@@ -55,7 +56,10 @@ def configure(appliance: Appliance, node: str, change: Any) -> None:
     """Change a node's configuration as an operator does, and restart its service."""
     path = appliance.lab.node(node).root / 'etc/ovca.conf'
     path.write_text(change(path.read_text()))
+    with appliance.database.read() as session:
+        before = appliance.database.now(session)
     appliance.lab.kill_service(node)
+    appliance.until(f'{node} is back', lambda: appliance.one(Node, node).last_seen_at > before)
 
 
 def test_failover_hold_before_the_commit_point_a_foretold_roll_back_a_new_install_and_a_pause(

@@ -13,15 +13,18 @@ import pytest
 
 from tests.conftest import PostgresServer
 from tests.functional.conftest import Appliance, appliance_in
+from tests.stock import Stock
 
 pytestmark = [pytest.mark.functional, pytest.mark.extra('lab'), pytest.mark.timeout(240)]
 
 
 @pytest.fixture
-def on_postgresql(tmp_path: Path, postgresql_server: PostgresServer, postgresql_url: str) -> Iterator[Appliance]:
+def on_postgresql(
+    tmp_path: Path, stocked: Stock, postgresql_server: PostgresServer, postgresql_url: str
+) -> Iterator[Appliance]:
     """An appliance on a server that is running again afterwards."""
     try:
-        yield from appliance_in(tmp_path / 'lab', database=postgresql_url)
+        yield from appliance_in(tmp_path / 'lab', stocked, database=postgresql_url)
     finally:
         postgresql_server.stop()
         postgresql_server.restart()

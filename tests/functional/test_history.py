@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.functional.conftest import Appliance, appliance_in
+from tests.stock import Stock
 
 pytestmark = [pytest.mark.functional, pytest.mark.extra('lab'), pytest.mark.timeout(240)]
 
 
 @pytest.fixture
-def apart(tmp_path: Path, postgresql_url: str) -> Iterator[Appliance]:
+def apart(tmp_path: Path, stocked: Stock, postgresql_url: str) -> Iterator[Appliance]:
     """Two nodes whose way to the database can be cut."""
-    yield from appliance_in(tmp_path / 'lab', database=postgresql_url)
+    yield from appliance_in(tmp_path / 'lab', stocked, database=postgresql_url)
 
 
 def test_a_master_that_dies_at_the_end_leaves_the_report_to_its_successor(appliance: Appliance) -> None:

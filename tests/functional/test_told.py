@@ -10,6 +10,7 @@ import pytest
 
 from ovca.lab.images import Plugin
 from tests.functional.conftest import Appliance, appliance_in
+from tests.stock import Stock
 
 pytestmark = [pytest.mark.functional, pytest.mark.extra('lab'), pytest.mark.timeout(240)]
 SHELVES = """
@@ -32,10 +33,10 @@ class Shelves(Component):
 
 
 @pytest.fixture
-def appliance(tmp_path: Path) -> Iterator[Appliance]:
+def appliance(tmp_path: Path, stocked: Stock) -> Iterator[Appliance]:
     """Two nodes with 1.0.0, whose operator lets a command be run for each message."""
     notify = {'drivers': 'command', 'command': f"sh -c 'cat >> {tmp_path / 'told'}'"}
-    yield from appliance_in(tmp_path / 'lab', overrides={'notify': notify})
+    yield from appliance_in(tmp_path / 'lab', stocked, overrides={'notify': notify})
 
 
 def test_after_an_update_its_components_are_in_force_and_its_end_was_told_once(

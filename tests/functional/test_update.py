@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from ovca.db.models import Node
 from ovca.image import verify_root
 from tests.functional.conftest import Appliance, appliance_in, broken
+from tests.stock import Stock
 
 pytestmark = [pytest.mark.functional, pytest.mark.extra('lab'), pytest.mark.timeout(240)]
 PATH = ['REQUESTED', 'INSTALL_1', 'VERIFY_1', 'PROVING', 'INSTALL_2', 'VERIFY_2', 'DONE']
@@ -41,10 +39,10 @@ def test_an_update_changes_both_nodes_and_the_roles(appliance_on_each: Appliance
 
 
 @pytest.fixture
-def unhurried(tmp_path: Path) -> Iterator[Appliance]:
+def unhurried(tmp_path: Path, stocked: Stock) -> Iterator[Appliance]:
     """A lease that a restart of the service does not outlast, however busy this machine is."""
     yield from appliance_in(
-        tmp_path / 'lab', overrides={'cluster': {'ttl': 15, 'renew_interval': 3, 'self_demote': 12}}
+        tmp_path / 'lab', stocked, overrides={'cluster': {'ttl': 15, 'renew_interval': 3, 'self_demote': 12}}
     )
 
 
@@ -116,55 +114,6 @@ def test_a_network_boot_at_the_wrong_moment_boots_from_disk(appliance: Appliance
     assert appliance.wiped() == [standby, master]
 
 
-def test_a_wrong_signature_is_refused_before_anything_is_published(appliance: Appliance) -> None:
-    bundle = appliance.lab.make_image('1.1.0')
-    foreign = appliance.lab.folder / 'foreign.pub'
-    import minisign
-
-    foreign.write_bytes(bytes(minisign.KeyPair.generate().public_key))
-    for node in ('mn1', 'mn2'):
-        shutil.copy(foreign, appliance.lab.node(node).root / 'etc/ovca/keys/lab.pub')
-
-    answer = appliance.answer(appliance.request('download', uri=str(bundle)))
-
-    assert answer.state == 'failed'
-    assert 'signature' in answer.error
-    assert answer.exit_code == 4
-    assert appliance.images() == ['1.0.0']
-    assert not (appliance.lab.spec.shared / 'mgmt_image/1.1.0').exists()
-
-
-def test_a_full_disk_ends_the_download_and_leaves_no_image(appliance: Appliance) -> None:
-    bundle = appliance.lab.make_image('1.1.0')
-    for node in ('mn1', 'mn2'):  # either may lead, if the restart takes longer than the lease
-        conf = appliance.lab.node(node).root / 'etc/ovca.conf'
-        conf.write_text(conf.read_text().replace('space_reserve = 0', f'space_reserve = {2**50}'))
-        appliance.lab.kill_service(node)
-    appliance.ready()
-
-    answer = appliance.answer(appliance.request('download', uri=str(bundle)))
-
-    assert answer.state == 'failed'
-    assert 'bytes free' in answer.error
-    assert appliance.images() == ['1.0.0']
-    assert [p.name for p in (appliance.lab.spec.shared / 'mgmt_image').iterdir()] == ['1.0.0']
-
-
-def test_a_kill_in_the_middle_of_a_download_leaves_no_image_and_the_service_goes_on(appliance: Appliance) -> None:
-    bundle = appliance.lab.make_image('1.1.0', files={'usr/share/large': os.urandom(30_000_000).hex()})
-    request = appliance.request('download', uri=str(bundle))
-    work = appliance.lab.spec.shared / '.ovca-staging/work'
-    appliance.until('the download is under way', lambda: work.is_dir() and any(work.rglob('*.iso')))
-
-    appliance.lab.kill_service(appliance.master)
-
-    assert appliance.images() == ['1.0.0']
-    answer = appliance.answer(request)
-    assert answer.state == 'done', answer.error
-    assert appliance.images() == ['1.0.0', '1.1.0']
-    assert not work.exists()
-
-
 MIGRATION = '''
 """A migration that only the new image has."""
 import sqlalchemy as sa
@@ -214,29 +163,6 @@ def test_both_nodes_go_back_if_the_manifest_and_the_operator_allow_it(appliance:
     assert [appliance.version(n) for n in ('mn1', 'mn2')] == ['1.0.0', '1.0.0']
 
 
-def test_an_abort_before_the_wipe_changes_nothing(appliance: Appliance) -> None:
-    master, standby = appliance.master, appliance.standby
-    appliance.lab.set_vice(standby, 'stuck_on', True)  # the power cycle never happens, so nothing is wiped
-    appliance.request('update', uri=appliance.serve('1.1.0'))
-    appliance.in_state('INSTALL_1')
-
-    appliance.request('abort')
-
-    update: Any = appliance.ended()
-    assert update.state == 'ABORTED', appliance.story()
-    assert appliance.wiped() == []
-    assert [appliance.version(n) for n in (master, standby)] == ['1.0.0', '1.0.0']
-
-
-def test_downloading_an_image_that_is_here_is_no_error(appliance: Appliance) -> None:
-    bundle = str(appliance.lab.make_image('1.1.0'))
-
-    first, second = (appliance.answer(appliance.request('download', uri=bundle)) for _ in range(2))
-
-    assert (first.state, second.state) == ('done', 'done'), second.error
-    assert first.result == second.result
-
-
 def test_ctrl_c_in_the_command_stops_nothing_and_the_other_node_can_watch(appliance: Appliance) -> None:
     master = appliance.master
     url = appliance.serve('1.1.0')
@@ -261,14 +187,3 @@ def test_ctrl_c_in_the_command_stops_nothing_and_the_other_node_can_watch(applia
     done = appliance.ovca(appliance.master, 'update-watch')
     assert done.returncode == 0, done.stderr
     assert json.loads(appliance.ovca(appliance.standby, 'update-list', '-f', 'json').stdout)[0]['state'] == 'DONE'
-
-
-def test_a_change_is_refused_on_the_standby_and_reading_works_there(appliance: Appliance) -> None:
-    master, standby = appliance.master, appliance.standby
-
-    refused = appliance.ovca(standby, 'download', 'http://127.0.0.1:1/x.iso.zip')
-    read = appliance.ovca(standby, 'node-list', '-f', 'json')
-
-    assert refused.returncode == 7
-    assert master in refused.stderr
-    assert {row['name'] for row in json.loads(read.stdout)} == {master, standby}

@@ -501,7 +501,7 @@ def test_a_body_that_is_no_question_is_refused(
     untouched: Besieged, caplog: pytest.LogCaptureFixture, name: str, body: str
 ) -> None:
     assert untouched.post(name, BODIES[body])[0] == 400
-    assert caplog.records == []
+    assert [record for record in caplog.records if record.name.startswith('ovca')] == []
 
 
 @pytest.mark.parametrize('percent', [10**400, '1e999', 'nan', None, [], {}, True])

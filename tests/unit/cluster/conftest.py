@@ -4,14 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
-from ovca.db import schema
 from ovca.db.engine import Database
+from ovca.testing import tables
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     """A database with the tables of this software."""
     database = Database(database_url, lock_timeout=5, idle_timeout=5)
-    schema.prepare(database)
+    tables.prepare(database)
     yield database
     database.dispose()

@@ -14,17 +14,17 @@ from sqlalchemy import select
 
 from ovca.cluster.keeper import Keeper
 from ovca.cluster.lease import Lease
-from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Event
 from ovca.db.models import Lease as LeaseRow
 from ovca.exceptions import DatabaseUnavailable, LeaseLost, PowerError
+from ovca.testing import tables
 
 
 @pytest.mark.parametrize('noted', [False, True], ids=['before the demotion', 'after the demotion'])
 def test_a_master_whose_hand_over_is_given_up_serves_again(tmp_path: Path, noted: bool) -> None:
     database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
-    schema.prepare(database)
+    tables.prepare(database)
     lease = Lease(database, 'mn1', 'run-1', ttl=30)
     lease.ensure_row()
     conf: Any = SimpleNamespace(
@@ -63,7 +63,7 @@ def test_a_master_whose_hand_over_is_given_up_serves_again(tmp_path: Path, noted
 
 def test_a_role_that_starts_slowly_does_not_cost_its_node_the_lease(tmp_path: Path) -> None:
     database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
-    schema.prepare(database)
+    tables.prepare(database)
     lease = Lease(database, 'mn1', 'run-1', ttl=30)
     lease.ensure_row()
     conf: Any = SimpleNamespace(
@@ -97,7 +97,7 @@ def test_a_role_that_starts_slowly_does_not_cost_its_node_the_lease(tmp_path: Pa
 
 def test_a_role_that_fails_in_an_unforeseen_way_ends_the_service(tmp_path: Path) -> None:
     database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
-    schema.prepare(database)
+    tables.prepare(database)
     lease = Lease(database, 'mn1', 'run-1', ttl=30)
     lease.ensure_row()
     conf: Any = SimpleNamespace(
@@ -140,7 +140,7 @@ class Bmc:
 def claimed(tmp_path: Path) -> Iterator[Lease]:
     """mn1 was master and is gone; mn2 has claimed the lease and has to fence mn1."""
     database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
-    schema.prepare(database)
+    tables.prepare(database)
     before = Lease(database, 'mn1', 'run-1', ttl=0.01)
     before.ensure_row()
     before.claim(before.read())
@@ -233,7 +233,7 @@ class Renewer:
 @pytest.fixture
 def watching(tmp_path: Path) -> Iterator[Renewer]:
     database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
-    schema.prepare(database)
+    tables.prepare(database)
     renewer = Renewer(database)
     yield renewer
     renewer.keeper.close()

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from ovca.db import schema
 from ovca.db.engine import Database
+from ovca.testing import tables
 
 
 @pytest.fixture
@@ -22,6 +22,6 @@ def on_postgresql(postgresql_url: str) -> Iterator[Database]:
 
 def _prepared(url: str) -> Iterator[Database]:
     database = Database(url, lock_timeout=1, statement_timeout=2, idle_timeout=2, connect_timeout=2)
-    schema.prepare(database)
+    tables.prepare(database)
     yield database
     database.dispose()

@@ -20,16 +20,16 @@ STATUSES = {status for status, _ in exceptions.exit_statuses()}
 
 
 @pytest.fixture(scope='session')  # a module's would be made anew where tests of other modules come in between
-def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of what Sphinx made: the pages of the manual, and those of the web below ``html``."""
+def built() -> Path:
+    """The folder of what Sphinx made, below ``man`` and ``html``; what ``make docs`` has made is not made anew."""
     for library in ('sphinx', 'furo', 'reno'):
         if importlib.util.find_spec(library) is None:
             missing_peer(f"{library} is not installed: pip install 'ovca[docs]'")
     if not (ROOT / '.git').exists():
         missing_peer('the release notes are made from the history, and this is no clone')
-    folder = tmp_path_factory.mktemp('doc')
-    for builder, target in (('man', folder), ('html', folder / 'html')):
-        words = ['-q', '-W', '-b', builder, '-d', str(folder / 'doctrees'), 'doc/source', str(target)]
+    folder = ROOT / 'doc/build'
+    for builder in ('man', 'html'):
+        words = ['-q', '-W', '-b', builder, '-d', str(folder / 'doctrees'), 'doc/source', str(folder / builder)]
         result = subprocess.run(
             [sys.executable, '-m', 'sphinx', *words], cwd=ROOT, capture_output=True, text=True, timeout=100
         )
@@ -56,26 +56,26 @@ def shown(path: Path) -> str:
 def test_a_page_of_the_manual_has_the_sections_that_readers_look_for(
     built: Path, page: str, sections: tuple[str, ...]
 ) -> None:
-    text = (built / page).read_text()
+    text = (built / 'man' / page).read_text()
 
     for section in ('NAME', 'SYNOPSIS', 'DESCRIPTION', *sections, 'SEE ALSO'):
         assert f'\n.SH {section}\n' in text
 
 
 def test_the_manual_explains_every_command(built: Path) -> None:
-    text = shown(built / 'ovca.1')
+    text = shown(built / 'man/ovca.1')
 
     assert [name for name in COMMANDS if f'\n.SS {name}\n' not in text] == []
 
 
 def test_the_manual_explains_every_exit_status(built: Path) -> None:
-    _, _, text = shown(built / 'ovca.1').partition('.SH EXIT STATUS')
+    _, _, text = shown(built / 'man/ovca.1').partition('.SH EXIT STATUS')
 
     assert [status for status in STATUSES if f'\n{status}\n' not in text] == []
 
 
 def test_the_manual_explains_every_option_of_the_configuration(built: Path) -> None:
-    text = shown(built / 'ovca.conf.5')
+    text = shown(built / 'man/ovca.conf.5')
 
     names = [option.dest for _, options in conf.list_opts() for option in options]
     assert [name for name in names if f'\n{name}\n' not in text] == []
@@ -83,7 +83,7 @@ def test_the_manual_explains_every_option_of_the_configuration(built: Path) -> N
 
 
 def test_the_manual_tells_the_kinds_of_values_in_words(built: Path) -> None:
-    text = shown(built / 'ovca.conf.5')
+    text = shown(built / 'man/ovca.conf.5')
 
     kinds = re.findall(r'\(([^()]*(?:\([^()]*\))?[^()]*); default: ', text)
     assert len(kinds) == sum(len(options) for _, options in conf.list_opts())

@@ -9,15 +9,22 @@ from labkit import install_stub
 
 from ovca.lab import spec
 from ovca.lab.hardware import PowerSupply, write_reboot
+from tests.stock import shared_folder, stock
 
 
 @pytest.fixture(scope='session', autouse=True)
 def cache(tmp_path_factory):
-    """Trees of dependencies are made once for all tests here, and leave nothing behind."""
+    """Trees of dependencies are made once for all tests here, in whatever process, and leave nothing behind."""
     with pytest.MonkeyPatch.context() as patch:
-        folder = Path(os.environ.get('OVCA_LAB_CACHE') or tmp_path_factory.mktemp('cache'))
+        folder = Path(os.environ.get('OVCA_LAB_CACHE') or shared_folder(tmp_path_factory) / 'cache')
         patch.setenv('OVCA_LAB_CACHE', str(folder))
         yield folder
+
+
+@pytest.fixture(scope='session')
+def stocked(tmp_path_factory):
+    """Keys and images that are made once."""
+    return stock(tmp_path_factory)
 
 
 @pytest.fixture

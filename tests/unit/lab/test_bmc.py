@@ -1,13 +1,16 @@
 """The Redfish driver against the emulator: a peer that is not ours, with vices."""
 
 import dataclasses
+import re
 import time
 
 import pytest
 from labkit import log, starts, until
 
+from ovca.cluster.health import HealthContext
+from ovca.cluster.health_checks import PeerBmc
 from ovca.exceptions import PowerError
-from ovca.lab import spec
+from ovca.lab import config, spec
 from ovca.lab.lab import Lab
 from ovca.power.base import BootDevice, NotOff, PowerState
 from ovca.power.redfish import BadAddress, RedfishPower
@@ -118,3 +121,53 @@ def test_without_a_system_in_the_address_the_only_one_is_taken(appliance, power)
 def test_an_address_that_is_none_is_refused_at_once(power):
     with pytest.raises(BadAddress):
         RedfishPower(dataclasses.replace(power.bmc, address='10.0.0.1'))
+
+
+@pytest.fixture
+def look(appliance):
+    """The health check of mn1, which looks at the BMC of mn2."""
+    node = appliance.node('mn1')
+    for name, text in (
+        ('etc/ovca.conf', config.text(config.sections(appliance.spec, node, None))),
+        (config.BMC_PASSWORD, appliance.spec.bmc_password),
+    ):
+        (node.root / name).parent.mkdir(parents=True, exist_ok=True)
+        (node.root / name).touch(0o600)
+        (node.root / name).write_text(text)
+    return PeerBmc(HealthContext(appliance.conf('mn1'), appliance.database(), 'mn1', lambda: True))
+
+
+def asked(appliance):
+    """What was asked of the BMC of mn2, in order."""
+    return re.findall(r'"GET (\S+) HTTP', (appliance.folder / 'log/bmc-mn2.log').read_text())
+
+
+def test_a_second_look_at_the_peer_asks_for_the_system_only(appliance, look):
+    assert look.check() is None
+    first = len(asked(appliance))
+
+    assert look.check() is None
+
+    assert first > 1
+    assert asked(appliance)[first:] == [appliance.node('mn2').system]
+
+
+def test_a_bmc_that_was_restarted_between_two_looks_is_no_trouble(appliance, look):
+    assert look.check() is None
+
+    appliance.stop()
+    appliance.start(power=False)
+
+    assert look.check() is None
+
+
+def test_another_password_is_taken_at_the_next_look(appliance, look):
+    assert look.check() is None
+    secret = appliance.node('mn1').root / config.BMC_PASSWORD
+
+    secret.write_text('wrong')
+    with pytest.raises(PowerError, match='refuses user'):
+        look.check()
+    secret.write_text(appliance.spec.bmc_password)
+
+    assert look.check() is None

@@ -17,8 +17,9 @@ pytestmark = pytest.mark.extra('lab')
 
 
 @pytest.fixture(scope='module')
-def appliance(tmp_path_factory):
-    lab = Lab.create(tmp_path_factory.mktemp('lab') / 'one', overrides={'remaster': {'soak': 1}})
+def appliance(tmp_path_factory, stocked):
+    folder = tmp_path_factory.mktemp('lab') / 'one'
+    lab = Lab.create(folder, overrides={'remaster': {'soak': 1}}, stock=stocked(None))
     try:
         lab.start()
         lab.wait_until_healthy()
@@ -147,8 +148,8 @@ def test_a_lab_that_was_stopped_goes_on_with_the_same_master(appliance):
     assert appliance.wait_until_healthy() == master
 
 
-def test_another_machine_has_nothing_of_the_one_before_but_its_place(tmp_path, capsys):
-    before = Lab.create(tmp_path / 'lab')
+def test_another_machine_has_nothing_of_the_one_before_but_its_place(tmp_path, stocked, capsys):
+    before = Lab.create(tmp_path / 'lab', stock=stocked(None))
     try:
         before.start(power=False)
         assert ovca_lab(before, 'new-machine', 'mn2') == 0

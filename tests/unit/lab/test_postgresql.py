@@ -10,8 +10,9 @@ pytestmark = pytest.mark.extra('lab')
 
 
 @pytest.fixture
-def appliance(postgresql_url, tmp_path):
-    lab = Lab.create(tmp_path / 'lab', database=postgresql_url, overrides={'remaster': {'ready_age': 1}})
+def appliance(postgresql_url, tmp_path, stocked):
+    overrides = {'remaster': {'ready_age': 1}}
+    lab = Lab.create(tmp_path / 'lab', database=postgresql_url, overrides=overrides, stock=stocked(postgresql_url))
     try:
         lab.start()
         lab.wait_until_healthy()

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Entry, InstallGrant, Update
 from ovca.remaster.eligible import eligible
+from ovca.testing import tables
 
 
 @pytest.mark.parametrize(('wiped_after', 'expected'), [(-60, True), (60, False)])
 def test_a_proof_counts_until_the_node_is_wiped_again(tmp_path: Path, wiped_after: int, expected: bool) -> None:
     database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
-    schema.prepare(database)
+    tables.prepare(database)
     with database.write() as session:
         now = database.now(session) - dt.timedelta(hours=1)
         session.add(
@@ -53,7 +53,7 @@ def test_a_node_that_was_never_wiped_keeps_its_right_to_lead_when_it_is_to_be_in
     tmp_path: Path, state: str
 ) -> None:
     database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
-    schema.prepare(database)
+    tables.prepare(database)
     with database.write() as session:
         now = database.now(session)
         session.add(

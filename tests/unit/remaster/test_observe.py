@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Entry, Node, Update
 from ovca.remaster.observe import Limits, observe
 from ovca.remaster.protocol import Act, Health, Verdict, decide
+from ovca.testing import tables
 
 LIMITS = Limits(
     soak=1, prove_soak=60, install_deadline=600, verify_deadline=600, prove_deadline=600, rollback_deadline=600,
@@ -34,7 +34,7 @@ def test_only_the_time_as_master_in_this_epoch_proves_the_new_software(
     tmp_path: Path, role: str, epoch_seen: int, since: int, expected: Health
 ) -> None:
     database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
-    schema.prepare(database)
+    tables.prepare(database)
     with database.write() as session:
         now = database.now(session)
         for name in ('first', 'second'):
