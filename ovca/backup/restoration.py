@@ -123,6 +123,7 @@ def carry_out(
     record = reader.record
     verified(reader, told)
     plan(conf, database, record, replace=replace)
+    schema.make_ready()
     with _tables_aside(reader) as folder, database.write() as session:
         schema.wait_for_turn(session)
         above = _judge(session, database, _silence(conf), replace=replace)

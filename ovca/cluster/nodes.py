@@ -14,8 +14,9 @@ from sqlalchemy import Label, select, update
 
 from ovca.cluster import glance
 from ovca.cluster.glance import Glance
+from ovca.db import events
 from ovca.db.engine import Database, change, clock
-from ovca.db.models import Node
+from ovca.db.models import Event, Node
 from ovca.power import load
 from ovca.power.base import PowerDriver
 
@@ -74,7 +75,8 @@ class NodeRow:
     def register(self, version: str | None, digest: str | None) -> None:
         """Write who this node is and what it runs; its health starts anew.
 
-        A BMC or card that an operator has set stays, unless the configuration names one.
+        A BMC or card that an operator has set stays, unless the configuration names one. After ``ovca node-replace`` it
+        stays in any case: the configuration that was put back on the new machine tells of the one before.
         """
         self._runs = (version, digest)
         with self.database.write() as session:
@@ -85,9 +87,10 @@ class NodeRow:
         if row is None:
             row = Node(name=self.name, kind='management', epoch_seen=0, power_orders=0)
             session.add(row)
-        if bmc := (self.conf.power.bmc or {}).get(self.name):
+        replaced = _replaced(session, self.name)
+        if (bmc := (self.conf.power.bmc or {}).get(self.name)) and not (replaced and row.bmc):
             row.bmc = _without_user(bmc)
-        if mac := (self.conf.provision.mac or {}).get(self.name):
+        if (mac := (self.conf.provision.mac or {}).get(self.name)) and not (replaced and row.mac):
             row.mac = mac_form(mac)
         row.address = f'http://{self.conf.cluster.address}:{self.conf.cluster.port}'
         row.boot_id, row.incarnation = self.boot_id, self.incarnation
@@ -140,6 +143,12 @@ class NodeRow:
 
     def _glance(self, session: Session) -> list[Label[Any]]:
         return glance.columns(session, self.conf.cluster.peer)
+
+
+def _replaced(session: Session, name: str) -> bool:
+    """Whether an operator has said that another machine stands in the node's place."""
+    said = select(Event.id).where(Event.kind == events.MACHINE, Event.node == name).limit(1)
+    return session.scalar(said) is not None
 
 
 def _without_user(uri: str) -> str:

@@ -111,7 +111,15 @@ class Reinstalls:
             node = self._peer(session, name)
             operations.refuse_held(session, f'the replacement of {name}')
             inventory.check_replace(session, self.conf, name, facts)
-            inventory.put(node, facts)
+            if changed := inventory.put(node, facts):
+                events.append(
+                    session,
+                    kind=events.MACHINE,
+                    node=name,
+                    actor=by.who,
+                    epoch=by.epoch,
+                    detail=f'{name} is another machine: {", ".join(changed)}',
+                )
             update = replace_target(session, by, name, silent_after=inventory.silent_after(self.conf))
             if update is None:
                 forget_machine(node)

@@ -9,6 +9,8 @@ from ovca.db.models import Event
 
 REPLACED = 'replace'
 """The kind of the event that another machine has taken a node's place."""
+MACHINE = 'machine'
+"""The kind of the event that tells the BMC and the card of such a machine, as an operator has said them."""
 NO_TAKE_OVER = 'no take-over: '
 """How an alarm begins of a node that holds the lease, and cannot see that the other one is off."""
 

@@ -57,6 +57,9 @@ def upgrade(database: Database, revision: str = 'head', *, folder: Path = FOLDER
     :raises SchemaError: the schema is of a revision this software cannot judge.
     """
     target = head(folder) if revision == 'head' else revision
+    there = current(database)
+    if there is None or number(there) < number(target):
+        make_ready()
     with database.write() as session:
         wait_for_turn(session)
         found = current_in(session)
@@ -76,8 +79,18 @@ def prepare(database: Database, folder: Path = FOLDER) -> None:
     check(database, folder)
 
 
+def make_ready() -> None:
+    """Load what a migration needs. It takes a while, in which an open transaction would stand still."""
+    import alembic.config
+    import alembic.runtime.environment
+    import alembic.script  # noqa: F401
+
+
 def bring(session: Session, revision: str, *, folder: Path = FOLDER) -> None:
-    """Migrate up to the revision within the caller's write transaction, whose turn it is; from nothing, if need be."""
+    """Migrate up to the revision within the caller's write transaction, whose turn it is; from nothing, if need be.
+
+    Call :func:`make_ready` before the transaction.
+    """
     found = current_in(session)
     if found is None or number(found) < number(revision):
         _run(session, revision, folder)

@@ -48,7 +48,8 @@ def test_a_master_that_dies_at_the_end_leaves_the_report_to_its_successor(applia
 
 def test_who_follows_hears_from_the_other_node_while_the_database_is_away(apart: Appliance, tmp_path: Path) -> None:
     uri, standby = apart.serve('1.1.0'), apart.standby
-    # Held before the commit point: nobody wipes the standby while it is being asked.
+    # Its power cycle does not happen yet: the standby is not wiped while somebody asks there.
+    apart.lab.set_vice(standby, 'stuck_on', True)
     apart.request('update', uri=uri, pause_before_commit=True)
     apart.in_state('INSTALL_1')
     out = tmp_path / 'watched'
@@ -60,6 +61,7 @@ def test_who_follows_hears_from_the_other_node_while_the_database_is_away(apart:
         apart.lab.cut(standby, 'database')
         apart.until('the other node tells', lambda: '"told_by": "mn' in out.read_text())
         apart.lab.mend(standby)
+        apart.lab.set_vice(standby, 'stuck_on', None)
         apart.request('continue')
 
         assert watching.wait(120) == 0, out.read_text()

@@ -6,6 +6,7 @@ import pytest
 
 from ovca import conf as configuration
 from ovca.cluster.nodes import NodeRow, Pulse, mac_of, power_of
+from ovca.db import events
 from ovca.db.engine import Database
 from ovca.db.models import Node
 from ovca.exceptions import ConfigError, DatabaseUnavailable
@@ -40,6 +41,19 @@ def test_a_start_tells_what_the_configuration_names_without_its_secrets(database
     node(database, 'power.bmc=mn2:https://me:geheim@bmc2/x', 'provision.mac=mn2:52-54-00-00-00-AB').register('1', 'a')
 
     assert (row(database).bmc, row(database).mac) == ('https://bmc2/x', '52:54:00:00:00:ab')
+
+
+def test_a_machine_that_stands_in_for_another_is_not_taken_for_it_because_of_an_old_configuration(
+    database: Database,
+) -> None:
+    with database.write() as session:
+        session.add(Node(name='mn2', kind='management', bmc='https://new', mac=None))
+        events.append(session, kind=events.MACHINE, node='mn2', detail='mn2 is another machine', actor='otto')
+
+    node(database, 'power.bmc=mn2:https://old', 'provision.mac=mn2:52-54-00-00-00-AB').register('1', 'a')
+
+    # What an operator has said stays; what nobody has said is better known by the configuration than not at all.
+    assert (row(database).bmc, row(database).mac) == ('https://new', '52:54:00:00:00:ab')
 
 
 def test_a_node_that_was_deleted_while_it_could_not_be_heard_comes_back(database: Database) -> None:

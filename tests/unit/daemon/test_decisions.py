@@ -469,6 +469,7 @@ def test_outside_of_an_update_a_replaced_node_gets_a_run_of_its_own(operated: Op
     assert (master.update().first, master.update().second, master.update().old_digest) == ('mn1', 'mn2', None)
     assert (master.node('mn2').quarantined, master.node('mn2').mac) == (True, '52:54:00:00:00:99')
     assert ['mn2 was replaced by another machine' in text for text in master.story('node')] == [True]
+    assert master.story('machine') == ['mn2 is another machine: mac is 52:54:00:00:00:99']
 
 
 @pytest.mark.usefixtures('good')
