@@ -1,7 +1,7 @@
 # make demo    an update of a whole appliance, on this machine, as a normal user
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
-# More: make example, make simulation, make lint, make docs, make man, make matrix, make sample, make repeat, make soak,
+# More: make check, make example, make simulation, make lint, make docs, make man, make matrix, make sample, make repeat, make soak,
 #       make faults, make fuzz, make bench-startup, make bench-image, make bench-remaster, make bench-history, make clean.
 
 PYTHON ?= python3
@@ -13,7 +13,7 @@ TOX := $(BIN)/tox -q run -e
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test functional example model simulation matrix lint docs man sample repeat soak faults fuzz bench-image bench-startup bench-remaster bench-history clean
+.PHONY: help demo test functional example model simulation matrix lint check docs man sample repeat soak faults fuzz bench-image bench-startup bench-remaster bench-history clean
 
 help:
 	@sed -n 's/^# //p' Makefile | head -n 5
@@ -62,6 +62,10 @@ matrix: $(VENV)/tox
 
 lint: $(VENV)/tox
 	@$(TOX) pep8
+
+# All that CI looks at before the tests, in one go.
+check: $(VENV)/tox
+	@$(TOX) pep8,docs,example
 
 docs: $(VENV)/tox
 	@$(TOX) docs

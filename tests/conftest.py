@@ -7,6 +7,7 @@ extras on purpose. ``OVCA_REQUIRE_PEERS=1`` makes anything else that is missing 
 
 from __future__ import annotations
 
+import gc
 import getpass
 import importlib.util
 import os
@@ -83,6 +84,8 @@ def _leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse a pytest in which xdist's groups are none: each worker would make anew what is made once for a group."""
+    gc.collect()
+    gc.freeze()  # thousands of tests that stay: the collector need not look at them again and again
     if not getattr(session.config.option, 'loadgroup', False):
         return
     lost = [item.nodeid for item in session.items if item.get_closest_marker('xdist_group') and '@' not in item.nodeid]
