@@ -1,8 +1,8 @@
 # make demo    an update of a whole appliance, on this machine, as a normal user
 # make test    the tests
 # Both set themselves up below this folder; nothing outside of it is changed.
-# More: make check, make example, make simulation, make lint, make docs, make man, make matrix, make sample, make repeat, make soak,
-#       make faults, make fuzz, make bench-startup, make bench-image, make bench-remaster, make bench-history, make clean.
+# More: make check, make example, make simulation, make lint, make docs, make man, make matrix, make sample,
+#       make repeat, make soak, make faults, make fuzz, make bench-startup, make bench-image, make bench-remaster, make bench-history, make clean.
 
 PYTHON ?= python3
 VENV := .venv

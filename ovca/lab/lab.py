@@ -189,10 +189,15 @@ class Lab:
         return subprocess.Popen(command, env=env, cwd='/', **options)
 
     def command(self, node: str, argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-        """Return the command line and environment of ``ovca`` as on a node. :raises LabError: it has no power."""
+        """Return the command line and environment of ``ovca`` as on a node.
+
+        :raises LabError: it has no power, or no software on its disk.
+        """
         found = self.node(node)
         if hardware.PowerSupply(self.spec, found).machine() is None:
             raise LabError(f'{node} has no power; switch it on: ovca-lab power-on {node}')
+        if not (found.root / 'etc/ovca/installed.json').exists():
+            raise LabError(f'no installation on {node} has come to its end; wait for it, or see: ovca-lab log {node}')
         return hardware.command(self.spec, found, argv)
 
     def conf(self, node: str) -> cfg.ConfigOpts:

@@ -116,8 +116,16 @@ def explain(exc: Exception, shown: str, *, proxied: bool) -> Exception:
     if (tls := next((each for each in chain if isinstance(each, ssl.SSLError)), None)) is not None:
         return OSError(f'no TLS connection ({tls.reason or "SSLError"}); see whether the source speaks HTTPS')
     if proxied:
-        return OSError(f'no connection through the proxy ({type(exc).__name__}); see the proxies in [update]')
-    return OSError(f'no connection ({type(exc).__name__}); see the proxies in [update]')
+        return OSError(f'no connection through the proxy ({_cause(exc, chain)}); see the proxies in [update]')
+    return OSError(
+        f'no connection ({_cause(exc, chain)}); see whether it runs and is reached from here, or needs a proxy in [update]'
+    )
+
+
+def _cause(exc: Exception, chain: list[BaseException]) -> str:
+    """What the system says, as "Connection refused"; else the kind of error."""
+    said = (each.strerror for each in chain if isinstance(each, OSError) and each.errno is not None and each.strerror)
+    return next(said, type(exc).__name__)
 
 
 def _chain(exc: BaseException) -> list[BaseException]:

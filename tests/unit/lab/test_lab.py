@@ -118,6 +118,19 @@ def test_a_node_without_power_runs_no_commands(tmp_path):
         lab.run('mn1', ['node-list'])
 
 
+def test_a_node_that_is_not_installed_runs_no_commands(lab):
+    found = Lab(lab)
+    try:
+        found.start(power=False)
+        found.power_on('mn1')
+        (lab.node('mn1').root / 'etc/ovca/installed.json').unlink()
+
+        with pytest.raises(LabError, match='no installation on mn1 has come to its end'):
+            found.run('mn1', ['node-list'])
+    finally:
+        found.stop()
+
+
 def test_all_options_of_a_node_are_options_of_ovca(tmp_path):
     import ovca.conf
 

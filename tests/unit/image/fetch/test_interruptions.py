@@ -219,6 +219,14 @@ def test_a_silent_connection_is_given_up(fetch: Fetch) -> None:
             fetch(uri, read_timeout=0.2, attempts=1)
 
 
+def test_a_source_that_is_not_there_is_told_by_what_the_system_says(fetch: Fetch) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as gone:
+        port = gone.getsockname()[1]
+
+    with pytest.raises(SourceError, match=r'no connection \(Connection refused\); see whether it runs'):
+        fetch(f'http://127.0.0.1:{port}/image', attempts=1)
+
+
 # The source is not what it was.
 
 
