@@ -15,6 +15,7 @@ import argparse
 import datetime as dt
 import json
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -69,6 +70,20 @@ class Counted(HealthCheck):
     },
     {'ovca.health': {'counted': 'ovca_counted:Counted'}},
 )
+
+
+WAKING = """
+import sys
+import threading
+import time
+
+for _ in range(6):
+    threading.Thread(target=lambda: [time.sleep(1) for _ in iter(int, 1)], daemon=True).start()
+span, before = float(sys.argv[1]), time.process_time()
+time.sleep(span)
+print((time.process_time() - before) / span)
+"""
+"""What an idle pair is compared with: what waking alone costs here."""
 
 
 @dataclass(frozen=True)
@@ -255,12 +270,14 @@ def idle(lab: Lab, span: float) -> Iterable[Line]:
     until(lambda: all(counted(lab, name) for name in names))
     time.sleep(20)  # what a start costs is no part of it
     before = {name: counted(lab, name) for name in names}
-    time.sleep(span)
+    with subprocess.Popen([sys.executable, '-c', WAKING, str(span)], stdout=subprocess.PIPE, text=True) as peer:
+        waking, _ = peer.communicate()
     after = {name: counted(lab, name) for name in names}
     passed = [after[n]['at'] - before[n]['at'] for n in names]
     load = [(after[n]['processor'] - before[n]['processor']) / t for n, t in zip(names, passed, strict=True)]
     sql = [(after[n]['sql'] - before[n]['sql']) / t * 10 for n, t in zip(names, passed, strict=True)]
     yield Line('idle: share of a core, both nodes together', (100 * sum(load),), 1.0, '%')
+    yield Line('idle: a process whose six threads wake once a second', (100 * float(waking),), None, '%')
     yield Line('idle: statements in the time of a renewal (10 s), per node', tuple(sql), None, '')
 
 

@@ -60,8 +60,11 @@ def test_who_follows_hears_from_the_other_node_while_the_database_is_away(apart:
         apart.until('it follows', lambda: '"update"' in out.read_text())
         apart.lab.cut(standby, 'database')
         apart.until('the other node tells', lambda: '"told_by": "mn' in out.read_text())
-        apart.lab.mend(standby)
+        # Now the virtual IP alone is left, and the update goes on: its own node is wiped under the one who follows.
+        apart.lab.cut(standby, 'peer')
         apart.lab.set_vice(standby, 'stuck_on', None)
+        apart.until('the virtual IP tells', lambda: f'{standby} is wiped' in out.read_text())
+        apart.lab.mend(standby)
         apart.request('continue')
 
         assert watching.wait(120) == 0, out.read_text()

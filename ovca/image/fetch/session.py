@@ -118,7 +118,8 @@ def explain(exc: Exception, shown: str, *, proxied: bool) -> Exception:
     if proxied:
         return OSError(f'no connection through the proxy ({_cause(exc, chain)}); see the proxies in [update]')
     return OSError(
-        f'no connection ({_cause(exc, chain)}); see whether it runs and is reached from here, or needs a proxy in [update]'
+        f'no connection ({_cause(exc, chain)}); see whether it runs and is reached from here, or needs a proxy, '
+        f'[update] http_proxy or https_proxy'
     )
 
 
