@@ -37,6 +37,7 @@ class Part:
 PARTS = (
     Part('the large spaces of the model', ('tests.model', '--jobs', '2'), 3),
     Part('simulation', ('tests.simulation',), 3),
+    Part('simulation on PostgreSQL', ('tests.simulation', '--engine', 'postgresql'), 1),
     Part('fault runs', ('tests.faults',), 3),
     Part('lease histories', ('tests.histories',), 1),
 )

@@ -2,9 +2,10 @@
 
 What is real: lease, keeper, election, nodes, peer care, roles' order, the loop of the update with its rules, grants and
 evidence, requests, the daemon's wiring (:class:`ovca.daemon.service.Ovcad`, its threads stepped pass by pass), the
-answers of the boot service, and the installer, on real files and a real SQLite database. What is simulated: time,
-machines and their BMCs, power, firmware, the network between them, threads, and whoever presses a power button. No rule
-is written a second time: what a run must not do is judged by the model checker's own invariants.
+answers of the boot service, and the installer, on real files and a real database: SQLite, or a PostgreSQL server of its
+own (``--engine postgresql``). What is simulated: time, that of the database as well, machines and their BMCs, power,
+firmware, the network between them, threads, and whoever presses a power button. No rule is written a second time: what
+a run must not do is judged by the model checker's own invariants.
 
 How data passes::
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import itertools
 import sys
 import time
@@ -10,6 +11,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from random import Random
 
+from tests.databases import ENGINES, postgresql_server
+from tests.simulation.database import Server
 from tests.simulation.faults import AT_POINTS, Schedule, Strike
 from tests.simulation.runs import Outcome, Simulation
 from tests.simulation.spread import spread
@@ -18,6 +21,7 @@ from tests.simulation.spread import spread
 def main(argv: list[str] | None = None) -> int:
     """Return 1 if a schedule broke an invariant."""
     parser = argparse.ArgumentParser('python -m tests.simulation', description='Whole updates on a clock that is told.')
+    parser.add_argument('--engine', choices=ENGINES, default='sqlite', help='the database of both nodes (%(default)s)')
     parser.add_argument('--seed', type=int, help='run the random schedule of this seed')
     parser.add_argument('--seconds', type=float, help='run random schedules for so long')
     parser.add_argument('--start', type=int, default=0, help='the first seed of --seconds')
@@ -31,11 +35,24 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--trace', action='store_true', help='print what happens')
     parser.add_argument('--go-on', action='store_true', help='do not stop at the first violation')
     args = parser.parse_args(argv)
-    simulation = Simulation()
-    try:
+    if args.engine != 'sqlite' and (args.singles or (args.pairs and args.sample is None)):
+        parser.error(
+            f'--singles and --pairs fork the process at each point, and processes cannot share a connection to '
+            f'{args.engine}; leave out --engine, or try --pairs --sample N, which forks nothing'
+        )
+    with contextlib.ExitStack() as stack:
+        server = _postgresql(stack) if args.engine == 'postgresql' else None
+        simulation = Simulation(server)
+        stack.callback(simulation.close)
         return _run(simulation, args)
-    finally:
-        simulation.close()
+
+
+def _postgresql(stack: contextlib.ExitStack) -> Server:
+    from tests.simulation.postgresql import PostgresqlServer
+
+    server = stack.enter_context(postgresql_server())
+    server.create('simulation')
+    return PostgresqlServer(server.url('simulation'))
 
 
 def _run(simulation: Simulation, args: argparse.Namespace) -> int:

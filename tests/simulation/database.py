@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import sqlite3
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -62,45 +63,44 @@ def _committed(session: Session) -> None:
     session.info['committed'] = True
 
 
-class Server:
-    """The database server: its content, its clock, its reachability."""
+class Server(ABC):
+    """The database server: its content, its clock, its reachability.
 
-    dialect = 'sqlite'
+    Both nodes share one connection to it, so that a transaction that begins while another one is open is refused by the
+    driver: whoever waited for the lock of the other one would wait for ever.
+    """
+
+    engine: Engine
 
     def __init__(self) -> None:
         self.utc = 0.0
         """Seconds since :data:`BEGINNING`."""
         self._text = ('', -1.0)
         self.committing: Callable[[set[str]], None] = lambda tables: None
-        self.raw = sqlite3.connect(':memory:', check_same_thread=False, isolation_level=None, cached_statements=512)
-        self.raw.create_function('strftime', -1, self._strftime)
-        self.engine: Engine = create_engine(
-            'sqlite://', creator=lambda: self.raw, poolclass=StaticPool, hide_parameters=True
-        )
 
-        @event.listens_for(self.engine, 'begin')
-        def begin(connection: Any) -> None:
-            # As the product's, but for the pragma that lets a reader write nothing: half the time of a transaction.
-            reading = connection.get_execution_options().get(sqlite.MODE) == 'read'
-            self.raw.execute('BEGIN DEFERRED' if reading else 'BEGIN IMMEDIATE')
-
-    def _strftime(self, form: str, *words: str) -> str:
+    @property
+    def clock(self) -> str:
+        """The server's time as a text, in milliseconds as SQLite's, so that all servers say the same."""
         if self._text[1] != self.utc:
             moment = BEGINNING + dt.timedelta(seconds=self.utc)
             self._text = (moment.strftime('%Y-%m-%d %H:%M:%S.%f')[:-3], self.utc)
-        return self._text[0] + ('000' if form.endswith('000') else '')
+        return self._text[0]
 
-    def save(self) -> bytes:
-        """The whole content."""
-        return self.raw.serialize()
+    @abstractmethod
+    def save(self) -> None:
+        """Make what is there now what :meth:`restore` puts back."""
 
-    def restore(self, content: bytes) -> None:
-        """Make the content what was saved."""
-        self.raw.deserialize(content)
+    @abstractmethod
+    def restore(self) -> None:
+        """Put the content back, and the numbers that it gives to new rows."""
 
-    def facts(self, table: str) -> list[tuple[Any, ...]]:
-        """What stands in a table now."""
-        return self.raw.execute(FACTS[table]).fetchall()
+    @abstractmethod
+    def facts(self, tables: Iterable[str]) -> dict[str, list[tuple[Any, ...]]]:
+        """What stands in these tables now, as :data:`FACTS` asks for it."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close what is open to it."""
 
     def open(
         self,
@@ -118,6 +118,38 @@ class Server:
         if moment.tzinfo is None:
             moment = moment.replace(tzinfo=dt.UTC)
         return float((moment - BEGINNING).total_seconds())
+
+
+class SqliteServer(Server):
+    """SQLite in memory."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw = sqlite3.connect(':memory:', check_same_thread=False, isolation_level=None, cached_statements=512)
+        self.raw.create_function('strftime', -1, self._strftime)
+        self.engine = create_engine('sqlite://', creator=lambda: self.raw, poolclass=StaticPool, hide_parameters=True)
+        self._saved = b''
+
+        @event.listens_for(self.engine, 'begin')
+        def begin(connection: Any) -> None:
+            # As the product's, but for the pragma that lets a reader write nothing: half the time of a transaction.
+            reading = connection.get_execution_options().get(sqlite.MODE) == 'read'
+            self.raw.execute('BEGIN DEFERRED' if reading else 'BEGIN IMMEDIATE')
+
+    def _strftime(self, form: str, *words: str) -> str:
+        return self.clock + ('000' if form.endswith('000') else '')
+
+    def save(self) -> None:
+        self._saved = self.raw.serialize()
+
+    def restore(self) -> None:
+        self.raw.deserialize(self._saved)
+
+    def facts(self, tables: Iterable[str]) -> dict[str, list[tuple[Any, ...]]]:
+        return {table: self.raw.execute(FACTS[table]).fetchall() for table in tables}
+
+    def close(self) -> None:
+        self.raw.close()
 
 
 class SharedDatabase(Database):

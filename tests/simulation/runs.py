@@ -15,7 +15,7 @@ from ovca.daemon.site import SiteCare
 from ovca.db import schema
 from ovca.db.models import Image, Lease, Node, Update
 from tests.simulation.appliance import MACS, Appliance
-from tests.simulation.database import Server
+from tests.simulation.database import Server, SqliteServer
 from tests.simulation.disks import NEW, NODES, OLD, Disks
 from tests.simulation.faults import Schedule, drawn
 from tests.simulation.files import watch_files
@@ -62,16 +62,17 @@ class Silence(io.TextIOBase):
 class Simulation:
     """Disks and database that are put back before each run; one after the other."""
 
-    def __init__(self) -> None:
+    def __init__(self, server: Server | None = None) -> None:
+        """``server`` is empty, and is closed together with this; None: SQLite in memory."""
         logging.disable(logging.CRITICAL)  # a million runs; what matters is in the trace
         self._garbage = gc.get_threshold()
         gc.set_threshold(200_000, 20, 100)
         self._silence = Silence()  # the installer tells a console what it does
         self.disks = Disks()
-        self.server = Server()
+        self.server = server or SqliteServer()
         self.confs = {name: configuration.load(str(self.disks.base / name / 'ovca.conf')) for name in NODES}
         self._prepare()
-        self._rows = self.server.save()
+        self.server.save()
         self.points = self.run(Schedule()).points
         """How many a run without faults has."""
         gc.collect()
@@ -79,6 +80,7 @@ class Simulation:
 
     def close(self) -> None:
         """Remove what was made."""
+        self.server.close()
         self.disks.close()
         gc.unfreeze()
         gc.set_threshold(*self._garbage)
@@ -123,7 +125,7 @@ class Simulation:
     ) -> Outcome:
         """Run one schedule to its end, or to the first violation; ``most`` bounds the passes of all threads."""
         self.disks.restore()
-        self.server.restore(self._rows)
+        self.server.restore()
         self.server.utc = 1000.0
         appliance = Appliance(self.disks, self.server, self.confs, schedule)
         appliance.spread = spread

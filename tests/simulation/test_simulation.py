@@ -22,15 +22,16 @@ from ovca.daemon.service import Ovcad
 from ovca.remaster import loop
 from ovca.remaster.loop import RemasterLoop
 from ovca.remaster.protocol import Health, rule_for
-from tests.conftest import REQUIRE_PEERS
+from tests.conftest import REQUIRE_PEERS, PostgresServer
 
 if importlib.util.find_spec('greenlet') is None and not REQUIRE_PEERS:
     pytest.skip("greenlet is not installed: pip install -e '.[test]'", allow_module_level=True)
 
 from tests.model.mutations import guarded, without
-from tests.simulation.__main__ import sampled
+from tests.simulation.__main__ import main, sampled
 from tests.simulation.disks import NEW
 from tests.simulation.faults import Kind, Mishap, Schedule, Strike
+from tests.simulation.postgresql import PostgresqlServer
 from tests.simulation.runs import Outcome, Simulation
 from tests.simulation.spread import spread
 
@@ -59,6 +60,8 @@ PARTS = 16
 TRIED = (6,)
 """What there is time for in each change, of every sixteenth point; ``--singles`` tries all of them."""
 """The single faults are tried in so many tests, as each test has to end in time on a busy machine."""
+SAME = (1, 3, 11)
+"""Seeds that are run on both engines."""
 INSTALLED, PROVING = 2.6, 4.6
 """Seconds at which a run without faults is in VERIFY_1, and in PROVING."""
 
@@ -142,6 +145,41 @@ def test_no_random_schedule_breaks_anything(simulation: Simulation) -> None:
     ends = {sound(simulation, simulation.drawn(seed)).state for seed in range(16)}
 
     assert 'DONE' in ends
+
+
+# On PostgreSQL.
+
+
+@pytest.fixture(scope='module')
+def on_postgresql(postgresql_server: PostgresServer) -> Iterator[Simulation]:
+    postgresql_server.create('simulation')
+    made = Simulation(PostgresqlServer(postgresql_server.url('simulation')))
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize('seed', SAME)
+def test_a_seed_is_the_same_run_on_postgresql(simulation: Simulation, on_postgresql: Simulation, seed: int) -> None:
+    here = simulation.run(simulation.drawn(seed), trace=True)
+
+    there = on_postgresql.run(on_postgresql.drawn(seed), trace=True)
+
+    assert there == here
+
+
+def test_a_transaction_while_another_one_is_open_is_refused(simulation: Simulation, on_postgresql: Simulation) -> None:
+    # One thread, one connection: to wait for the lock of another transaction would be to wait for ever.
+    for made, words in ((simulation, 'within a transaction'), (on_postgresql, 'in transaction status INTRANS')):
+        first, second = made.server.open(), made.server.open()
+        with first.read(), pytest.raises(Exception, match=words), second.read():
+            pass
+
+
+def test_pairs_are_not_forked_on_a_server(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(['--engine', 'postgresql', '--pairs'])
+
+    assert 'cannot share a connection to postgresql' in capsys.readouterr().err
 
 
 # That it can fail: each takes something out of the product.

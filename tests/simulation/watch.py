@@ -68,9 +68,8 @@ class Watch:
             self.violation = what
             self.appliance.note(f'!! {what}')
 
-    def _read(self, tables: tuple[str, ...] | set[str]) -> None:
-        for table in tables:
-            self.rows[table] = self.appliance.server.facts(table)
+    def _read(self, tables: tuple[str, ...]) -> None:
+        self.rows.update(self.appliance.server.facts(tables))
 
     # The model's view.
 
