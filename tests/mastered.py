@@ -18,7 +18,8 @@ from ovca.db.models import Directive, Entry, InstallGrant, Node, Request, Update
 from ovca.power.base import Bmc, PowerState
 from ovca.power.fake import FakeMachine, FakePower
 from ovca.remaster.grants import GrantDesk, hashed
-from ovca.remaster.loop import Hands, RemasterLoop
+from ovca.remaster.hands import Hands
+from ovca.remaster.loop import RemasterLoop
 from tests.operated import OLD, Operated
 
 RUN = 'this run'
@@ -86,7 +87,7 @@ class Master:
             epoch=lambda: self.epoch,
             changed=lambda: None,
             running=(version, runs),
-            fail_over=self.loop.fail_over,
+            fail_over=self.loop.hand_over.on_request,
         )
         self.later(0)
 

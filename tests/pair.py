@@ -23,7 +23,8 @@ from ovca.power.fake import FakeMachine, FakePower
 from ovca.remaster import checks
 from ovca.remaster.checks.stages import stage_checks
 from ovca.remaster.eligible import eligible
-from ovca.remaster.loop import Hands, RemasterLoop
+from ovca.remaster.hands import Hands
+from ovca.remaster.loop import RemasterLoop
 from ovca.remaster.protocol import State
 from tests.operated import NEW, OLD, Operated
 

@@ -61,8 +61,8 @@ OPTS: list[cfg.Opt] = [
         min=1,
         max=100,
         help=(
-            'How many percent of a deadline pass before an alarm tells that a step takes long; each percent that an '
-            'installer gets on begins its deadline anew.'
+            'How many percent of a deadline pass before an alarm tells that a step takes long; the time that a node '
+            'has to be healthy for comes before them. Each percent that an installer gets on begins its deadline anew.'
         ),
     ),
     cfg.IntOpt(

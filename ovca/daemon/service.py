@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import math
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from functools import partial
@@ -25,31 +24,32 @@ from ovca.cluster.keeper import Keeper
 from ovca.cluster.lease import Lease
 from ovca.cluster.nodes import NodeRow, Pulse
 from ovca.cluster.peer import PeerCare
-from ovca.cluster.roles import Role, RoleError
+from ovca.cluster.roles import Role
 from ovca.daemon import systemd
 from ovca.daemon.board import Board
 from ovca.daemon.company import Company
 from ovca.daemon.components import ComponentCare
 from ovca.daemon.notices import Notices
+from ovca.daemon.outside import Outside
 from ovca.daemon.pace import Pace
 from ovca.daemon.reports import Reports
 from ovca.daemon.requests import Requests
 from ovca.daemon.roles import BootService, StatusService
+from ovca.daemon.serving import Serving
 from ovca.daemon.status import status_app
 from ovca.daemon.surroundings import Surroundings
 from ovca.db import schema
 from ovca.db.engine import check_single_host
-from ovca.db.models import Node
-from ovca.exceptions import ConfigError, DatabaseError, DatabaseUnavailable, LeaseLost, OvcaError, PowerError
-from ovca.power.base import PowerDriver
+from ovca.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost, OvcaError
 from ovca.provision.bounded import Bounds
 from ovca.provision.server import HttpServer
-from ovca.remaster import acceptance, checks, claims, components, evidence
+from ovca.remaster import components, evidence
 from ovca.remaster.checks.patience import Patience
 from ovca.remaster.conflicts import stamp
 from ovca.remaster.eligible import eligible
 from ovca.remaster.grants import GrantDesk
-from ovca.remaster.loop import Hands, RemasterLoop
+from ovca.remaster.hands import Hands
+from ovca.remaster.loop import RemasterLoop
 from ovca.remaster.observe import newest_update
 from ovca.remaster.protocol import State
 
@@ -90,7 +90,6 @@ class Ovcad:
             name: threading.Event() for name in ('lease', 'loop', 'beat', 'notices', 'company', 'components', 'reports')
         }
         """Set when the thread of that name is to look at once."""
-        self._serving = threading.Lock()
         self._fatal: BaseException | None = None
         self._proof_done = self._schema_done = False
         self._glance: Glance | None = None
@@ -98,20 +97,19 @@ class Ovcad:
         self._may_lead, self._looked_at, self._lease_due = False, -math.inf, -math.inf
         self._said: str | None = None
         """The health in the last sign of life."""
-        self._roles_problem: str | None = None
-        self._stops = 0
-        """How often it has stopped serving."""
+        self.patience = Patience()
+        self.outside = Outside(conf, self.lease, around, self.patience)
+        self.serving = Serving(self._load_roles())
         self.keeper = Keeper(
             conf,
             self.lease,
             eligible=self._eligible,
-            fence=self._fence,
+            fence=self.outside.fence,
             serve=self._serve,
-            stop_serving=self._stop_serving,
+            stop_serving=self.serving.stop,
             clock=around.clock,
             pool=around.pool,
         )
-        self.roles = self._load_roles()
         self.health = HealthMonitor(
             HealthContext(conf, self.database, self.name, lambda: self.keeper.epoch is not None),
             changed=self.wake,
@@ -120,16 +118,15 @@ class Ovcad:
         )
         hands = Hands(
             epoch=self._epoch,
-            power=self._power,
-            checks=self._checks,
-            stage_checks=self._stage_checks,
+            power=self.outside.power,
+            checks=lambda version: self.outside.check(version, self._epoch()),
+            stage_checks=self.outside.check_stage,
             stop_serving=self._stand_down,
             gave_away=self._gave_away,
             give_up=self._give_up,
-            poke=self._poke,
-            save_site=self.save_site,
+            poke=self.outside.poke,
+            save_site=self.outside.save_site,
         )
-        self.patience = Patience()
         self.loop = RemasterLoop(conf, self.lease, hands, running_digest=self.digest, clock=around.monotonic)
         self.requests = Requests(
             conf,
@@ -137,12 +134,12 @@ class Ovcad:
             epoch=self._epoch,
             changed=self.wake,
             running=(self.version, self.digest),
-            fail_over=self.loop.fail_over,
+            fail_over=self.loop.hand_over.on_request,
             patience=self.patience,
             run_checks=around.run_checks,
             spawn=around.spawn,
         )
-        self.peer = PeerCare(conf, self.lease, power=self._power)
+        self.peer = PeerCare(conf, self.lease, power=self.outside.power)
         self.notices = Notices(conf, self.database, notify.load(conf), epoch=self._telling, clock=around.monotonic)
         self.company = Company(conf, self.lease, epoch=self._epoch, clock=around.monotonic)
         self.components = ComponentCare(
@@ -183,7 +180,7 @@ class Ovcad:
             self._stop.set()
             self.health.stop()
             self.keeper.close()
-            self._stop_serving()
+            self.serving.stop()
             status.stop()
         if self._fatal is not None:
             raise self._fatal
@@ -379,8 +376,8 @@ class Ovcad:
         report = self.health.report
         epoch = self.keeper.epoch
         problems = dict(report.problems)
-        if self._roles_problem:
-            problems['roles'] = self._roles_problem
+        if self.serving.problem:
+            problems['roles'] = self.serving.problem
         status = 'unhealthy' if problems else report.status
         acting = epoch is not None
         return Pulse(
@@ -389,7 +386,7 @@ class Ovcad:
             health=status,
             problems=problems,
             ready=self._look() and status == 'healthy',
-            breaks=self._stops + self.health.falls,
+            breaks=self.serving.stops + self.health.falls,
         )
 
     def _prove(self) -> None:
@@ -398,7 +395,7 @@ class Ovcad:
         try:
             if evidence.finalise(self.database, self.conf, node=self.name, boot_id=self.boot_id):
                 LOG.info('%s finalised its entry: it runs %s', self.name, self.version)
-                self._poke()
+                self.outside.poke()
                 self.wake()
                 self._proof_done = True
         except (evidence.EvidenceRefused, evidence.UnreadableRecord) as exc:
@@ -447,72 +444,14 @@ class Ovcad:
         with self.database.read() as session:
             return eligible(session, self.name, self.digest)
 
-    def _power(self, node: str) -> PowerDriver:
-        return self.around.power(self.conf, self.database, node)
-
-    def _checks(self, version: str) -> list[str]:
-        with self.database.read() as session:
-            update = newest_update(session)
-            # One node is installed alone, or again: what runs differs, and that is no hindrance.
-            retry = update is not None and (update.retry_of is not None or update.proven_at is not None)
-        # That a downgrade was asked for was checked when the update was opened; the manifest's word is asked for anew.
-        results = self.around.run_checks(
-            self.conf, self.database, version, retry=retry, allow_downgrade=True, patience=self.patience
-        )
-        self._tell_warnings(results)
-        return checks.failures(results)
-
-    def _tell_warnings(self, results: list[checks.CheckResult]) -> None:
-        """A warning that nobody has accepted does not end an update that is open; it is told."""
-        epoch = self._epoch()
-        if epoch is None or not checks.warnings(results):
-            return
-        with self.lease.fenced(epoch) as session:
-            update = newest_update(session)
-            if update is not None:
-                acceptance.tell(session, update, results, node=self.name, epoch=epoch)
-
-    def _stage_checks(self, version: str, stage: State) -> list[str]:
-        found = self.around.stage_checks(self.conf, self.database, version, stage, patience=self.patience)
-        return checks.failures(found)
-
-    def _fence(self) -> str:
-        peer = self.conf.cluster.peer
-        LOG.warning('powers %s off before it takes over', peer)
-        try:
-            self._power(peer).off_and_wait(self.conf.cluster.fence_timeout)
-        except (PowerError, ConfigError):  # a BMC that nobody can speak to proves nothing, whatever the reason
-            word = claims.take(self.database, self.name, peer)
-            if word is None:
-                raise
-            LOG.warning('%s', word)
-            return word
-        return f'{peer} was seen to be off at {time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}'
-
     def _serve(self, epoch: int) -> None:
-        with self._serving:
-            if self.keeper.epoch != epoch:
-                return  # it was lost before the first role could start, and what runs was stopped
-            LOG.info('%s acts as master, epoch %s', self.name, epoch)
-            self._roles_problem = None
-            for role in self.roles:
-                try:
-                    role.start()
-                except OvcaError as exc:
-                    self._roles_problem = exc.with_id
-                    LOG.error('ALARM: %s', exc)
+        # What was lost before the first role could start is not served, and what runs was stopped.
+        if not self.serving.start(lambda: self.keeper.epoch == epoch):
+            return
+        LOG.info('%s acts as master, epoch %s', self.name, epoch)
         self.health.again()
         self.wake()
-        self._poke()  # the peer learns of the epoch at once
-
-    def _stop_serving(self) -> None:
-        self._stops += 1
-        with self._serving:
-            for role in reversed(self.roles):
-                try:
-                    role.stop()
-                except OvcaError as exc:
-                    LOG.error('ALARM: %s', exc)
+        self.outside.poke()  # the peer learns of the epoch at once
 
     def _stand_down(self) -> None:
         """The giver's part of a hand-over. :raises RoleError: something still serves."""
@@ -521,14 +460,7 @@ class Ovcad:
             raise LeaseLost(f'{self.name} does not lead any more')
         self.site.save_now()  # a storage that hangs must not hold the hand-over up for longer than that
         self.keeper.demoting(epoch)
-        self._stop_serving()
-        left = [type(role).__name__ for role in self.roles if role.running()]
-        if left:
-            raise RoleError(f'{", ".join(left)} still run; the hand-over is given up', id='role-still-runs')
-
-    def save_site(self, node: str) -> None:
-        """Have another node save its site settings, now that it may be wiped; a dead one is not waited for."""
-        self.around.save_site(self.conf, self.database, node)
+        self.serving.stop_surely()
 
     def _give_up(self) -> None:
         self.keeper.give_up()
@@ -539,19 +471,3 @@ class Ovcad:
         LOG.info('%s gave the lease away (epoch %s)%s', self.name, epoch, ' and reboots' if reboot else '')
         if reboot:
             self.around.reboot(self.conf)
-
-    def _poke(self) -> None:
-        self.around.spawn('poke', self._wake_peer)
-
-    def _wake_peer(self) -> None:
-        """A hint only; the peer looks by itself soon, and is found without it where the configuration names no URL."""
-        url, peer = self.conf.cluster.peer_url, self.conf.cluster.peer
-        try:
-            if not url and peer:
-                with self.database.read() as session:
-                    node = session.get(Node, peer)
-                    url = node.address if node is not None else None
-            if url:
-                self.around.wake(url)
-        except DatabaseError as exc:
-            LOG.debug('the peer was not woken: %s', exc)

@@ -119,10 +119,10 @@ def _deadlines(seen: Observation, limits: Limits) -> dict[str, dt.datetime | Non
     """When the step is told to be slow, and when it is decided upon; neither while a person lets it wait."""
     s = seen.situation
     waits = s.state.ended or (s.paused and s.state is not State.ROLLBACK) or (s.held and s.state is State.PROVING)
-    began, lasts = step_began(seen.update, seen.entry), limits.deadline(s.state)
+    began = step_began(seen.update, seen.entry)
     return {
-        'alarm_at': None if waits else began + dt.timedelta(seconds=limits.alarm_percent / 100 * lasts),
-        'deadline_at': None if waits else began + dt.timedelta(seconds=lasts),
+        'alarm_at': None if waits else began + dt.timedelta(seconds=limits.soft_limit(s.state)),
+        'deadline_at': None if waits else began + dt.timedelta(seconds=limits.deadline(s.state)),
     }
 
 

@@ -7,83 +7,38 @@ act a pass, its intent committed before it, and no transaction is open while it 
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
-import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ovca.cluster.lease import Lease, LeaseView
-from ovca.db import events
-from ovca.db.models import Entry, Image, InstallGrant, Node, Update
-from ovca.exceptions import LeaseLost, OvcaError, PowerError, Refused
-from ovca.power.base import BootDevice, PowerDriver, PowerState
-from ovca.remaster import evidence, operations, reasons
+from ovca.cluster.lease import Lease
+from ovca.db.models import Image, Update
+from ovca.exceptions import LeaseLost, OvcaError, PowerError
+from ovca.power.base import BootDevice, PowerState
+from ovca.remaster import evidence, reasons
 from ovca.remaster.alarms import Alarms
+from ovca.remaster.changes import Changes, NotProven, Stale
 from ovca.remaster.checks.patience import SLOWEST, NoAnswer, Patience
-from ovca.remaster.observe import Limits, Observation, fresh, health_of, newest_update, observe
-from ovca.remaster.protocol import (
-    TARGET,
-    WIPING,
-    Act,
-    Decision,
-    Health,
-    Quarantine,
-    Rule,
-    Situation,
-    State,
-    StateUnknown,
-    Verdict,
-    Which,
-    rule_for,
-)
+from ovca.remaster.handover import HandOver
+from ovca.remaster.hands import Hands
+from ovca.remaster.observe import Limits, Observation, newest_update, observe
+from ovca.remaster.protocol import Act, Rule, Situation, State, StateUnknown, Verdict, rule_for
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
-
-
 STAGE_CHECKS_COUNT = 30.0
 """Seconds for which what the checks before a stage, the first wipe too, have found counts."""
+GIVEN_UP_PAUSE = 30.0
+"""Seconds until a hand-over that was given up is tried anew: each try takes all roles down."""
 WAITS_FOR_PERSON = ('first-waits', 'proving-waits')
 """The rules at which all is done but an operator's word."""
-
-
-class Stale(OvcaError):
-    """The update changed since it was looked at; look again."""
-
-
-@dataclass(frozen=True)
-class Hands:
-    """What the loop needs of the daemon around it."""
-
-    epoch: Callable[[], int | None]
-    """The epoch under which this node acts, or None."""
-    power: Callable[[str], PowerDriver]
-    """The power driver of a node."""
-    checks: Callable[[str], list[str]]
-    """Run the checks for a version; return the sentences of those that fail."""
-    stage_checks: Callable[[str, State], list[str]]
-    """Run those that are repeated before a state is entered; return the sentences of those that fail."""
-    stop_serving: Callable[[], None]
-    """Stop roles and virtual IP, and verify it; raises when something still runs."""
-    gave_away: Callable[[int, bool], None]
-    """The lease was handed over under this epoch; whether the node is to reboot."""
-    give_up: Callable[[], None]
-    """A hand-over was given up; serve again after a re-claim."""
-    poke: Callable[[], None]
-    """Wake the peer."""
-    save_site: Callable[[str], None]
-    """Let a node that is to be wiped save what an operator set by hand; one that is silent is not waited for."""
 
 
 class RemasterLoop:
@@ -106,6 +61,10 @@ class RemasterLoop:
         self._rehashed: dict[int, Verdict] = {}
         self._patience = Patience()
         self._alarms = Alarms(lease)
+        self._changes = Changes(lease, Path(conf.provision.root), grant_ttl=self.limits.grant_ttl)
+        self.hand_over = HandOver(conf, lease, hands, self._changes, self.limits, running_digest=running_digest)
+        self._given_up: tuple[float, OvcaError] | None = None
+        """When a hand-over was given up last, and why."""
 
     def step(self) -> bool:
         """Make one decision and carry it out; return whether anything was changed."""
@@ -128,6 +87,12 @@ class RemasterLoop:
             return self._perform(epoch, seen, rule)
         except Stale:
             return True
+        except NotProven as exc:
+            told = f'{seen.update.state}: the commit point is not passed: {exc.with_id}'
+            new = self._alarms.once(epoch, seen.update, self.node, told, cause=exc.id)
+            if new:
+                LOG.error('ALARM: update %s: %s', seen.update.id, exc.with_id)
+            return new
         except LeaseLost as exc:
             LOG.info('update %s: %s', seen.update.id, exc)
             return False
@@ -178,171 +143,38 @@ class RemasterLoop:
             case Act.MOVE:
                 self._move(epoch, seen, rule)
             case Act.ISSUE:
-                self._issue(epoch, seen)
+                target = self._target(seen)
+                self.hands.save_site(target)
+                self._changes.issue(epoch, seen, target)
             case Act.DRIVE:
                 return self._drive(epoch, seen)
             case Act.ATTEMPT:
-                self._attempt(epoch, seen, rule)
+                self._changes.attempt(epoch, seen, rule, self._target(seen))
             case Act.HAND_OVER:
-                self._hand_over(epoch, seen, rule)
+                return self._hand_over(epoch, seen, rule)
             case Act.CHECK:
                 self._check(seen)
             case Act.REHASH:
                 return self._rehash(epoch, seen)
         return True
 
-    # What changes rows.
-
-    def _locked(self, session: Session, seen: Observation) -> Update:
-        update = session.get(Update, seen.update.id, with_for_update=True)
-        if update is None or update.revision != seen.update.revision or update.state != seen.update.state:
-            raise Stale(f'update {seen.update.id} has changed')
-        update.revision += 1
-        return update
+    def _target(self, seen: Observation) -> str:
+        if seen.target is None or seen.target == self.node:
+            raise RuntimeError(f'{self.node} cannot install {seen.target}')
+        return seen.target
 
     def _move(self, epoch: int, seen: Observation, rule: Rule) -> None:
-        decision = rule.decision
-        if decision.to is None:
-            raise RuntimeError(f'rule {rule.id} moves nowhere')
-        with self.lease.fenced(epoch) as session:
-            update = self._locked(session, seen)
-            if decision.commit_point:
-                self._guard_commit(session, update)
-            reason = self._reason(session, seen, update, rule)
-            self._enter(session, update, decision.to, epoch, rule, reason)
-            self._quarantine(session, update, decision, reason)
-        LOG.info('update %s: %s -> %s (%s)', seen.update.id, seen.update.state, decision.to, rule.when)
+        self._changes.move(epoch, seen, rule, partial(self._reason, seen, rule))
+        LOG.info('update %s: %s -> %s (%s)', seen.update.id, seen.update.state, rule.decision.to, rule.when)
         self.hands.poke()
 
-    def _reason(self, session: Session, seen: Observation, update: Update, rule: Rule) -> str:
+    def _reason(self, seen: Observation, rule: Rule, session: Session, update: Update) -> str:
         failures = self._failures.get(update.id)
         if rule.id in ('requested-checks-failed', 'first-blocked-late', 'proving-blocked-late') and failures:
             return '; '.join(failures)
         return reasons.reason(session, update, rule, leader=self.node, target=seen.target)
 
-    def _guard_commit(self, session: Session, update: Update) -> None:
-        # After this transaction the old node may be wiped, so it proves again what it rests on.
-        record = evidence.installed(Path(self.conf.provision.root))
-        if self.node != update.first or record is None or record.digest != update.digest:
-            raise Stale(f'{self.node} is not the proven node; the commit point is not passed')
-        update.proven_at = self.database.now(session)
-
-    def _enter(self, session: Session, update: Update, to: State, epoch: int, rule: Rule, reason: str) -> None:
-        now = self.database.now(session)
-        came_from = update.state
-        update.state, update.state_since, update.deadline_from = to.value, now, now
-        target = TARGET.get(to)
-        if to in WIPING and target is not None:
-            self._entry(session, update, update.first if target is Which.FIRST else update.second)
-        if to.ended:
-            update.finished_at, update.reason = now, reason
-            for grant in session.scalars(
-                select(InstallGrant).where(
-                    InstallGrant.update_id == update.id,
-                    InstallGrant.consumed_at.is_(None),
-                    InstallGrant.revoked_at.is_(None),
-                )
-            ):
-                grant.revoked_at = now
-        events.append(
-            session,
-            kind='alarm' if rule.decision.alarm else 'state',
-            update_id=update.id,
-            node=self.node,
-            epoch=epoch,
-            from_state=came_from,
-            to_state=to.value,
-            detail=reason,
-        )
-
-    def _entry(self, session: Session, update: Update, node: str) -> Entry:
-        entry = session.get(Entry, (update.id, node))
-        if entry is None:
-            now = self.database.now(session)
-            entry = Entry(
-                update_id=update.id,
-                node=node,
-                version=update.version,
-                digest=update.digest,
-                created_at=now,
-                attempt=1,
-                step='waiting',
-                step_at=now,
-                power_orders=0,
-            )
-            session.add(entry)
-        return entry
-
-    def _quarantine(self, session: Session, update: Update, decision: Decision, reason: str) -> None:
-        if decision.quarantine is Quarantine.NONE:
-            return
-        name = update.first if decision.quarantine is Quarantine.FIRST else update.second
-        node = session.get(Node, name)
-        if node is not None:
-            node.quarantined, node.quarantine_reason = True, f'update {update.id}: {reason}'
-
-    def _issue(self, epoch: int, seen: Observation) -> None:
-        target = self._target(seen)
-        self.hands.save_site(target)
-        with self.lease.fenced(epoch) as session:
-            update = self._locked(session, seen)
-            entry = self._entry(session, update, target)
-            now = self.database.now(session)
-            expires = now + timedelta(seconds=self.limits.grant_ttl)
-            grant = session.scalars(
-                select(InstallGrant).where(
-                    InstallGrant.update_id == update.id,
-                    InstallGrant.node == target,
-                    InstallGrant.attempt == entry.attempt,
-                    InstallGrant.epoch == epoch,
-                )
-            ).one_or_none()
-            if grant is None:
-                session.add(
-                    InstallGrant(
-                        update_id=update.id,
-                        node=target,
-                        attempt=entry.attempt,
-                        epoch=epoch,
-                        digest=update.digest,
-                        salt=secrets.token_hex(16),
-                        issued_at=now,
-                        expires_at=expires,
-                    )
-                )
-            else:
-                grant.issued_at, grant.expires_at, grant.boot_token_hash, grant.revoked_at = now, expires, None, None
-            self._tell(session, seen, epoch, 'grant-issued', f'{target} may be wiped (attempt {entry.attempt})')
-
-    def _attempt(self, epoch: int, seen: Observation, rule: Rule) -> None:
-        target, to = self._target(seen), rule.decision.to
-        if to is None:
-            raise RuntimeError(f'rule {rule.id} begins an attempt nowhere')
-        with self.lease.fenced(epoch) as session:
-            update = self._locked(session, seen)
-            entry = self._entry(session, update, target)
-            now = self.database.now(session)
-            entry.attempt += 1
-            entry.final_at = entry.final_attempt = entry.final_digest = entry.final_boot_id = None
-            entry.step, entry.percent, entry.step_detail, entry.step_at = 'waiting', None, None, now
-            entry.power_ordered_at = None
-            self._enter(session, update, to, epoch, rule, f'{rule.when}: attempt {entry.attempt} on {target}')
-
-    def _tell(self, session: Session, seen: Observation, epoch: int, kind: str, detail: str) -> None:
-        events.append(
-            session,
-            kind=kind,
-            update_id=seen.update.id,
-            node=seen.target,
-            actor=self.node,
-            epoch=epoch,
-            detail=detail,
-        )
-
-    def _target(self, seen: Observation) -> str:
-        if seen.target is None or seen.target == self.node:
-            raise RuntimeError(f'{self.node} cannot install {seen.target}')
-        return seen.target
+    # What is told.
 
     def _alarm(self, epoch: int, seen: Observation, rule: Rule) -> bool:
         for_person = rule.id in WAITS_FOR_PERSON
@@ -363,11 +195,10 @@ class RemasterLoop:
     def _tell_slow(self, epoch: int, seen: Observation) -> None:
         """Raise the alarm of the soft limit, once for a state and attempt, also by the next master."""
         state, attempt = seen.situation.state, seen.entry.attempt if seen.entry else 1
-        deadline = self.limits.deadline(state)
         detail = (
-            f'{state} takes longer than {self.limits.alarm_percent / 100 * deadline:.0f} s'
+            f'{state} takes longer than {self.limits.soft_limit(state):.0f} s'
             + (f' (attempt {attempt} on {seen.target})' if seen.target else '')
-            + f'; {deadline:.0f} s are its deadline'
+            + f'; {self.limits.deadline(state):.0f} s are its deadline'
         )
         self._alarms.once(epoch, seen.update, seen.target, detail)
 
@@ -378,13 +209,7 @@ class RemasterLoop:
         last = seen.entry.power_ordered_at if seen.entry else None
         if last is not None and (seen.now - last).total_seconds() < self.limits.order_interval:
             return False
-        with self.lease.fenced(epoch) as session:
-            update = self._locked(session, seen)
-            entry = self._entry(session, update, target)
-            entry.power_orders += 1
-            entry.power_ordered_at = self.database.now(session)
-            entry.step, entry.step_at = 'power cycle', entry.power_ordered_at
-            self._tell(session, seen, epoch, 'power', f'{target}: network boot once, power cycle')
+        self._changes.order(epoch, seen, target)
         power = self.hands.power(target)
         try:
             power.set_boot_once(BootDevice.NETWORK)
@@ -417,105 +242,20 @@ class RemasterLoop:
         self._rehashed[seen.update.id] = verdict
         return True
 
-    def _hand_over(self, epoch: int, seen: Observation, rule: Rule) -> None:
+    def _hand_over(self, epoch: int, seen: Observation, rule: Rule) -> bool:
         receiver = seen.peer
         if receiver is None:
-            return
+            return False
+        given_up = self._given_up
+        if given_up is not None and self._clock() - given_up[0] < GIVEN_UP_PAUSE:
+            told = (
+                f'{seen.update.state}: the hand-over to {receiver.name} was given up, {self.node} serves again; '
+                f'it is tried anew after {GIVEN_UP_PAUSE:g} s: {given_up[1].with_id}'
+            )
+            return self._alarms.once(epoch, seen.update, receiver.name, told, cause=given_up[1].id)
         try:
-            self._pass_on(epoch, receiver.name, lambda session: self._give(session, epoch, seen, rule, receiver.name))
+            self.hand_over.for_update(epoch, seen, rule, receiver.name)
         except OvcaError as exc:
             LOG.warning('the hand-over to %s is given up: %s', receiver.name, exc)
-        else:
-            self.hands.gave_away(epoch, True)
-
-    def _pass_on(self, epoch: int, to: str, give: Callable[[Session], None]) -> None:
-        """Stop serving, note that, and give the lease away in one transaction; ``give`` says what else it changes.
-
-        :raises OvcaError: it was given up; this node serves again.
-        """
-        try:
-            self.hands.stop_serving()
-            self.lease.demote(epoch)
-            with self.lease.handing_over(epoch) as session:
-                give(session)
-        except Exception as exc:  # a role or a driver may fail in its own way; this node must not stay down for that
-            # The outcome may be unknown (a lost reply): the row tells, and nobody serves until it is read.
-            if not (isinstance(exc, OvcaError) and self._given(epoch, to)):
-                self.hands.give_up()
-                raise
-        self.hands.poke()
-
-    def fail_over(self, epoch: int, who: str, done: Callable[[Session], None], reason: str | None) -> str:
-        """Give the lease to the other node, outside an update; ``done`` is called in the transaction that does it.
-
-        Returns the new master's name. :raises Refused: the other node cannot take over, or did not.
-        """
-        to = self.conf.cluster.peer
-        with self.database.read() as session:
-            self._may_take_over(session, epoch, to)
-
-        def give(session: Session) -> None:
-            node = self._may_take_over(session, epoch, to)
-            why = f'{self.node} to {to}: asked for' + (f' ({reason})' if reason else '')
-            events.append(session, kind='hand-over', node=to, actor=who, epoch=epoch, detail=why)
-            done(session)
-            self.lease.hand_over(session, epoch, to, str(node.incarnation))
-
-        try:
-            self._pass_on(epoch, to, give)
-        except OvcaError as exc:
-            raise Refused(
-                f'the hand-over to {to} is given up, {self.node} serves again: {exc}; see the log of ovca.service',
-                id='hand-over-given-up',
-            ) from exc
-        self.hands.gave_away(epoch, False)
-        return str(to)
-
-    def _may_take_over(self, session: Session, epoch: int, to: str | None) -> Node:
-        operations.refuse(session, 'a failover')
-        node = session.get(Node, to) if to else None
-        if node is None:
-            raise Refused('there is no second management node to hand over to; set [cluster] peer', id='no-second-node')
-        problem = self._unfit(node, epoch, self.database.now(session))
-        if problem:
-            raise Refused(f'{to} cannot take over: {problem}; see `ovca node-show {to}`', id='peer-not-ready')
-        return node
-
-    def _unfit(self, node: Node, epoch: int, now: dt.datetime) -> str | None:
-        if node.quarantined:
-            return f'it is in quarantine ({node.quarantine_reason})'
-        if not fresh(node, epoch, self.limits, now):
-            return 'it is not heard of'
-        if node.running_digest != self.running_digest:
-            return f'it runs {node.running_version}, another image than this node'
-        if not node.ready or node.incarnation is None:
-            why = '; '.join(f'{name}: {text}' for name, text in (node.health_detail or {}).items())
-            return f'it is {node.health}' + (f' ({why})' if why else '')
-        return None
-
-    def _give(self, session: Session, epoch: int, seen: Observation, rule: Rule, to: str) -> None:
-        update = self._locked(session, seen)
-        node = session.get(Node, to)
-        now = self.database.now(session)
-        if node is None or node.incarnation is None or not node.ready or not fresh(node, epoch, self.limits, now):
-            raise Stale(f'{to} is not ready any more')
-        forward = rule.decision.to is State.PROVING
-        if forward and health_of(node, self.limits.soak, self.limits, now) is not Health.SOAKED:
-            # It may have started anew while this node stopped its roles; then its soak begins anew, too.
-            raise Stale(f'{to} was not healthy for the whole soak')
-        update.handovers += 1
-        if forward:
-            self._entry(session, update, self.node)
-        if rule.decision.to is not None:
-            self._enter(session, update, rule.decision.to, epoch, rule, rule.when)
-        else:
-            update.deadline_from = now
-            self._tell(session, seen, epoch, 'hand-over', f'{self.node} to {to}: {rule.when}')
-        self.lease.hand_over(session, epoch, to, node.incarnation)
-
-    def _given(self, epoch: int, to: str) -> bool:
-        try:
-            view: LeaseView = self.lease.read()
-        except OvcaError:
-            return False
-        return view.holder == to and view.epoch > epoch
+            self._given_up = None if isinstance(exc, Stale) else (self._clock(), exc)
+        return True

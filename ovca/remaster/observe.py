@@ -63,6 +63,11 @@ class Limits:
             State.VERIFY_2: self.verify_deadline,
         }.get(state, self.install_deadline)
 
+    def soft_limit(self, state: State) -> float:
+        """Seconds after which a step in ``state`` takes long. To be healthy for as long as is asked for is not slow."""
+        soak = {State.PROVING: self.prove_soak, State.VERIFY_1: self.soak, State.VERIFY_2: self.soak}.get(state, 0.0)
+        return soak + self.alarm_percent / 100 * (self.deadline(state) - soak)
+
 
 @dataclass(frozen=True)
 class Observation:
@@ -216,7 +221,6 @@ def observe(
     leader_runs = software(running_digest, update)
     decided = directives.active(session, update.id)
     kinds = {row.kind for row in decided}
-    deadline = limits.deadline(state)
     lasts = (now - step_began(update, entry)).total_seconds()
     situation = Situation(
         state=state,
@@ -236,7 +240,7 @@ def observe(
         attempts_left=attempt < limits.attempts,
         resets_left=sum(e.power_orders for e in entries.values()) < limits.power_orders,
         hand_overs_left=update.handovers < limits.hand_overs,
-        late=lasts > deadline,
+        late=lasts > limits.deadline(state),
         abort=update.abort_requested_at is not None,
         paused=Kind.PAUSE in kinds,
         held=Kind.HOLD in kinds,
@@ -248,7 +252,7 @@ def observe(
         if row is not None:
             session.expunge(row)
     counts = replace(situation, late=True).overdue
-    slow = not state.ended and counts and lasts > limits.alarm_percent / 100 * deadline
+    slow = not state.ended and counts and lasts > limits.soft_limit(state)
     return Observation(situation, update, target, entry, grant, peer, now, tuple(decided), slow)
 
 

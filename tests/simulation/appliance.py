@@ -237,7 +237,7 @@ class Appliance:
             task = self.scheduler.current
             if task is not None and task.name not in ('site', 'start'):
                 running = next((m.running for m in self.machines.values() if m.process is task.process), None)
-                if running is None or not running.service._serving.locked():
+                if running is None or not running.service.serving.busy:
                     self.scheduler.sleep(self.rng.uniform(0.0, 1.5))
 
     # The database.

@@ -219,5 +219,5 @@ class Running:
     @property
     def serving(self) -> Boot | None:
         """The boot service, while it answers."""
-        boot = self.service.roles[1]
+        boot = self.service.serving.roles[1]
         return boot if isinstance(boot, Boot) and boot.open else None

@@ -18,9 +18,10 @@ import pytest
 import ovca
 from ovca.cluster.lease import Lease
 from ovca.daemon import service
+from ovca.daemon.outside import Outside
 from ovca.daemon.service import Ovcad
 from ovca.remaster import loop
-from ovca.remaster.loop import RemasterLoop
+from ovca.remaster.changes import Changes
 from ovca.remaster.protocol import Health, rule_for
 from tests.conftest import REQUIRE_PEERS, PostgresServer
 
@@ -28,6 +29,7 @@ if importlib.util.find_spec('greenlet') is None and not REQUIRE_PEERS:
     pytest.skip("greenlet is not installed: pip install -e '.[test]'", allow_module_level=True)
 
 from tests.model.mutations import guarded, without
+from tests.simulation import runs
 from tests.simulation.__main__ import main, sampled
 from tests.simulation.disks import NEW
 from tests.simulation.faults import Kind, Mishap, Schedule, Strike
@@ -192,7 +194,7 @@ def no_check(self: Lease, epoch: int, *, acting: bool = True) -> Iterator[Any]:
 
 
 def test_without_the_fence_two_nodes_serve(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Ovcad, '_fence', lambda self: 'it is surely off')
+    monkeypatch.setattr(Outside, 'fence', lambda self: 'it is surely off')
 
     outcome = simulation.run(Schedule(mishaps=(Mishap(INSTALLED, Kind.PAUSE, 'mn1', 20.0),)))
 
@@ -237,19 +239,20 @@ def test_without_the_guard_of_the_commit_point_the_wrong_node_passes_it(
     # A table that would let any leader commit, as the model's mutation has it: the transaction refuses it nevertheless.
     schedule = Schedule(mishaps=(Mishap(PROVING, Kind.POWER, 'mn2', 40.0),))
     monkeypatch.setattr(loop, 'rule_for', partial(rule_for, rules=COMMITS_ANYWHERE))
-    refused = simulation.run(schedule, most=1000)
+    monkeypatch.setattr(runs, 'LIMIT', 30.0)
+    refused = simulation.run(schedule)
     assert refused.violation is not None  # it decides the same again and again, in vain
-    assert refused.violation.startswith('invariant 12: a thread goes round')
+    assert refused.violation.startswith('invariant 12: 30 s after the last fault')
 
-    monkeypatch.setattr(RemasterLoop, '_guard_commit', _commits)
+    monkeypatch.setattr(Changes, '_guard_commit', _commits)
     outcome = simulation.run(schedule)
 
     assert outcome.violation is not None
     assert outcome.violation.startswith('invariant 8')
 
 
-def _commits(self: RemasterLoop, session: Any, update: Any) -> None:
-    update.proven_at = self.database.now(session)
+def _commits(self: Changes, session: Any, update: Any) -> None:
+    update.proven_at = self._database.now(session)
 
 
 def test_without_the_rule_who_may_lead_a_half_installed_node_takes_the_lease(

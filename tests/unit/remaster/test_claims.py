@@ -83,7 +83,7 @@ def test_a_word_counts_where_the_bmc_cannot_even_be_asked(operated: Operated) ->
     settings.set_override('bmc', {}, 'power')
     service = Ovcad(settings)
 
-    proof = service._fence()
+    proof = service.outside.fence()
     service.keeper.close()
     service.database.dispose()
 

@@ -30,6 +30,15 @@ def due(operated: Operated, meanwhile: Callable[[Master], None]) -> Master:
     return master
 
 
+def proving(operated: Operated) -> Master:
+    """mn2 leads on the new software, and has been healthy for longer than the soak."""
+    master = Master(operated, here='mn2', runs=NEW, version='1.1.0')
+    operated.update('PROVING')
+    operated.entry(1, final_at=master.now(), final_attempt=1, final_digest=NEW, step='final')
+    master.later(610)
+    return master
+
+
 def reboots(master: Master) -> None:
     """The node starts anew, and says "ready" at once; its soak begins now."""
     if master.stopped == ['stopped']:
@@ -54,3 +63,61 @@ def test_it_is_given_the_lease_after_another_soak(operated: Operated) -> None:
 
     view = master.lease.read()
     assert (view.holder, view.incarnation, master.update().state) == ('mn2', 'mn2 runs again', 'PROVING')
+
+
+def test_a_role_that_does_not_stop_is_told_and_tried_again_later(operated: Operated) -> None:
+    master = due(operated, Master.stuck_role)
+
+    master.run()
+
+    assert master.stopped == ['stopped', 'serves again']
+    assert master.story('alarm') == [
+        'VERIFY_1: the hand-over to mn2 was given up, mn1 serves again; it is tried anew after 30 s: '
+        'virtual-ip still runs [role-still-runs]'
+    ]
+
+
+def test_the_hand_over_goes_on_once_the_role_stops(operated: Operated) -> None:
+    master = due(operated, Master.stuck_role)
+    master.run()
+    master.while_stopping = lambda: None
+    master.run()
+    assert master.update().state == 'VERIFY_1'  # the pause is not over
+
+    master.later(31)
+    master.run()
+
+    assert (master.lease.read().holder, master.update().state) == ('mn2', 'PROVING')
+
+
+def test_the_commit_point_is_not_passed_by_a_node_that_cannot_prove_its_system(operated: Operated) -> None:
+    master = proving(operated)
+
+    master.run()
+
+    assert master.update().state == 'PROVING'
+    assert master.story('alarm') == [
+        'PROVING: the commit point is not passed: mn2 has no record that image 1.1.0 was installed on it [not-proven]'
+    ]
+
+
+def test_a_soak_as_long_as_it_has_to_be_is_not_told_as_slow(operated: Operated) -> None:
+    master = proving(operated)
+    master.installed('1.1.0', NEW)
+
+    master.run()
+
+    assert (master.update().state, master.story('alarm')) == ('INSTALL_2', [])
+
+
+def test_it_is_passed_once_the_record_can_be_read(operated: Operated) -> None:
+    master = proving(operated)
+    master.installed('1.1.0', NEW)
+    (master.root / 'etc/ovca/installed.json').write_text('{"version": "1.1')
+    master.run()
+    assert 'cannot be read' in master.story('alarm')[0]
+
+    master.installed('1.1.0', NEW)
+    master.run()
+
+    assert master.update().state == 'INSTALL_2'
