@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
+AGAIN = 120.0
+"""Seconds, at most, after which a machine that was switched on and is off nevertheless is switched on again."""
 
 
 class PeerCare:
@@ -57,7 +59,7 @@ class PeerCare:
                 if node.last_seen_at and (now - node.last_seen_at).total_seconds() <= self.conf.remaster.ready_age:
                     return False
                 ordered = node.power_ordered_at
-                if ordered and (now - ordered).total_seconds() < self.conf.remaster.order_interval:
+                if ordered and (now - ordered).total_seconds() < min(AGAIN, self.conf.remaster.order_interval):
                     return False
                 if node.power_orders >= self.conf.cluster.power_on_attempts:
                     return False

@@ -94,10 +94,13 @@ OPTS: list[cfg.Opt] = [
     ),
     cfg.FloatOpt(
         'order_interval',
-        default=120.0,
+        default=600.0,
         min=0.5,
         max=3600,
-        help='Seconds between two power orders for the same install.',
+        help=(
+            'Seconds that a node gets to start its installer, before it is switched off and on again: longer than the '
+            'slowest server needs for its own tests and the network boot. Its question what to boot begins them anew.'
+        ),
     ),
     cfg.FloatOpt(
         'ready_age',

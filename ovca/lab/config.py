@@ -56,7 +56,7 @@ def sections(lab: spec.LabSpec, node: spec.NodeSpec, overrides: Overrides | None
             'prove_deadline': 60,
             'rollback_deadline': 60,
             'grant_ttl': 60,
-            'order_interval': 5,
+            'order_interval': 10,
             'ready_age': 5,
             'unhealthy_limit': 20,
         },

@@ -168,9 +168,11 @@ class Changes:
             self.tell(session, seen, epoch, 'grant-issued', f'{target} may be wiped (attempt {entry.attempt})')
 
     def order(self, epoch: int, seen: Observation, target: str) -> None:
-        """Note, before it is done, that a node is started from the network."""
+        """Note, before it is done, that a node is started from the network. :raises Stale: it starts already."""
         with self._deciding(epoch, seen) as (session, update):
             entry = self.entry(session, update, target)
+            if seen.entry is not None and entry.step_at != seen.entry.step_at:
+                raise Stale(f'{target} has got on since it was looked at')
             entry.power_orders += 1
             entry.power_ordered_at = self._database.now(session)
             entry.step, entry.step_at = 'power cycle', entry.power_ordered_at

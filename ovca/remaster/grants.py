@@ -24,7 +24,7 @@ from ovca.db.models import Entry, Event, Image, InstallGrant, Node, Update
 from ovca.exceptions import GrantRefused, LeaseLost
 from ovca.provision.authority import GrantAsk, Granted, Order, SiteBundle
 from ovca.provision.site.state import load as load_site
-from ovca.remaster.observe import newest_update
+from ovca.remaster.observe import BOOTING, newest_update
 from ovca.remaster.protocol import TARGET, WIPING, State, Which
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class GrantDesk:
                     return None
                 token = secrets.token_urlsafe(24)
                 grant.boot_token_hash = hashed(token)
+                entry.step, entry.step_at = BOOTING, self.lease.database.now(session)
                 tls_url, fingerprint = self._tls()
                 return Order(
                     node=target,

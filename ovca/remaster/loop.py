@@ -26,7 +26,7 @@ from ovca.remaster.changes import Changes, NotProven, Stale
 from ovca.remaster.checks.patience import SLOWEST, NoAnswer, Patience
 from ovca.remaster.handover import HandOver
 from ovca.remaster.hands import Hands
-from ovca.remaster.observe import Limits, Observation, newest_update, observe
+from ovca.remaster.observe import Limits, Observation, last_start, newest_update, observe
 from ovca.remaster.protocol import Act, Rule, Situation, State, StateUnknown, Verdict, rule_for
 
 if TYPE_CHECKING:
@@ -37,6 +37,8 @@ STAGE_CHECKS_COUNT = 30.0
 """Seconds for which what the checks before a stage, the first wipe too, have found counts."""
 GIVEN_UP_PAUSE = 30.0
 """Seconds until a hand-over that was given up is tried anew: each try takes all roles down."""
+FAILED_ORDER_PAUSE = 120.0
+"""Seconds, at most, until a power order that a BMC did not take is given again."""
 WAITS_FOR_PERSON = ('first-waits', 'proving-waits')
 """The rules at which all is done but an operator's word."""
 
@@ -63,6 +65,8 @@ class RemasterLoop:
         self._alarms = Alarms(lease)
         self._changes = Changes(lease, Path(conf.provision.root), grant_ttl=self.limits.grant_ttl)
         self.hand_over = HandOver(conf, lease, hands, self._changes, self.limits, running_digest=running_digest)
+        self._order_failed = False
+        """The BMC did not take the last power order."""
         self._given_up: tuple[float, OvcaError] | None = None
         """When a hand-over was given up last, and why."""
 
@@ -206,8 +210,10 @@ class RemasterLoop:
 
     def _drive(self, epoch: int, seen: Observation) -> bool:
         target = self._target(seen)
-        last = seen.entry.power_ordered_at if seen.entry else None
-        if last is not None and (seen.now - last).total_seconds() < self.limits.order_interval:
+        last, interval = last_start(seen.entry), self.limits.order_interval
+        if self._order_failed:
+            interval = min(interval, FAILED_ORDER_PAUSE)
+        if last is not None and (seen.now - last).total_seconds() < interval:
             return False
         self._changes.order(epoch, seen, target)
         power = self.hands.power(target)
@@ -216,7 +222,9 @@ class RemasterLoop:
             if power.state() is not PowerState.OFF:
                 power.off_and_wait(self.conf.cluster.fence_timeout)
             power.on()
+            self._order_failed = False
         except PowerError as exc:
+            self._order_failed = True
             LOG.error('%s', exc)
             self._alarms.once(epoch, seen.update, target, exc.with_id, cause=exc.id)  # it begins with the node's name
         return True

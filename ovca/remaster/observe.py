@@ -29,6 +29,9 @@ from ovca.remaster.protocol import (
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+BOOTING = 'booting'
+"""The step of a node that was told to install itself, and has not begun to."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -165,6 +168,13 @@ def grant_status(grants: list[InstallGrant], epoch: int, now: dt.datetime) -> tu
         if grant.epoch == epoch and grant.revoked_at is None and grant.expires_at > now:
             return Grant.OPEN, grant
     return Grant.NONE, None
+
+
+def last_start(entry: Entry | None) -> dt.datetime | None:
+    """When the node was last seen to start, or was told to; None: never in this attempt."""
+    if entry is None or entry.power_ordered_at is None:
+        return None
+    return max(entry.power_ordered_at, entry.step_at) if entry.step == BOOTING else entry.power_ordered_at
 
 
 def step_began(update: Update, entry: Entry | None) -> dt.datetime:

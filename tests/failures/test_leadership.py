@@ -339,7 +339,7 @@ RECORDS = {
     'backup/creation.py': 'the time in the record of a backup',
     'backup/shelf.py': 'the age of a file, which the file system tells by that clock',
     'cli/channel.py': 'whether a signed index has expired',
-    'daemon/service.py': 'the proof in the lease, as text',
+    'daemon/outside.py': 'the proof in the lease, as text',
     'db/diagnosis.py': 'how far this clock is from the database',
     'image/fetch/http.py': 'a server\'s "Retry-After" as a date',
     'image/store.py': 'the age of a file, which the file system tells by that clock',

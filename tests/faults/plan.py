@@ -43,6 +43,8 @@ KINDS = {
 }
 """The kinds of faults, and for how many seconds each may last; the ttl of the lease is 3 s."""
 ONLY_POSTGRESQL = ('database-restart',)
+BESIEGED = 7
+"""Each so many-th seed has a siege: an odd number, for both engines, and none that the kinds of faults go by."""
 CABLES = ('bmc-mn1', 'bmc-mn2', 'boot', 'boot-tls', 'peer')
 
 
@@ -70,6 +72,8 @@ class Plan:
     seed: int
     engine: str
     faults: tuple[Fault, ...]
+    besieged: bool = False
+    """Strangers trouble all servers of the appliance for the whole update."""
 
     @property
     def again(self) -> str:
@@ -86,7 +90,7 @@ def plan(seed: int, engine: str | None = None) -> Plan:
     turn = kinds[seed // len(ENGINES) % len(kinds)]
     more = [chance.choice(kinds) for _ in range(chance.choice((0, 1, 1, 2)))]
     faults = [_fault(chance, kind, engine or chosen) for kind in (turn, *more)]
-    return Plan(seed, engine or chosen, tuple(faults))
+    return Plan(seed, engine or chosen, tuple(faults), seed % BESIEGED == 0)
 
 
 def _fault(chance: random.Random, kind: str, engine: str) -> Fault:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -28,6 +30,7 @@ from tests.faults.plan import Fault, Plan
 from tests.faults.watch import Watch
 
 OLD, NEW = '1.0.0', '1.1.0'
+ROOT = Path(__file__).parents[2]
 PATIENCE = 240.0
 """Seconds from the request to the end, on a machine that does much else; a run takes 15 to 40."""
 TRIES = 3
@@ -44,7 +47,7 @@ OPTIONS = {
         'prove_soak': 0.7,
         'ready_age': 3,
         'unhealthy_limit': 15,
-        'order_interval': 3,
+        'order_interval': 5,
         'install_deadline': 30,
         'verify_deadline': 30,
         'prove_deadline': 30,
@@ -70,7 +73,8 @@ class Report:
     def __str__(self) -> str:
         return '\n'.join(
             [
-                f'seed {self.plan.seed} on {self.plan.engine}: {self.end}, {self.seconds:.0f} s',
+                f'seed {self.plan.seed} on {self.plan.engine}{", besieged" if self.plan.besieged else ""}: '
+                f'{self.end}, {self.seconds:.0f} s',
                 *(
                     f'  fault: {fault}{"" if fault in self.met else " (never came to it)"}'
                     for fault in self.plan.faults
@@ -133,11 +137,12 @@ class _Run:
         self.bundle = self.lab.serve() + f'ovca-{NEW}.iso.zip'
         self._ask()
         self.asked = time.monotonic()
-        self._suffer()
-        settled = self._settle()
+        with self._siege():
+            self._suffer()
+            settled = self._settle()
         found = facts.collect(self.lab, self.database, **self.watch.stop())
         self._read()
-        self.report.problems = judge.problems(found)
+        self.report.problems += judge.problems(found)
         if not settled:
             self.report.problems.insert(0, f'{PATIENCE:g} s after the request, the appliance has not come to an end')
         self.report.end = found.update.state if found.update else f'no update: {self._answer()}'
@@ -157,6 +162,19 @@ class _Run:
             self.request = row.id
 
     # Faults.
+
+    @contextlib.contextmanager
+    def _siege(self) -> Iterator[None]:
+        """Strangers all around, if the plan wants it; they end with this process."""
+        if not self.report.plan.besieged:
+            yield
+            return
+        spec = self.lab.spec
+        words = [sys.executable, '-m', 'tests.faults.siege', spec.prefix, *(node.mac for node in spec.nodes)]
+        with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE) as strangers:
+            yield
+            if strangers.poll() is not None:
+                self.report.problems.append('the siege has ended by itself')  # then nothing was shown
 
     def _suffer(self) -> None:
         """Begin and end each fault at its time, until all are over or the update is."""

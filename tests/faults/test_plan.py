@@ -34,3 +34,10 @@ def test_faults_end_and_some_outlast_the_lease() -> None:
     assert max(fault.seconds for fault in faults) <= 7
     assert any(fault.kind == 'pause' and fault.seconds > 3 for fault in faults), 'longer than the ttl'
     assert all(fault.seconds > 0 for fault in faults if fault.kind != 'kill')
+
+
+def test_some_seeds_have_a_siege_on_either_engine_with_any_kind_of_fault() -> None:
+    besieged = [found for seed in range(2000) if (found := plan(seed)).besieged]
+
+    assert {found.engine for found in besieged} == set(ENGINES)
+    assert {found.faults[0].kind for found in besieged} == set(KINDS)

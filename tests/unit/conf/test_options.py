@@ -175,7 +175,7 @@ def test_a_dollar_sign_in_a_secret_does_not_tell_it(tmp_path: Path) -> None:
         ('[remaster]\nready_age = 300\n', 'ready_age = 300 and unhealthy_limit = 300 must rise'),
         ('[remaster]\nsoak = 7200\n', 'soak = 7200 and verify_deadline = 3600 must rise'),
         ('[remaster]\nprove_soak = 7200\n', 'prove_soak = 7200 and prove_deadline = 1200 must rise'),
-        ('[remaster]\ninstall_deadline = 60\n', 'order_interval = 120 and install_deadline = 60 must rise'),
+        ('[remaster]\ninstall_deadline = 60\n', 'order_interval = 600 and install_deadline = 60 must rise'),
         ('[cluster]\nboot_port = 80\nboot_tls_port = 80\n', 'boot_port = 80 and boot_tls_port = 80 must differ'),
         ('[cluster]\nport = 6641\n', 'each service needs a port of its own'),
         ('[cluster]\nnode_name = a\npeer = a\n', '[cluster] peer = a and node_name = a do not fit'),

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from ovca.db.models import Entry, Node, Update
+from ovca.remaster.changes import Stale
+from ovca.remaster.observe import observe
 from tests.mastered import Master, installing
 from tests.operated import NEW, OLD, Operated
 
@@ -63,6 +65,81 @@ def test_a_node_that_was_installed_slowly_still_has_the_time_to_reboot(operated:
 
 
 # How often.
+
+
+def boots(master: Master) -> None:
+    """mn2 asks what to boot, and is told to install itself."""
+    master.change(Node, 'mn2', mac='52:54:00:00:00:02')
+    assert master.desk().boot('52:54:00:00:00:02') is not None
+
+
+def orders(master: Master) -> int:
+    return master.machine.orders.count('on')
+
+
+def test_a_server_that_takes_minutes_to_start_is_left_in_peace_for_them(operated: Operated) -> None:
+    master = Master(operated)
+    operated.update('INSTALL_1')
+    operated.entry(1)
+    master.run()
+
+    for _ in range(9):
+        master.later(60)
+        master.run()
+    assert orders(master) == 1
+
+    master.later(61)
+    master.run()
+    assert orders(master) == 2
+
+
+def test_one_that_has_begun_to_boot_is_not_switched_off_again_soon(operated: Operated) -> None:
+    master = installing(operated, order_interval=30)
+    master.later(25)
+    boots(master)
+    master.later(25)
+    master.run()
+    assert orders(master) == 1
+
+    master.later(10)
+    master.run()
+    assert orders(master) == 2
+
+
+def test_who_asks_what_to_boot_again_and_again_does_not_put_off_the_deadline(operated: Operated) -> None:
+    master = installing(operated, order_interval=30)
+    for _ in range(40):
+        boots(master)
+        master.later(20)
+        master.run()
+
+    assert master.entry().attempt == 2
+
+
+def test_what_began_to_boot_before_it_was_ordered_again_is_seen(operated: Operated) -> None:
+    master = installing(operated, order_interval=30)
+    master.later(31)
+    with operated.database.write() as session:
+        seen = observe(session, me='mn1', epoch=3, running_digest=OLD, limits=master.loop.limits)
+    assert seen is not None
+    boots(master)
+
+    with pytest.raises(Stale):
+        master.loop._changes.order(3, seen, 'mn2')
+
+
+def test_an_order_that_its_bmc_did_not_take_is_given_again_after_two_minutes(operated: Operated) -> None:
+    master = Master(operated)
+    operated.update('INSTALL_1')
+    operated.entry(1)
+    master.machine.vices.unreachable = True
+    master.run()
+    master.machine.vices.unreachable = False
+
+    master.later(121)
+    master.run()
+
+    assert orders(master) == 1
 
 
 def test_no_more_power_cycles_are_ordered_than_an_update_may_order_and_it_ends(operated: Operated) -> None:

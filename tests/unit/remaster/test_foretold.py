@@ -76,8 +76,8 @@ def test_while_a_person_lets_it_wait_there_is_no_deadline() -> None:
     s = Situation(State.PROVING, Which.FIRST, Software.NEW, leader_final=True)
 
     assert [explained(s)[name] for name in ('alarm_at', 'deadline_at')] == [
-        NOW + dt.timedelta(minutes=10), NOW + dt.timedelta(minutes=20),
-    ]  # fmt: skip
+        NOW + dt.timedelta(minutes=15), NOW + dt.timedelta(minutes=20),
+    ]  # fmt: skip  # a soak of ten minutes, and half of what is left
     for waits in (replace(s, held=True), replace(s, paused=True)):
         assert [explained(waits)[name] for name in ('alarm_at', 'deadline_at')] == [None, None]
     rolls_back = replace(s, state=State.ROLLBACK, paused=True)
