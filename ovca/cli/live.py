@@ -147,6 +147,8 @@ class RequestView(View):
             # No amount of work, but a moment: worth one line.
             if stage not in self._told:
                 self._told[stage] = (100, self.clock())
+                if self._bars is not None:
+                    self._complete()
                 self.say(f'{stage} {progress.get("text") or ""}'.rstrip())
             return
         if self._bars is not None:

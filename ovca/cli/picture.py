@@ -125,7 +125,8 @@ def _times(seen: Snapshot, passed: float, expected: Expectation | None) -> list[
     usual = expected.of(update.state) if expected is not None else None
     told = '' if usual is None else f' (usually {live.duration(usual)})'
     lines = [('time', f'{here} in this state{told}, {total} in all')]
-    if expected is not None and expected.total is not None and halted(seen) is None:
+    goes_well = bool(outlook.position(update)) and halted(seen) is None
+    if expected is not None and expected.total is not None and goes_well:
         left = expected.left(update, seen.now + dt.timedelta(seconds=passed))
         told = '' if left is None else f', about {live.duration(left)} left'
         lines.append(('expected', f'{live.duration(expected.total)} in all{told} (from {expected.source})'))

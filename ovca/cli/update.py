@@ -76,7 +76,8 @@ class Update(base.Command):
             # Which version it is, is known after its first kilobytes: soon enough to refuse it.
             wanted['to_install'] = True if self.service.open_update() is not None else None
         if version is None or version not in {i.version for i in self.service.images()}:
-            version = watch.download(self, wanted, progress=parsed_args.progress)
+            later = f'{watch.PICKED_UP}; no update was begun: repeat the command for that'
+            version = watch.download(self, wanted, later=later, progress=parsed_args.progress)
         if version is None:
             return
         watch.tell(self, f'image {version} is here')

@@ -95,10 +95,13 @@ def wanted(command: base.Command, parsed_args: argparse.Namespace) -> dict[str, 
     }
 
 
-def download(command: base.Command, wanted: dict[str, Any], *, progress: str = 'text') -> str | None:
-    """Have an image downloaded, and wait for it; return its version, or None if the channel has nothing newer."""
+def download(command: base.Command, wanted: dict[str, Any], *, later: str, progress: str = 'text') -> str | None:
+    """Have an image downloaded, and wait for it; return its version, or None if the channel has nothing newer.
+
+    ``later`` is what to do after Ctrl-C.
+    """
     number = command.service.submit('download', **wanted)
-    result = wait(command, number, 'the download', progress=progress).result or {}
+    result = wait(command, number, 'the download', later=later, progress=progress).result or {}
     tell_path(command, result)
     return result.get('version')
 

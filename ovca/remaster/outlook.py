@@ -45,8 +45,11 @@ MANIFEST_KEY = 'expected_seconds'
 
 
 def halted(seen: Snapshot) -> str | None:
-    """Who has stopped the update, since when, and how it goes on; None when nobody has."""
-    if seen.update.state.ended:
+    """Who has stopped the update, since when, and how it goes on; None when nobody has.
+
+    Neither a roll-back nor an abort waits for anybody, whatever was asked for before.
+    """
+    if seen.update.state.ended or seen.update.state is State.ROLLBACK or seen.update.abort_requested_at is not None:
         return None
     go_on = 'continue with `ovca update-continue`'
     pause = _given(seen, Kind.PAUSE)
@@ -77,7 +80,7 @@ def next_step(seen: Snapshot) -> str:
         first=update.first, second=update.second, version=update.version, old=update.old_version or 'the old software'
     )
     hold = _given(seen, Kind.HOLD)
-    if hold is not None and update.proven_at is None:
+    if hold is not None and update.proven_at is None and state is not State.ROLLBACK:
         words += f'; it stops before the commit point, as {hold.created_by or "an operator"} asked'
     return words
 

@@ -236,14 +236,15 @@ def download(row: Request) -> DownloadView:
     """Return a request's row as the download that it is."""
     running, progress = row.state == 'running', row.progress or {}
     uri = row.args.get('uri')
+    moment = (progress.get('total') or 2) <= 1  # as publishing: a stage without an amount
     return DownloadView(
         id=row.id,
         kind=row.kind,
         state='aborting' if running and row.cancel_requested else 'waiting' if row.state == 'open' else row.state,
         source=redacted(uri) if uri else None,
         stage=progress.get('stage'),
-        done_bytes=progress.get('done'),
-        total_bytes=progress.get('total'),
+        done_bytes=None if moment else progress.get('done'),
+        total_bytes=None if moment else progress.get('total'),
         bytes_per_second=progress.get('bytes_per_second') if running else None,
         seconds_left=progress.get('seconds_left') if running else None,
         created_at=row.created_at,

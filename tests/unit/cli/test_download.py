@@ -7,6 +7,7 @@ import pytest
 
 from ovca.db.models import Request
 from ovca.exceptions import OvcaError
+from ovca.remaster.service import Service
 from tests.operated import Operated
 from tests.unit.cli.test_commands import asked, run
 
@@ -34,6 +35,33 @@ def test_downloads_are_listed_with_how_far_they_are(operated: Operated) -> None:
     )  # fmt: skip
     assert 'geheim' not in rows.out + table.out
     assert table.code == 0
+
+
+def test_what_is_but_a_moment_has_no_bytes(operated: Operated) -> None:
+    operated.started().service().submit('download', uri='/media/y.zip')
+    operated.progress(1, stage='publish', done=1, total=1)
+
+    (row,) = run(operated, 'download-list', '-f', 'json').json
+
+    assert (row['stage'], row['done_bytes'], row['total_bytes']) == ('publish', None, None)
+
+
+def test_ctrl_c_in_the_download_of_an_update_says_that_none_was_begun(
+    operated: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    operated.started()
+    monkeypatch.setattr(Service, 'wait', pressed)
+
+    result = run(operated, 'update', 'https://example.com/x.zip')
+
+    assert result.code == 130
+    assert result.err == (
+        'ovca: interrupted; the download goes on, `ovca update-watch` picks it up; no update was begun: repeat the '
+        'command for that [interrupted]\n'
+    )
 
 
 def test_an_abort_says_what_it_ends_asks_once_and_waits(operated: Operated) -> None:

@@ -139,6 +139,17 @@ def test_a_stage_is_complete_when_the_next_one_begins() -> None:
     assert screen.getvalue().rpartition('download')[2].count('100%') == 2
 
 
+def test_a_stage_is_complete_when_the_next_one_is_but_a_moment() -> None:
+    screen = Terminal()
+
+    with pytest.raises(KeyboardInterrupt), live.RequestView(screen) as view:
+        view({'stage': 'download', 'done': 50, 'total': 100, 'text': 'x'})
+        view({'stage': 'publish', 'done': 1, 'total': 1, 'text': '1.1.0'})
+        raise KeyboardInterrupt
+
+    assert '100%' in screen.getvalue().rpartition('download')[2]
+
+
 def test_what_could_steer_a_terminal_is_made_visible() -> None:
     out = io.StringIO()
 

@@ -6,7 +6,7 @@ import datetime as dt
 
 import pytest
 
-from ovca.db.models import Directive, Event, Image
+from ovca.db.models import Directive, Event, Image, Update
 from ovca.remaster import outlook, protocol
 from ovca.remaster.outlook import Expectation
 from ovca.remaster.protocol import ENDED, State
@@ -79,6 +79,23 @@ def test_a_hold_counts_at_the_commit_point_and_is_announced_before_it(operated: 
     assert outlook.next_step(before).endswith('it stops before the commit point, as otto asked')
     assert outlook.next_step(there).startswith('paused before the commit point by otto since 2026-01-02')
     assert outlook.halted(after) is None
+
+
+@pytest.mark.parametrize('kind', ['pause', 'hold-before-commit'])
+def test_neither_a_roll_back_nor_an_abort_waits_for_who_has_paused_the_update(operated: Operated, kind: str) -> None:
+    number = operated.started().update('VERIFY_1')
+    decided(operated, number, kind)
+    with operated.database.write() as session:
+        session.get_one(Update, number).abort_requested_at = AT
+    aborted = operated.service().snapshot(number)
+    operated.move(number, 'ROLLBACK', 'x')
+    with operated.database.write() as session:
+        session.get_one(Update, number).abort_requested_at = None
+    back = operated.service().snapshot(number)
+
+    assert (outlook.halted(aborted), outlook.halted(back)) == (None, None)
+    assert outlook.next_step(aborted).startswith('the abort is carried out: ')
+    assert outlook.next_step(back) == 'mn1 takes over again with 1.0.0'
 
 
 def test_a_pause_that_was_lifted_is_none(operated: Operated) -> None:
