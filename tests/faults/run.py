@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import secrets
 import subprocess
@@ -27,6 +28,7 @@ from tests.databases import postgresql_server
 from tests.faults import facts, judge, witness
 from tests.faults.injector import Injector
 from tests.faults.plan import Fault, Plan
+from tests.faults.siege import SERVERS
 from tests.faults.watch import Watch
 
 OLD, NEW = '1.0.0', '1.1.0'
@@ -69,12 +71,13 @@ class Report:
     problems: list[str] = field(default_factory=list)
     story: list[str] = field(default_factory=list)
     seconds: float = 0.0
+    strangers: int = 0
+    """How many connections a siege had."""
 
     def __str__(self) -> str:
         return '\n'.join(
             [
-                f'seed {self.plan.seed} on {self.plan.engine}{", besieged" if self.plan.besieged else ""}: '
-                f'{self.end}, {self.seconds:.0f} s',
+                f'seed {self.plan.seed} on {self.plan.engine}{self._besieged}: {self.end}, {self.seconds:.0f} s',
                 *(
                     f'  fault: {fault}{"" if fault in self.met else " (never came to it)"}'
                     for fault in self.plan.faults
@@ -84,6 +87,10 @@ class Report:
                 *([f'  again, as far as real processes can: {self.plan.again}'] if self.problems else []),
             ]
         )
+
+    @property
+    def _besieged(self) -> str:
+        return f', besieged by {self.strangers} connections' if self.plan.besieged else ''
 
 
 def make_stock(folder: Path) -> Path:
@@ -171,10 +178,12 @@ class _Run:
             return
         spec = self.lab.spec
         words = [sys.executable, '-m', 'tests.faults.siege', spec.prefix, *(node.mac for node in spec.nodes)]
-        with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE) as strangers:
+        with subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as strangers:
             yield
-            if strangers.poll() is not None:
-                self.report.problems.append('the siege has ended by itself')  # then nothing was shown
+            met = json.loads(strangers.communicate()[0] or '{}')
+        self.report.strangers = sum(met.values())
+        if len(met) < SERVERS:  # then nothing was shown
+            self.report.problems.append(f'the siege has met {", ".join(met) or "nobody"} only')
 
     def _suffer(self) -> None:
         """Begin and end each fault at its time, until all are over or the update is."""

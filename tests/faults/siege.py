@@ -12,6 +12,7 @@ import json
 import random
 import ssl
 import sys
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -23,6 +24,8 @@ PAUSE = 0.4
 PATIENCE = 5.0
 """Seconds that one of them holds a connection."""
 NODES = {'11': 'mn1', '12': 'mn2'}
+SERVERS = 4
+"""How many there are: boot service and grants on the virtual IP, the status of each node."""
 Way = Callable[[asyncio.StreamReader, asyncio.StreamWriter, random.Random, list[str]], Awaitable[None]]
 
 
@@ -104,8 +107,8 @@ ANYWHERE: tuple[Way, ...] = (silent, slow, nonsense, endless)
 OF_PORT: dict[int, tuple[Way, ...]] = {BOOT_PORT: (boots,), TLS_PORT: (lies, lies), STATUS_PORT: (woken,)}
 
 
-async def stranger(number: int, prefix: str, macs: list[str]) -> None:
-    """One neighbour, for ever."""
+async def stranger(number: int, prefix: str, macs: list[str], met: Counter[str]) -> None:
+    """One neighbour, for ever; ``met`` counts the servers that let him in."""
     rng, unverified = random.Random(number), ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
     while True:
@@ -119,6 +122,7 @@ async def stranger(number: int, prefix: str, macs: list[str]) -> None:
                     ssl=unverified if port == TLS_PORT and rng.random() < 0.8 else None,
                     local_addr=(f'{prefix}.{200 + number % 50}', 0),
                 )
+                met[f'{host}:{port}'] += 1
                 try:
                     await rng.choice((*ANYWHERE, *OF_PORT[port] * 2))(reader, writer, rng, macs)
                 finally:
@@ -127,12 +131,14 @@ async def stranger(number: int, prefix: str, macs: list[str]) -> None:
 
 
 async def siege(prefix: str, macs: list[str]) -> None:
-    """All of them, until the standard input ends: so also when who began it has died."""
-    crowd = [asyncio.create_task(stranger(number, prefix, macs)) for number in range(STRANGERS)]
+    """All of them, until the standard input ends: so also when who began it has died. Prints whom they met."""
+    met = Counter[str]()
+    crowd = [asyncio.create_task(stranger(number, prefix, macs, met)) for number in range(STRANGERS)]
     await asyncio.to_thread(sys.stdin.buffer.read)
     for task in crowd:
         task.cancel()
     await asyncio.gather(*crowd, return_exceptions=True)
+    print(json.dumps(met))
 
 
 if __name__ == '__main__':
