@@ -20,10 +20,19 @@ from pathlib import Path
 
 from ovca.lab.spec import LabError
 
-UNWANTED = {'cmd2', 'prompt-toolkit', 'pyperclip', 'rich-argparse', 'setuptools', 'tzdata'}
+UNWANTED = {'cmd2', 'markdown-it-py', 'mdurl', 'prompt-toolkit', 'pyperclip', 'rich-argparse', 'setuptools', 'tzdata'}
 """Required by something, and not imported by anything that a node runs."""
 JUNK_FOLDERS = {'__pycache__', 'test', 'tests', 'testing', 'docs', 'examples'}
-JUNK_PLACES = ('pygments/lexers/', 'pygments/styles/', 'pygments/formatters/', 'netaddr/eui/')
+JUNK_PLACES = (
+    'netaddr/eui/',
+    'pygments/formatters/',
+    'pygments/lexers/',
+    'pygments/styles/',
+    'sqlalchemy/dialects/mssql/',
+    'sqlalchemy/dialects/mysql/',
+    'sqlalchemy/dialects/oracle/',
+    'sqlalchemy/ext/mypy/',
+)
 JUNK_SUFFIXES = {'.c', '.exe', '.h', '.idx', '.js', '.po', '.pxd', '.pyi', '.pyx', '.tmpl', '.txt', '.typed', '.xml'}
 METADATA = {'METADATA', 'entry_points.txt'}
 NEED = re.compile(r'\s*(?P<name>[A-Za-z0-9][A-Za-z0-9._-]*)\s*(?:\[(?P<extras>[^\]]*)\])?')

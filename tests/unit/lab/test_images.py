@@ -40,7 +40,8 @@ def test_a_tree_has_its_version_everywhere_and_all_that_the_service_needs(tree):
 
     out = python(
         root,
-        'import ovca, ovca.daemon.service, ovca.cli.app, sushy, alembic.command, rich.live, pycdlib, minisign\n'
+        'import ovca, ovca.daemon.service, ovca.cli.app\n'
+        'import sushy, alembic.command, rich.live, pycdlib, minisign, uvicorn\n'
         'import importlib.metadata as m; print(ovca.__version__, m.version("ovca"), ovca.__file__)',
     )
 
