@@ -7,13 +7,14 @@ says nothing but numbers that change with the rows; a thread that it does not wa
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sqlalchemy import ColumnElement, Label, Row, func, select
+from sqlalchemy import ColumnElement, Label, Row, Select, func, select
 from sqlalchemy.orm import Session, aliased
 
-from ovca.db.engine import clock
+from ovca.db.engine import clock, rows
 from ovca.db.models import UNFINISHED, Event, Lease, Node, Request, Update
 
 
@@ -65,20 +66,25 @@ class Glance:
 
 def columns(session: Session, peer: str | None) -> list[Label[Any]]:
     """What to select, in whatever statement, to make a :class:`Glance` of it."""
-    dialect = session.connection().dialect.name
-    if (dialect, peer) not in _columns:
-        _columns[dialect, peer] = _made_of(session, peer)
-    return _columns[dialect, peer]
+    return _made_of(clock(session), peer)
 
 
-_columns: dict[tuple[str, str | None], list[Label[Any]]] = {}
-"""Made once: each sign of life needs them, and to make them takes longer than to ask the database."""
+def look(session: Session, peer: str | None) -> Glance:
+    """Read it by a statement of its own."""
+    return made(rows(session, _look(clock(session), peer)).one())
 
 
-def _made_of(session: Session, peer: str | None) -> list[Label[Any]]:
+# Made once: each sign of life needs them, and to make them takes longer than to ask the database.
+@functools.cache
+def _look(now: ColumnElement[dt.datetime], peer: str | None) -> Select[Any]:
+    return select(*_made_of(now, peer))
+
+
+@functools.cache
+def _made_of(now: ColumnElement[dt.datetime], peer: str | None) -> list[Label[Any]]:
     newest = select(func.max(Update.id)).scalar_subquery()
     other = aliased(Node)
-    wanted: dict[str, ColumnElement[Any]] = {'now': clock(session)}
+    wanted: dict[str, ColumnElement[Any]] = {'now': now}
     for name in ('holder', 'epoch', 'acting'):
         wanted[name] = select(getattr(Lease, name)).limit(1).scalar_subquery()
     wanted['update'] = newest

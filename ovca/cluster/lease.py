@@ -11,21 +11,49 @@ act any more. A holder that gives up says so (:meth:`Lease.demote`), which is fi
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, func, select, update
+from sqlalchemy import ColumnElement, Label, Row, Select, Update, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from ovca.db import events
-from ovca.db.engine import Database, change, clock
+from ovca.db.engine import Database, change, clock, rows
 from ovca.db.models import Event, Node
 from ovca.db.models import Lease as LeaseRow
 from ovca.exceptions import LeaseLost
 
 NAME = 'management'
+_LEASE = LeaseRow.__table__.columns
+_ROW = (
+    select(LeaseRow)
+    .where(LeaseRow.name == bindparam('lease'))
+    .execution_options(populate_existing=True)
+    .with_for_update()
+)
+
+
+@functools.cache
+def _seen(now: ColumnElement[dt.datetime]) -> Select[Any]:
+    """The lease together with the time."""
+    return select(*_LEASE, now.label('now')).where(_LEASE.name == bindparam('lease'))
+
+
+@functools.cache
+def _prolong(now: ColumnElement[dt.datetime]) -> Update:
+    """A renewal, if the row is still that of this run and epoch."""
+    mine = (getattr(LeaseRow, name) == bindparam(f'its_{name}') for name in ('name', 'holder', 'incarnation', 'epoch'))
+    return update(LeaseRow).where(*mine).values(renewed_at=now, ttl=bindparam('new_ttl'))
+
+
+@functools.cache
+def _named(now: ColumnElement[dt.datetime]) -> Label[dt.datetime]:
+    return now.label('now')
+
+
 CLAIMED = 'claimed the lease'
 
 
@@ -107,12 +135,10 @@ class Lease:
         if session is None:
             with self.database.read() as own:
                 return self.read(own)
-        seen = select(LeaseRow, clock(session)).where(LeaseRow.name == self.name)
-        found = session.execute(seen.execution_options(populate_existing=True)).one_or_none()
+        found = rows(session, _seen(clock(session)), {'lease': self.name}).one_or_none()
         if found is None:
             raise self._missing()
-        row, now = found
-        return _view(row, now)
+        return _view(found, found.now)
 
     def claim(self, seen: LeaseView) -> int:
         """Take the lease from a holder that has let it expire, or that never was; the new epoch.
@@ -157,16 +183,11 @@ class Lease:
 
     def renew(self, epoch: int) -> LeaseView:
         """Prolong the lease by one ttl from now; an expired one too, if nobody has claimed it."""
-        mine = (
-            LeaseRow.name == self.name,
-            LeaseRow.holder == self.node,
-            LeaseRow.incarnation == self.incarnation,
-            LeaseRow.epoch == epoch,
-        )
+        mine = {'its_name': self.name, 'its_holder': self.node, 'its_incarnation': self.incarnation, 'its_epoch': epoch}
         with self.database.write() as session:
             # If the row was locked, this time is that before the wait: it expires the sooner, never later.
-            prolong = update(LeaseRow).where(*mine).values(renewed_at=clock(session), ttl=self.ttl)
-            done = change(session, prolong, *LeaseRow.__table__.columns, clock(session).label('now'))
+            now = clock(session)
+            done = change(session, _prolong(now), {**mine, 'new_ttl': self.ttl}, *_LEASE, _named(now))
             if done is None:
                 raise self._not_mine(self.read(session), epoch)
             return _view(done, done.now)
@@ -265,8 +286,7 @@ class Lease:
 
     def _row(self, session: Session) -> LeaseRow:
         # The lock, not a snapshot, keeps a stale holder out. SQLite took its only lock at BEGIN IMMEDIATE.
-        query = select(LeaseRow).where(LeaseRow.name == self.name).execution_options(populate_existing=True)
-        row = session.execute(query.with_for_update()).scalar_one_or_none()
+        row = session.execute(_ROW, {'lease': self.name}).scalar_one_or_none()
         if row is None:
             raise self._missing()
         return row

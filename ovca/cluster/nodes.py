@@ -5,12 +5,14 @@ Where its BMC and its network card are, the configuration says; for a node that 
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from sqlalchemy import Label, select, update
+from sqlalchemy import ColumnElement, Select, Update, bindparam, select, update
 
 from ovca.cluster import glance
 from ovca.cluster.glance import Glance
@@ -113,10 +115,8 @@ class NodeRow:
             if pulse == self._told and (seen := self._still(session)) is not None:
                 return seen
             self._told = None
-            now = self.database.now(session)
-            row = session.get(Node, self.name)
-            if row is None:
-                row = self._register(session)
+            found = session.execute(_own(clock(session)), {'its_name': self.name}).one_or_none()
+            row, now = found if found is not None else (self._register(session), self.database.now(session))
             if row.incarnation != self.incarnation:
                 return None
             broken = pulse.breaks != self._breaks
@@ -131,18 +131,30 @@ class NodeRow:
             row.epoch_seen, row.role, row.ready = pulse.epoch, pulse.role, pulse.ready
             row.last_seen_at = now
             session.flush()
-            found = glance.made(session.execute(select(*self._glance(session))).one())
+            told = glance.look(session, self.conf.cluster.peer)
         self._told, self._breaks = pulse, pulse.breaks
-        return found
+        return told
 
     def _still(self, session: Session) -> Glance | None:
         """Note that all is as it was told before, and look; None: the row is not there, or not this run's."""
-        mine = update(Node).where(Node.name == self.name, Node.incarnation == self.incarnation)
-        row = change(session, mine.values(last_seen_at=clock(session)), *self._glance(session))
+        mine = {'its_name': self.name, 'its_incarnation': self.incarnation}
+        told = glance.columns(session, self.conf.cluster.peer)
+        row = change(session, _alive(clock(session)), mine, *told)
         return glance.made(row) if row is not None else None
 
-    def _glance(self, session: Session) -> list[Label[Any]]:
-        return glance.columns(session, self.conf.cluster.peer)
+
+# Made once for each kind of database, as a sign of life comes with nearly each pass.
+@functools.cache
+def _own(now: ColumnElement[dt.datetime]) -> Select[Node, dt.datetime]:
+    """A node's row together with the time."""
+    return select(Node, now).where(Node.name == bindparam('its_name'))
+
+
+@functools.cache
+def _alive(now: ColumnElement[dt.datetime]) -> Update:
+    """A sign of life in which nothing else is new."""
+    mine = update(Node).where(Node.name == bindparam('its_name'), Node.incarnation == bindparam('its_incarnation'))
+    return mine.values(last_seen_at=now)
 
 
 def _replaced(session: Session, name: str) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import functools
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, Select, bindparam, select
 
 from ovca.cluster.lease import Lease
 from ovca.db import events
-from ovca.db.engine import clock
+from ovca.db.engine import clock, rows
 from ovca.db.models import Entry, InstallGrant, Node, Update
 from ovca.exceptions import PowerError
 from ovca.power.base import BootDevice, PowerDriver, PowerState
@@ -21,6 +23,16 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 AGAIN = 120.0
 """Seconds, at most, after which a machine that was switched on and is off nevertheless is switched on again."""
+# Made once: each pass of the acting master says them.
+_NEWEST = select(Update).order_by(Update.id.desc()).limit(1)
+
+
+@functools.cache
+def _heard(now: ColumnElement[dt.datetime]) -> Select[dt.datetime, dt.datetime | None, dt.datetime | None, int]:
+    """When a node was heard of, and powered on; together with the time."""
+    return select(now, Node.last_seen_at, Node.power_ordered_at, Node.power_orders).where(
+        Node.name == bindparam('peer')
+    )
 
 
 class PeerCare:
@@ -53,17 +65,16 @@ class PeerCare:
 
     def _wanted(self, peer: str) -> bool:
         with self.lease.database.read() as session:
-            found = session.execute(select(Node, clock(session)).where(Node.name == peer)).one_or_none()
+            found = rows(session, _heard(clock(session)), {'peer': peer}).one_or_none()
             if found is not None:
-                node, now = found
-                if node.last_seen_at and (now - node.last_seen_at).total_seconds() <= self.conf.remaster.ready_age:
+                now, seen, ordered, orders = found
+                if seen and (now - seen).total_seconds() <= self.conf.remaster.ready_age:
                     return False
-                ordered = node.power_ordered_at
                 if ordered and (now - ordered).total_seconds() < min(AGAIN, self.conf.remaster.order_interval):
                     return False
-                if node.power_orders >= self.conf.cluster.power_on_attempts:
+                if orders >= self.conf.cluster.power_on_attempts:
                     return False
-            update = session.scalars(select(Update).order_by(Update.id.desc()).limit(1)).one_or_none()
+            update = session.scalars(_NEWEST).one_or_none()
             if update is None or update.finished_at is not None:
                 return True
             target = {'INSTALL_1': update.first, 'INSTALL_2': update.second}.get(update.state)

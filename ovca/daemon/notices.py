@@ -10,18 +10,19 @@ take over tells as well: nobody else would, and that is what it has to tell.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import json
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
-from ovca.db.engine import Database, clock
+from ovca.db.engine import Database, clock, rows
 from ovca.db.models import Event, Lease, Update
 from ovca.exceptions import OvcaError
 from ovca.files import write_json
@@ -40,6 +41,25 @@ HELD = 900.0
 ATTEMPTS = 8
 PAUSE = 2.0
 """Seconds before the second attempt; the pause doubles with each, so the last comes after some five minutes."""
+
+# Made once: they are asked for as often as the journal is looked at.
+_TOLD = (
+    select(Event, Update)
+    .outerjoin(Update, Update.id == Event.update_id)
+    .where(
+        Event.id > bindparam('settled'),
+        or_(Event.kind == 'alarm', Event.to_state.in_([state.value for state in ENDED])),
+    )
+    .order_by(Event.id)
+)
+_AGED = select(func.max(Event.id)).where(Event.id > bindparam('settled'), Event.at <= bindparam('long_ago'))
+
+
+@functools.cache
+def _look(now: ColumnElement[dt.datetime]) -> Select[Any]:
+    """The time, the newest event, who holds the lease, and whether that node acts."""
+    newest = select(func.max(Event.id)).scalar_subquery()
+    return select(now, newest, *(select(each).limit(1).scalar_subquery() for each in (Lease.holder, Lease.acting)))
 
 
 @dataclass
@@ -100,23 +120,16 @@ class Notices:
         return max(0.0, min(waits)) if acting and waits else None
 
     def _read(self, session: Session) -> Journal:
-        now, last, holder, acting = session.execute(
-            select(
-                clock(session),
-                select(func.max(Event.id)).scalar_subquery(),
-                *(select(column).limit(1).scalar_subquery() for column in (Lease.holder, Lease.acting)),
-            )
-        ).one()
+        now, last, holder, acting = rows(session, _look(clock(session))).one()
         long_ago, newest = now - dt.timedelta(seconds=HELD), last or 0
         if self._settled is None or self._settled > newest:
             # Nothing is known on a fresh node, and nothing of a database that was put back: what is old is not told.
             self._settled = session.scalar(select(func.max(Event.id)).where(Event.at <= long_ago)) or 0
-        new = select(Event).where(Event.id > self._settled).order_by(Event.id)
         # The whole tail is read each time: a number may become visible after a higher one.
-        rows = session.scalars(new.where(or_(Event.kind == 'alarm', Event.to_state.in_([s.value for s in ENDED]))))
-        aged = session.scalar(select(func.max(Event.id)).where(Event.id > self._settled, Event.at <= long_ago))
+        told = session.execute(_TOLD, {'settled': self._settled})
+        aged = rows(session, _AGED, {'settled': self._settled, 'long_ago': long_ago}).scalar()
         return Journal(
-            messages={row.id: message(row, _update(session, row)) for row in rows},
+            messages={event.id: message(event, _view(update)) for event, update in told},
             aged=aged or self._settled,
             elsewhere=bool(acting) and holder != self.node,
         )
@@ -191,8 +204,7 @@ def message(event: Event, update: UpdateView | None) -> Message:
     )
 
 
-def _update(session: Session, event: Event) -> UpdateView | None:
-    row = session.get(Update, event.update_id) if event.update_id is not None else None
+def _view(row: Update | None) -> UpdateView | None:
     # That an update is in a state of newer software is itself what has to be told.
     return reading.update(row) if row is not None and row.state in set(State) else None
 

@@ -20,6 +20,7 @@ from ovca.daemon.images import Images
 from ovca.daemon.reinstall import Reinstalls
 from ovca.daemon.surroundings import Worker, run_checks, spawn
 from ovca.db import events
+from ovca.db.engine import rows
 from ovca.db.models import UNFINISHED, Image, Node, Request, Update
 from ovca.exceptions import LeaseLost, OvcaError, Refused, UsageError
 from ovca.remaster import acceptance, checks, claims, conflicts, decisions, directives, inventory, locks, operations
@@ -37,6 +38,11 @@ LOG = logging.getLogger(__name__)
 LENGTHY = ('download', 'update', 'activate', 'retry', 'image-delete', 'reinstall', 'replace')
 """What is carried out in a thread of its own, one after the other; the rest is quick and waits for none of them."""
 GIVEN_UP = 'the hand-over was given up; see the log of ovca.service on this node, and `ovca node-list`'
+
+# Made once: each pass of the acting master says them.
+_WAITING = select(Request).where(Request.state.in_(UNFINISHED)).order_by(Request.id).limit(1)
+_QUICK = _WAITING.where(Request.kind.not_in(LENGTHY))
+_NEWEST = select(Update.id, Update.state).order_by(Update.id.desc()).limit(1)
 
 
 class Requests:
@@ -71,9 +77,7 @@ class Requests:
         epoch = self._epoch()
         if epoch is None:
             return False
-        query = select(Request).where(Request.state.in_(UNFINISHED)).order_by(Request.id).limit(1)
-        if self._worker is not None and self._worker.is_alive():
-            query = query.where(Request.kind.not_in(LENGTHY))
+        query = _QUICK if self._worker is not None and self._worker.is_alive() else _WAITING
         with self.database.read() as session:
             waiting = session.scalars(query).one_or_none()
         if waiting is None:
@@ -105,8 +109,8 @@ class Requests:
         if self._worker is not None and self._worker.is_alive():
             return
         with self.database.read() as session:
-            update = newest_update(session)
-        moment = (epoch, self._carried, update and update.id, update and update.state)
+            update = rows(session, _NEWEST).one_or_none()
+        moment = (epoch, self._carried, update)
         if moment == self._tidied:
             return
         self._tidied = moment

@@ -9,18 +9,20 @@ ends them.
 from __future__ import annotations
 
 import datetime as dt
+import functools
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import ColumnElement, Engine, Row, Update, event, func, select
+from sqlalchemy import ColumnElement, Connection, Engine, Result, Row, Select, Update, event, func, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from ovca.conf import secrets
 from ovca.db import errors, postgresql, sqlite
@@ -35,35 +37,64 @@ CHANGED = 'ovca-changed'
 """The mark of a session by which a row was changed whose number the driver does not tell."""
 
 
+# Statements that each pass of a thread says are made once: to make one takes longer than to ask a database on the same
+# machine. So the clock is one object for each kind of database, and what is made with it can be kept by it.
+_CLOCKS: dict[str, ColumnElement[dt.datetime]] = {
+    # In the form in which SQLAlchemy stores times, which are compared as texts.
+    'sqlite': func.strftime('%Y-%m-%d %H:%M:%f000', 'now', type_=UTCDateTime()),
+    'postgresql': func.clock_timestamp(type_=UTCDateTime()),
+}
+_NOW = {dialect: select(clock) for dialect, clock in _CLOCKS.items()}
+
+
 def clock(session: Session) -> ColumnElement[dt.datetime]:
     """The database's own time as an expression: to be stored, or to be read together with rows."""
-    if session.connection().dialect.name == 'sqlite':
-        # In the form in which SQLAlchemy stores times, which are compared as texts.
-        return func.strftime('%Y-%m-%d %H:%M:%f000', 'now', type_=UTCDateTime())
-    return func.clock_timestamp(type_=UTCDateTime())
+    return _CLOCKS[session.get_bind().dialect.name]
 
 
 def now(session: Session) -> dt.datetime:
     """The database's own time, in UTC; within one transaction it goes on."""
-    return session.execute(select(clock(session))).scalar_one()
+    moment: dt.datetime = rows(session, _NOW[session.get_bind().dialect.name]).scalar_one()
+    return moment
 
 
-def change(session: Session, what: Update, *told: ColumnElement[Any] | InstrumentedAttribute[Any]) -> Row[Any] | None:
+def rows(
+    session: Session, query: Select[*tuple[Any, ...]], values: Mapping[str, Any] | None = None
+) -> Result[*tuple[Any, ...]]:
+    """Read columns, for what each pass asks: without what makes objects of rows, it takes half the time.
+
+    What the session has not flushed is not seen.
+    """
+    return session.connection().execute(query, values)
+
+
+@functools.lru_cache
+def _telling(what: Update, *told: ColumnElement[Any] | InstrumentedAttribute[Any]) -> ReturningUpdate[Any]:
+    return what.returning(*told)
+
+
+def change(
+    session: Session,
+    what: Update,
+    values: Mapping[str, Any],
+    *told: ColumnElement[Any] | InstrumentedAttribute[Any],
+) -> Row[Any] | None:
     """Change one row by one statement, and return what ``told`` says after it; None: there is no such row.
 
-    An SQLite below 3.35 cannot do both at once, so there it is two statements.
+    ``values`` are those of the parameters in ``what``, which is made once. An SQLite below 3.35 cannot do both at once,
+    so there it is two statements.
     """
     connection = session.connection()
     if connection.dialect.update_returning:
-        found = connection.execute(what.returning(*told)).one_or_none()
+        found = connection.execute(_telling(what, *told), values).one_or_none()
         if found is not None:
             session.info[CHANGED] = True  # SQLite does not count the rows before they are read
         return found
-    if connection.execute(what).rowcount == 0:
+    if connection.execute(what, values).rowcount == 0:
         return None
     condition = what.whereclause
     seen = select(*told).select_from(what.table)
-    return connection.execute(seen if condition is None else seen.where(condition)).one_or_none()
+    return connection.execute(seen if condition is None else seen.where(condition), values).one_or_none()
 
 
 class Database:
@@ -104,8 +135,8 @@ class Database:
     def _use(self, engine: Engine, monotonic: Callable[[], float]) -> None:
         self._url, self._local, self._monotonic = engine.url, threading.local(), monotonic
         self.dialect: str = self._url.get_backend_name()
-        self._writer: Engine = engine.execution_options(**_options(self.dialect, 'write'))
-        self._reader: Engine = engine.execution_options(**_options(self.dialect, 'read'))
+        self._writer: Engine | Connection = engine.execution_options(**_options(self.dialect, 'write'))
+        self._reader: Engine | Connection = engine.execution_options(**_options(self.dialect, 'read'))
         self._engine = engine
         self._wrote = -math.inf
 

@@ -10,9 +10,10 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ovca.db.engine import now as database_now
-from ovca.db.models import InstallGrant, Node, Update
+from ovca.db.models import Node, Update
 from ovca.remaster import conflicts, inventory, reading
 from ovca.remaster.conflicts import stamp
+from ovca.remaster.observe import last_wipe
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -107,5 +108,5 @@ def _facts(session: Session, conf: cfg.ConfigOpts, name: str) -> Facts:
         unhealthy_since=node.unhealthy_since,
         quarantine=reason,
         quarantined_at=session.scalar(ended) if ended is not None else None,
-        consumed_at=session.scalar(select(func.max(InstallGrant.consumed_at)).where(InstallGrant.node == name)),
+        consumed_at=last_wipe(session, name),
     )

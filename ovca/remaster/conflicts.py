@@ -11,6 +11,16 @@ from sqlalchemy.orm import Session
 from ovca.db.models import Update
 from ovca.exceptions import Refused
 
+_OPEN = select(
+    Update.id,
+    Update.version,
+    Update.state,
+    Update.created_by,
+    Update.created_at,
+    Update.first,
+    Update.second,
+).where(Update.finished_at.is_(None))
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -50,16 +60,7 @@ def stamp(moment: dt.datetime) -> str:
 
 def opened(session: Session) -> Opened | None:
     """The open update, if there is one; by columns that are there on each revision of the schema."""
-    columns = (
-        Update.id,
-        Update.version,
-        Update.state,
-        Update.created_by,
-        Update.created_at,
-        Update.first,
-        Update.second,
-    )
-    found = session.execute(select(*columns).where(Update.finished_at.is_(None))).first()
+    found = session.execute(_OPEN).first()
     return None if found is None else Opened(*found)
 
 

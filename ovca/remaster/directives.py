@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import enum
 
-from sqlalchemy import inspect, select
+from sqlalchemy import bindparam, inspect, select
 from sqlalchemy.orm import Session
 
 from ovca.db.engine import now as database_now
@@ -16,6 +16,11 @@ from ovca.db.models import Directive, Update
 from ovca.exceptions import Refused
 
 TABLE = Directive.__tablename__
+_ACTIVE = (
+    select(Directive)
+    .where(Directive.update_id == bindparam('number'), Directive.lifted_at.is_(None))
+    .order_by(Directive.id)
+)  # made once: each pass of the loop says it
 
 
 class Kind(enum.StrEnum):
@@ -45,8 +50,7 @@ def active(session: Session, update_id: int) -> list[Directive]:
     """The directives of an update that hold now, the oldest first."""
     if not known(session):
         return []
-    query = select(Directive).where(Directive.update_id == update_id, Directive.lifted_at.is_(None))
-    return list(session.scalars(query.order_by(Directive.id)))
+    return list(session.scalars(_ACTIVE, {'number': update_id}))
 
 
 def given(session: Session, update_id: int, kind: Kind) -> Directive | None:

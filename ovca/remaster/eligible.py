@@ -2,30 +2,49 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import Any
+
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ovca.backup.aftermath import RESTORED
+from ovca.db.engine import rows
 from ovca.db.models import Update
-from ovca.remaster.observe import final_digests, last_wipe, newest_update, software
+from ovca.remaster.observe import LAST_WIPE, final_since, last_wipe, software
 from ovca.remaster.protocol import ENDED, may_claim
+
+# Made once: it is asked for before each look at the lease, and with each sign of life.
+_LOOK = (
+    select(Update.state, Update.digest, Update.old_digest, Update.reason, LAST_WIPE.scalar_subquery().label('wiped_at'))
+    .order_by(Update.id.desc())
+    .limit(1)
+)
 
 
 def eligible(session: Session, node: str, running_digest: str | None) -> bool:
     """Return whether ``node`` may claim, re-claim or act with the software on its disk."""
-    return eligible_in(session, newest_update(session), node, running_digest)
+    if running_digest is None:
+        return False
+    update: Any = rows(session, _LOOK, {'name': node}).one_or_none()  # what is asked of it is among its columns
+    return update is None or _may(session, update, node, running_digest, update.wiped_at)
 
 
 def eligible_in(session: Session, update: Update | None, node: str, running_digest: str | None) -> bool:
     """The same, for who has read the newest update already."""
     if running_digest is None:
         return False
+    return update is None or _may(session, update, node, running_digest, last_wipe(session, node))
+
+
+def _may(session: Session, update: Update, node: str, digest: str, wiped: dt.datetime | None) -> bool:
     # A state that this software does not know is one of an update that goes on.
-    if update is None or (update.state in ENDED and running_digest not in (update.digest, update.old_digest)):
+    if update.state in ENDED and digest not in (update.digest, update.old_digest):
         return True
     if update.reason == RESTORED:
         # What became of that update on the disks is not known here. An operator starts the node first that is to lead.
         return True
     # What no grant has ever touched is what was installed at first. A run that re-installs such a node, and ends before
     # it is wiped, takes nothing from it.
-    final = last_wipe(session, node) is None or running_digest in final_digests(session, node)
-    return may_claim(software(running_digest, update), final, update_open=True, runs_known=True)
+    final = wiped is None or digest in final_since(session, node, wiped)
+    return may_claim(software(digest, update), final, update_open=True, runs_known=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, select
 from sqlalchemy.orm import Session
 
-from ovca.db.engine import now as database_now
+from ovca.db.engine import clock, rows
 from ovca.db.models import Directive, Entry, InstallGrant, Node, Update
 from ovca.remaster import directives
 from ovca.remaster.directives import Kind
@@ -99,9 +100,22 @@ class Observation:
 
 # Made once: they are asked for in nearly every pass of every thread.
 _NEWEST = select(Update).order_by(Update.id.desc()).limit(1)
-_LAST_WIPE = select(func.max(InstallGrant.consumed_at)).where(
+LAST_WIPE = select(func.max(InstallGrant.consumed_at)).where(
     InstallGrant.node == bindparam('name'), InstallGrant.consumed_at.is_not(None)
 )
+_FINAL = select(Entry.final_digest, Entry.final_at).where(Entry.node == bindparam('name'), Entry.final_at.is_not(None))
+_PAIR = select(Node).where(Node.name.in_(bindparam('names', expanding=True)))
+_ENTRIES = select(Entry).where(Entry.update_id == bindparam('number'))
+_GRANTS = (
+    select(InstallGrant)
+    .where(InstallGrant.update_id == bindparam('number'), InstallGrant.node == bindparam('name'))
+    .order_by(InstallGrant.id.desc())
+)
+
+
+@functools.cache
+def _newest_and(now: ColumnElement[dt.datetime]) -> Select[Update, dt.datetime]:
+    return select(Update, now).order_by(Update.id.desc()).limit(1)
 
 
 def newest_update(session: Session) -> Update | None:
@@ -111,17 +125,19 @@ def newest_update(session: Session) -> Update | None:
 
 def last_wipe(session: Session, node: str) -> dt.datetime | None:
     """When a grant to wipe this node was consumed last; None: never, so its disk is as it was installed at first."""
-    moment: dt.datetime | None = session.scalar(_LAST_WIPE, {'name': node})
+    moment: dt.datetime | None = rows(session, LAST_WIPE, {'name': node}).scalar()
     return moment
 
 
 def final_digests(session: Session, node: str) -> set[str]:
     """The digests that this node has proved to run; a proof counts until the next grant is consumed."""
-    wiped = last_wipe(session, node)
-    query = select(Entry.final_digest).where(Entry.node == node, Entry.final_at.is_not(None))
-    if wiped is not None:
-        query = query.where(Entry.final_at >= wiped)
-    return {digest for digest in session.scalars(query) if digest}
+    return final_since(session, node, last_wipe(session, node))
+
+
+def final_since(session: Session, node: str, wiped: dt.datetime | None) -> set[str]:
+    """The same, for who has read when the node was wiped last."""
+    found = rows(session, _FINAL, {'name': node})
+    return {digest for digest, at in found if digest and at and (wiped is None or at >= wiped)}
 
 
 def software(digest: str | None, update: Update) -> Software:
@@ -199,31 +215,24 @@ def observe(
 
     An update that ended before its commit point still needs one while the leader does not run the old software.
     """
-    update = newest_update(session)
-    if update is None or me not in (update.first, update.second):
+    found = session.execute(_newest_and(clock(session))).one_or_none()
+    if found is None:
+        return None
+    update, now = found
+    if me not in (update.first, update.second):
         return None
     state = State(update.state)
     if state.ended and state not in BEFORE_COMMIT_ENDED:
         return None
-    now = database_now(session)
     leader = Which.FIRST if me == update.first else Which.SECOND
     peer_name = update.second if leader is Which.FIRST else update.first
-    own, peer = session.get(Node, me), session.get(Node, peer_name)
+    nodes = {node.name: node for node in session.scalars(_PAIR, {'names': [me, peer_name]})}
+    own, peer = nodes.get(me), nodes.get(peer_name)
     target_which = TARGET.get(state)
     target = None if target_which is None else (update.first if target_which is Which.FIRST else update.second)
-    entries = {e.node: e for e in session.scalars(select(Entry).where(Entry.update_id == update.id))}
+    entries = {e.node: e for e in session.scalars(_ENTRIES, {'number': update.id})}
     entry = entries.get(target) if target else None
-    grants = (
-        list(
-            session.scalars(
-                select(InstallGrant)
-                .where(InstallGrant.update_id == update.id, InstallGrant.node == target)
-                .order_by(InstallGrant.id.desc())
-            )
-        )
-        if target
-        else []
-    )
+    grants = list(session.scalars(_GRANTS, {'number': update.id, 'name': target})) if target else []
     attempt = entry.attempt if entry else 1
     status, grant = grant_status([g for g in grants if g.attempt == attempt], epoch, now)
     peer_fresh = fresh(peer, epoch, limits, now) and not _before_wipe(peer, grant)

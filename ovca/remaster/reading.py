@@ -6,11 +6,13 @@ Nothing here is secret: URIs come without user, password and query. The ages are
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Sequence
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
+from ovca.db.engine import clock
 from ovca.db.engine import now as database_now
 from ovca.db.models import Directive, Entry, Event, Image, InstallGrant, Lease, Node, Request, Update
 from ovca.image.fetch import redacted
@@ -32,12 +34,18 @@ from ovca.remaster.views import (
 )
 
 
+@functools.cache
+def _lease(now: ColumnElement[dt.datetime]) -> Select[Lease, dt.datetime]:
+    return select(Lease, now).limit(1)
+
+
 def master(session: Session, here: str) -> MasterFacts:
     """Return who is master; nobody, when the service never ran."""
-    row = session.scalars(select(Lease).limit(1)).one_or_none()
-    if row is None:
+    found = session.execute(_lease(clock(session))).one_or_none()
+    if found is None:
         return MasterFacts(here)
-    age = (database_now(session) - row.renewed_at).total_seconds() if row.renewed_at else None
+    row, now = found
+    age = (now - row.renewed_at).total_seconds() if row.renewed_at else None
     return MasterFacts(here, row.holder, row.epoch, row.acting, row.renewed_at, age, row.ttl, row.fence_proof)
 
 

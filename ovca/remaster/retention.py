@@ -16,6 +16,9 @@ from ovca.remaster.protocol import State
 FAILED = (State.FAILED_DEGRADED, State.FAILED_ROLLED_BACK, State.FAILED_FORWARD)
 PAGE = 20
 """Updates that are read at once."""
+_IMAGES, _NODES = select(Image.version, Image.digest), select(Node.name, Node.running_digest)
+_UNFINISHED = select(Request).where(Request.state.in_(UNFINISHED))
+_NEWEST_FIRST = select(Update).order_by(Update.id.desc()).limit(PAGE)
 
 
 class ImageKept(Refused):
@@ -100,14 +103,13 @@ def beyond(session: Session, keep: int) -> list[str]:
 
 def read(session: Session) -> dict[str, str]:
     """Return what :func:`keepers` says of the rows as they are."""
-    unfinished = select(Request).where(Request.state.in_(UNFINISHED))
     asked: dict[str, set[str]] = {}
-    for request in session.scalars(unfinished):
+    for request in session.scalars(_UNFINISHED):
         if request.args.get('version'):
             asked.setdefault(request.kind, set()).add(str(request.args['version']))
     return keepers(
-        {image.version: image.digest for image in session.scalars(select(Image))},
-        running={node.name: node.running_digest for node in session.scalars(select(Node))},
+        dict(session.execute(_IMAGES).all()),
+        running=dict(session.execute(_NODES).all()),
         updates=[_pins(update) for update in _until_kept(_newest_first(session))],
         downloads=asked.get('download', set()) | asked.get('update', set()),
         wanted=asked.get('activate', set()),
@@ -116,11 +118,10 @@ def read(session: Session) -> dict[str, str]:
 
 def _newest_first(session: Session) -> Iterator[Update]:
     """All updates, read a few at a time: as a rule the first one is enough, and there may be thousands."""
-    query = select(Update).order_by(Update.id.desc()).limit(PAGE)
-    page = list(session.scalars(query))
+    page = list(session.scalars(_NEWEST_FIRST))
     while page:
         yield from page
-        page = list(session.scalars(query.where(Update.id < page[-1].id)))
+        page = list(session.scalars(_NEWEST_FIRST.where(Update.id < page[-1].id)))
 
 
 def _pins(update: Update) -> Pins:

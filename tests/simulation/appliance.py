@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
+import traceback
 from collections.abc import Callable
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -125,8 +127,14 @@ class Appliance:
                         self.scheduler.hasten(task, LEAST)
                 for task in running.process.tasks:
                     if task.failure is not None:
-                        raise task.failure
+                        self._ended(task, task.failure)
         return went
+
+    def _ended(self, task: Task, failure: BaseException) -> None:
+        """A thread of a service ended, and so would the service: nothing that a schedule does may lead there."""
+        for line in ''.join(traceback.format_exception(failure)).splitlines():
+            self.note(line)
+        self.watch.wrong(f'the thread {task.name} of {task.process} ended: {type(failure).__name__}: {failure}')
 
     def rest(self, task: Task, event: threading.Event | None, seconds: float) -> bool:
         """Let a thread of a service rest as long as it says, or until it is woken; return whether it was."""
@@ -324,8 +332,9 @@ class Appliance:
             raise ConnectionRefusedError('the BMC does not answer')
 
     def reboot(self, machine: Machine) -> None:
-        """A service reboots its node."""
-        self.effect(f'{machine.name} reboots', machine.reset)
+        """A service reboots its node; as the product's, it goes on when it hears nothing of its command."""
+        with contextlib.suppress(TimeoutError):
+            self.effect(f'{machine.name} reboots', machine.reset)
 
     def blocked(self) -> bool:
         """Whether the checks before a stage fail now."""

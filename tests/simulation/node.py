@@ -6,7 +6,7 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from ovca.cluster.roles import Role
+from ovca.cluster.roles import Role, RoleError
 from ovca.daemon.roles import BootService
 from ovca.daemon.service import Ovcad, Step
 from ovca.daemon.site import SiteCare
@@ -39,11 +39,17 @@ class Address(Role):
 
     def start(self) -> None:
         if not self.service.serving:
-            self.machine.appliance.effect(f'{self.machine.name} starts to serve', self._set, True)
+            self._effect('starts to serve', True)
 
     def stop(self) -> None:
         if self.service.serving:
-            self.machine.appliance.effect(f'{self.machine.name} stops serving', self._set, False)
+            self._effect('stops serving', False)
+
+    def _effect(self, what: str, serving: bool) -> None:
+        try:
+            self.machine.appliance.effect(f'{self.machine.name} {what}', self._set, serving)
+        except TimeoutError as exc:  # as the product's roles say it of a command that does not answer
+            raise RoleError(f'the address: {exc}', id='virtual-ip') from exc
 
     def running(self) -> bool:
         return self.service.serving

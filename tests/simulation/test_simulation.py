@@ -20,7 +20,7 @@ from ovca.cluster.lease import Lease
 from ovca.daemon import service
 from ovca.daemon.outside import Outside
 from ovca.daemon.service import Ovcad
-from ovca.remaster import loop
+from ovca.remaster import directives, loop
 from ovca.remaster.changes import Changes
 from ovca.remaster.protocol import Health, rule_for
 from tests.conftest import REQUIRE_PEERS, PostgresServer
@@ -149,6 +149,25 @@ def test_no_random_schedule_breaks_anything(simulation: Simulation) -> None:
     assert 'DONE' in ends
 
 
+def test_a_role_whose_command_does_not_answer_ends_no_thread(simulation: Simulation, faultless: Outcome) -> None:
+    # The command has done its work; the new master hears nothing of it, so the update goes back.
+    serves = where(faultless, 'mn2: after: mn2 starts to serve')
+
+    outcome = sound(simulation, Schedule(strikes=(Strike(serves, Kind.LOST),)))
+
+    assert outcome.state == 'FAILED_ROLLED_BACK'
+
+
+def test_a_thread_that_ends_is_told(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Ovcad, '_beat', lambda self: {}['nothing'])
+
+    outcome = simulation.run(Schedule(), trace=True)
+
+    assert outcome.violation is not None
+    assert 'the thread beat of mn' in outcome.violation
+    assert any('_beat_step' in line for line in outcome.trace)
+
+
 # On PostgreSQL.
 
 
@@ -253,6 +272,20 @@ def test_without_the_guard_of_the_commit_point_the_wrong_node_passes_it(
 
 def _commits(self: Changes, session: Any, update: Any) -> None:
     update.proven_at = self._database.now(session)
+
+
+def test_without_the_heed_of_a_pause_the_next_stage_begins(
+    simulation: Simulation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = Schedule(mishaps=(Mishap(INSTALLED, Kind.PAUSED, 'mn1', 9.0),))
+    waited = sound(simulation, schedule)
+    assert waited.state == 'DONE'
+
+    monkeypatch.setattr(directives, 'active', lambda *_: [])
+    outcome = simulation.run(schedule)
+
+    assert outcome.violation is not None
+    assert outcome.violation.startswith('invariant 18 ')
 
 
 def test_without_the_rule_who_may_lead_a_half_installed_node_takes_the_lease(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ovca.remaster.directives import Kind
 from ovca.remaster.protocol import State
 from tests.model import world as m
 from tests.model.invariants import NAMES, at_rest, broken_by_move, broken_by_state
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
     from tests.simulation.machine import Machine
 
 CONFIGS = {image: m.Config(image=image) for image in (m.GOOD, m.BAD, m.BAD_MASTER)}
-ROWS = ('lease', 'update', 'entry', 'install_grant', 'node')
+ROWS = ('lease', 'update', 'entry', 'install_grant', 'node', 'directive')
 READY_AGE = 6.0
 """As configured in :mod:`tests.simulation.disks`."""
 UNSERVED = 1.0
 """Seconds that a hand-over may last in which nothing breaks."""
-DECIDES = {'lease', 'update', 'entry', 'install_grant'}
+DECIDES = {'lease', 'update', 'entry', 'install_grant', 'directive'}
 
 
 class Watch:
@@ -95,6 +96,8 @@ class Watch:
         target = self.names[m.TARGET_N[w[m.ST]]] if w[m.ST] in m.TARGET_N else None
         w[m.WI] = int(any(row[1] == target and row[4] is not None for row in self.rows['install_grant']))
         w[m.AB] = int(update[9] is not None)
+        said = {kind for of, kind in self.rows['directive'] if of == update[0]}
+        w[m.PA], w[m.HE] = int(Kind.PAUSE in said), int(Kind.HOLD in said)
         w[m.RL] = w[m.LF] = 1
         return tuple(w)
 
