@@ -98,7 +98,7 @@ class Company:
         epoch = self._epoch()
         with self.lease.database.read() as session:
             found = self.seen = alone(session, self.conf)
-            ails, opened = self._ails(session), conflicts.opened(session) is not None
+            ails, opened = self._ails(session, alone=found is not None), conflicts.opened(session) is not None
             for matter in (self._alone, self._ill):
                 if epoch is not None and (matter.told is None or matter.told[0] != epoch):
                     matter.told = (epoch, matter.last(session))
@@ -109,14 +109,15 @@ class Company:
         lasting = any(each.began is not None and not self._lasts(each, now) for each in (self._alone, self._ill))
         return float(self.conf.remaster.ready_age) if lasting else None
 
-    def _ails(self, session: Session) -> str | None:
-        """What ails this node as master."""
+    def _ails(self, session: Session, *, alone: bool) -> str | None:
+        """What ails this node as master; ``alone``, it has nobody to hand over to."""
         node = session.get(Node, self.lease.node)
         if node is None or node.role != 'master' or node.health != 'unhealthy':
             return None
         problems = '; '.join(f'{check}: {problem}' for check, problem in (node.health_detail or {}).items())
         since = f', since {stamp(node.unhealthy_since)}' if node.unhealthy_since else ''
-        return f'the master, {node.name}, is unhealthy{since} ({problems}); mend that, or hand over: `ovca failover`'
+        advice = 'mend that' if alone else 'mend that, or hand over: `ovca failover`'
+        return f'the master, {node.name}, is unhealthy{since} ({problems}); {advice}'
 
     def _follow(self, epoch: int | None, now: float, matter: Matter, found: Found, *, quiet: bool) -> None:
         """Tell it once when it begins, unless it is to be ``quiet`` for an update that goes on; and when it ends."""

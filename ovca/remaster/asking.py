@@ -215,8 +215,8 @@ class Asking:
                 else 'if it stays so, see'
             )
             return (
-                f'somebody to act: {leader.holder} holds the lease, and has not taken over; {why} `ovca master-claim` '
-                f'on {leader.holder}'
+                f'somebody to act: {leader.holder} holds the lease, and has not taken over; {why} `ovca master-claim '
+                f'--force` on {leader.holder}'
             )
         return 'the service of the acting master; see `ovca master-show`'
 

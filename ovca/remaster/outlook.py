@@ -17,7 +17,7 @@ from ovca.db.models import Image, Update
 from ovca.remaster import plan, reading, story
 from ovca.remaster.directives import Kind
 from ovca.remaster.protocol import State, abort_landing
-from ovca.remaster.views import DirectiveView, EventView, Snapshot, UpdateView
+from ovca.remaster.views import EventView, Snapshot, UpdateView
 
 S = State
 WAYS: Mapping[State, tuple[State, str]] = {
@@ -45,20 +45,8 @@ MANIFEST_KEY = 'expected_seconds'
 
 
 def halted(seen: Snapshot) -> str | None:
-    """Who has stopped the update, since when, and how it goes on; None when nobody has.
-
-    Neither a roll-back nor an abort waits for anybody, whatever was asked for before.
-    """
-    if seen.update.state.ended or seen.update.state is State.ROLLBACK or seen.update.abort_requested_at is not None:
-        return None
-    go_on = 'continue with `ovca update-continue`'
-    pause = _given(seen, Kind.PAUSE)
-    if pause is not None:
-        return f'paused by {_who(pause)}: {go_on}'
-    hold = _given(seen, Kind.HOLD)
-    if hold is not None and seen.update.state is State.PROVING:
-        return f'paused before the commit point by {_who(hold)}: {go_on}'
-    return None
+    """Who has stopped the update, since when, and how it goes on; None when nobody has."""
+    return plan.halted(seen.update, seen.directives)
 
 
 def next_step(seen: Snapshot) -> str:
@@ -79,7 +67,7 @@ def next_step(seen: Snapshot) -> str:
     words = WAYS[state][1].format(
         first=update.first, second=update.second, version=update.version, old=update.old_version or 'the old software'
     )
-    hold = _given(seen, Kind.HOLD)
+    hold = plan.given(seen.directives, Kind.HOLD)
     if hold is not None and update.proven_at is None and state is not State.ROLLBACK:
         words += f'; it stops before the commit point, as {hold.created_by or "an operator"} asked'
     return words
@@ -102,15 +90,6 @@ def _way(update: UpdateView) -> tuple[State, ...]:
     """The states that an update goes through when all is well."""
     proven = update.proven_at is not None and update.proven_at <= update.created_at
     return SECOND_ONLY if proven else PATH
-
-
-def _given(seen: Snapshot, kind: Kind) -> DirectiveView | None:
-    return next((d for d in reversed(seen.directives) if d.kind == kind), None)
-
-
-def _who(row: DirectiveView) -> str:
-    why = f' ({row.detail})' if row.detail else ''
-    return f'{row.created_by or "an operator"} since {row.created_at:%Y-%m-%d %H:%M:%SZ}{why}'
 
 
 def _wiped(seen: Snapshot) -> bool:

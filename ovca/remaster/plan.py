@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from ovca.image.version import ImageVersion
+from ovca.remaster.directives import Kind
 from ovca.remaster.observe import Limits
 from ovca.remaster.protocol import State
-from ovca.remaster.views import ImageView, UpdateView
+from ovca.remaster.views import DirectiveView, ImageView, UpdateView
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,33 @@ def make(
         for name in others
     )
     return Plan(new, old_version, first, second, after if proven else before + after, remarks, retry_of)
+
+
+def halted(update: UpdateView, directives: Sequence[DirectiveView]) -> str | None:
+    """Who has stopped the update, since when, and how it goes on; None when nobody has.
+
+    Neither a roll-back nor an abort waits for anybody, whatever was asked for before.
+    """
+    if update.state.ended or update.state is State.ROLLBACK or update.abort_requested_at is not None:
+        return None
+    go_on = 'continue with `ovca update-continue`'
+    pause = given(directives, Kind.PAUSE)
+    if pause is not None:
+        return f'paused by {_who(pause)}: {go_on}'
+    hold = given(directives, Kind.HOLD)
+    if hold is not None and update.state is State.PROVING:
+        return f'paused before the commit point by {_who(hold)}: {go_on}'
+    return None
+
+
+def given(directives: Sequence[DirectiveView], kind: Kind) -> DirectiveView | None:
+    """The decision of this kind that holds now."""
+    return next((d for d in reversed(directives) if d.kind == kind and d.lifted_at is None), None)
+
+
+def _who(row: DirectiveView) -> str:
+    why = f' ({row.detail})' if row.detail else ''
+    return f'{row.created_by or "an operator"} since {row.created_at:%Y-%m-%d %H:%M:%SZ}{why}'
 
 
 def next_step(update: UpdateView) -> str:

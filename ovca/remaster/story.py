@@ -170,7 +170,7 @@ def tell(
     return Story(
         update=update,
         seconds=_between(update.created_at, end),
-        next_step=plan.next_step(update),
+        next_step=plan.halted(update, directives) or plan.next_step(update),
         stages=tuple(stages(events)),
         steps=tuple(_steps(events)),
         entries=tuple(entries),

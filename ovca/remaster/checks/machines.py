@@ -160,9 +160,11 @@ class NetworkCards(Check):
             else:
                 good.append(name)
         if bad:
-            return self.failed(
-                '; '.join(bad), 'see to the cable and the switch, or tell the right card: `ovca node-set`', facts
+            remedy = (
+                'see to the cable and the switch, or name the right card in [provision] mac, or with `ovca node-set` '
+                'if that does not name the node'
             )
+            return self.failed('; '.join(bad), remedy, facts)
         if not good:
             return self.skipped('; '.join(unknown), facts)
         told = f'the network card of {good[0]} has link'

@@ -152,6 +152,16 @@ def test_a_standby_looks_and_writes_nothing(watch: Watch, operated: Operated) ->
     assert watch.alarms() == []
 
 
+def test_a_master_that_ails_alone_is_not_told_to_hand_over(watch: Watch) -> None:
+    watch.standby(seen=False)
+    watch.master('unhealthy')
+    watch.look()
+    watch.look(60)
+
+    ill = next(text for text in watch.alarms() if text.startswith('the master'))
+    assert ill == 'the master, mn1, is unhealthy (storage: it takes no file); mend that'
+
+
 def test_the_notifiers_tell_both(watch: Watch, operated: Operated, tmp_path: Path) -> None:
     settings = conf.load(str(operated.config_file))
     settings.set_override('state_path', str(tmp_path / 'state'), 'provision')

@@ -224,7 +224,7 @@ def test_a_request_that_nobody_takes_is_worth_a_word(operated: Operated) -> None
             'no take-over: the BMC of mn2 is dead [bmc-silent]',
             'no take-over: the BMC of mn2 is dead [bmc-silent]; mend',
         ),
-        (None, 'has not taken over; if it stays so, see `ovca master-claim`'),
+        (None, 'has not taken over; if it stays so, see `ovca master-claim --force`'),
     ],
 )
 def test_a_request_that_waits_while_nobody_acts_says_so_and_what_to_do(
@@ -249,7 +249,7 @@ def test_a_request_that_waits_while_nobody_acts_says_so_and_what_to_do(
     assert len(notices) == 1, notices
     assert notices[0].startswith('request 1 waits for somebody to act: mn1 holds the lease, and has not taken over; ')
     assert why in notices[0]
-    assert '`ovca master-claim` on mn1' in notices[0]
+    assert '`ovca master-claim --force` on mn1' in notices[0]
 
 
 def test_a_request_that_waits_for_another_names_it(operated: Operated) -> None:

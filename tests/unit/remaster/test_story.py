@@ -57,6 +57,20 @@ def finished(operated: Operated) -> int:
     return number
 
 
+def test_an_update_that_waits_for_a_person_says_how_it_goes_on(operated: Operated) -> None:
+    number = operated.started().update('INSTALL_1')
+    with operated.database.write() as session:
+        decision = Directive(update_id=number, kind='pause', subject='', detail='', created_at=AT, created_by='otto')
+        session.add(decision)
+    paused = operated.service().story(number).next_step
+    with operated.database.write() as session:
+        session.merge(decision).lifted_at = AT
+    lifted = operated.service().story(number).next_step
+
+    assert paused == 'paused by otto since 2026-01-02 03:00:00Z: continue with `ovca update-continue`'
+    assert lifted == f'it goes on by itself; `ovca update-watch {number}` follows it'
+
+
 def test_each_stay_and_each_step_of_an_installation_has_its_time(operated: Operated) -> None:
     number = finished(operated)
 

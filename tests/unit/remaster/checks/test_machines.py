@@ -146,7 +146,10 @@ def test_a_card_that_is_not_in_the_machine_fails(checked: Checked) -> None:
     checked.card()
     checked.tell(lambda facts: facts.update(cards=[]))
 
-    assert checked.check('network-cards').detail == f'mn2 has no network card {MACS["mn2"]}'
+    found = checked.check('network-cards')
+
+    assert found.detail == f'mn2 has no network card {MACS["mn2"]}'
+    assert 'name the right card in [provision] mac' in found.remedy
 
 
 def test_where_no_card_is_known_none_is_looked_for(checked: Checked) -> None:
