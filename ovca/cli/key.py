@@ -18,9 +18,12 @@ class KeyList(base.Lister):
     """
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
+        from ovca.cli import watch
         from ovca.image import keys
 
         found = keys.load(Path(self.conf.image.key_folder))
+        if not found.keys:
+            watch.tell(self, str(keys.none_here(found.folder)))
         signed: dict[str, list[str]] = {}
         for image in self.service.images():
             signed.setdefault(image.signed_by or '', []).append(image.version)

@@ -194,8 +194,10 @@ def message(event: Event, update: UpdateView | None) -> Message:
         text = f'{plan.ending(update)}; {plan.next_step(update)}'
     elif event.update_id is not None:
         text = f'{text}; see `ovca update-show {event.update_id}`'
+    # In each FAILED state one node is left: that needs somebody, also where the step itself was no alarm.
+    calm = event.to_state in (State.DONE.value, State.ABORTED.value)
     return Message(
-        kind='alarm' if event.kind == 'alarm' else 'ended',
+        kind='ended' if ended and calm and event.kind != 'alarm' else 'alarm',
         at=event.at,
         node=event.node or event.actor,
         text=text,

@@ -48,11 +48,32 @@ class Keys:
 def load(folder: Path) -> Keys:
     """Return the keys of a folder; there may be none.
 
-    :raises ConfigError: a file in it is no key, or the list of revoked keys cannot be read. Nothing is passed over: a
-        line that is not understood could be the one that matters.
+    :raises ConfigError: the folder or the list of revoked keys cannot be read, or a file is no key. Nothing is passed
+        over: a line that is not understood could be the one that matters.
     """
-    keys = tuple(_key(path) for path in sorted(folder.glob('*.pub')))
+    keys = tuple(_key(path) for path in _files(folder))
     return Keys(folder, keys, _revoked(folder / REVOKED))
+
+
+def none_here(folder: Path) -> ConfigError:
+    """What is wrong with a folder in which no key was found."""
+    why = '' if folder.is_dir() else ', as it is not there'
+    return ConfigError(
+        f"[image] key_folder {folder} holds no public key (*.pub){why}; put the vendor's key there", id='no-keys'
+    )
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix == '.pub')  # glob() passes over what is closed
+    except FileNotFoundError:
+        return []
+    except OSError as exc:
+        raise ConfigError(
+            f'the folder of keys {folder} cannot be read: {exc.strerror}; mend it, or name the right one in [image] '
+            f'key_folder',
+            id='no-keys',
+        ) from exc
 
 
 def _key(path: Path) -> Key:

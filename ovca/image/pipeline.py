@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovca.exceptions import ImageError
 from ovca.files import drop
-from ovca.image import signature
+from ovca.image import keys, signature
 from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused, StorageFailed
 from ovca.image.fetch import fetcher
@@ -229,7 +229,7 @@ class _Reception:
             )
         if member.name != 'files.json':
             raise BundleError(self.source, f'it holds {member.name} where files.json belongs', id='not-a-bundle')
-        has_keys = any(Path(self.conf.image.key_folder).glob('*.pub'))
+        has_keys = bool(keys.load(Path(self.conf.image.key_folder)).keys)
         if signed is not None and (self.conf.image.require_signature or has_keys):
             name = signature.check(
                 raw,

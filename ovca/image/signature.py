@@ -11,7 +11,6 @@ from pathlib import Path
 
 import minisign
 
-from ovca.exceptions import ConfigError
 from ovca.image import keys
 from ovca.image.errors import KeyRevoked, SignatureRefused
 
@@ -56,9 +55,7 @@ def verify(data: bytes, signature: bytes, folder: Path, *, source: str) -> Signe
     """
     found = keys.load(folder)
     if not found.keys:
-        raise ConfigError(
-            f"[image] key_folder {folder} holds no public key (*.pub); put the vendor's key there", id='no-keys'
-        )
+        raise keys.none_here(folder)
     try:
         parsed = minisign.Signature.from_bytes(signature)
         method, id = keys.signer(signature)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ovca.exceptions import ProvisionError
 from ovca.provision.site.state import SiteState, load
 
 if TYPE_CHECKING:
@@ -35,7 +36,16 @@ def rows(conf: cfg.ConfigOpts, node: str, *, files: bool = False) -> list[SiteRo
 
     :raises ProvisionError: nothing was saved of the node, or it cannot be read.
     """
-    return list(_rows(load(Path(conf.image.shared_storage), node), files))
+    pair = [name for name in (conf.cluster.node_name, conf.cluster.peer) if name]
+    try:
+        return list(_rows(load(Path(conf.image.shared_storage), node), files))
+    except ProvisionError as exc:
+        if exc.id != 'no-site-files' or node in pair:
+            raise
+        known = ', '.join(pair)
+        raise ProvisionError(
+            f'nothing was saved of {node!r}, which is no management node; known are: {known}', id=exc.id
+        ) from None
 
 
 def _rows(state: SiteState, files: bool) -> Iterator[SiteRow]:

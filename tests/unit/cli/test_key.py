@@ -16,6 +16,15 @@ from tests.operated import Operated
 from tests.unit.cli.test_commands import run
 
 
+def test_that_no_key_is_there_is_said(operated: Operated, tmp_path: Path) -> None:
+    operated.configure('mn1', f'key_folder = {tmp_path / "keys"}\n')
+
+    result = run(operated.started(), 'key-list', '-f', 'json')
+
+    assert (result.code, result.json) == (0, [])
+    assert f'[image] key_folder {tmp_path / "keys"} holds no public key (*.pub), as it is not there; ' in result.err
+
+
 @pytest.fixture
 def unsigned(tmp_path: Path) -> Path:
     tree, bundle = tmp_path / 'tree', tmp_path / 'x.zip'

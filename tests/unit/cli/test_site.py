@@ -57,6 +57,12 @@ def test_items_losses_and_the_last_install_are_shown(saved) -> None:
     assert (rows[0]['node'], rows[0]['files'], rows[5]['files']) == ('mn1', 1, 1)
 
 
+def test_a_name_of_no_node_is_not_told_to_start_its_service(saved) -> None:
+    result = run(['site-show', 'mn9'], config_file=saved)
+
+    assert result.err.startswith("ovca: nothing was saved of 'mn9', which is no management node; known are: mn1")
+
+
 def test_files_are_listed_and_their_content_never(saved) -> None:
     done = run(['site-show', 'mn2', '--files', '-f', 'json'], config_file=saved)
 

@@ -81,6 +81,20 @@ def test_alarms_and_ends_are_told_once_by_the_master_alone(site: Site, operated:
     assert site.texts('mn2') == []
 
 
+@pytest.mark.parametrize(
+    ('state', 'kind'), [('ABORTED', 'ended'), ('FAILED_ROLLED_BACK', 'alarm'), ('FAILED_FORWARD', 'alarm')]
+)
+def test_an_end_that_leaves_one_node_is_an_alarm_whatever_led_to_it(
+    site: Site, operated: Operated, state: str, kind: str
+) -> None:
+    mn1 = site.node('mn1')
+    operated.move(operated.image().update('INSTALL_2'), state, 'an abort is asked for')
+
+    mn1.step()
+
+    assert [(each.kind, each.state) for each in site.told['mn1'].sent] == [(kind, state)]
+
+
 def test_a_step_of_an_update_is_told_to_nobody(site: Site, operated: Operated) -> None:
     mn1 = site.node('mn1')
     operated.move(operated.image().update('INSTALL_1'), 'VERIFY_1', 'installed')

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from pathlib import Path
 
 import minisign
@@ -92,6 +94,29 @@ def test_a_list_that_cannot_be_read_stops_everything(folder: Path) -> None:
 
     with pytest.raises(ConfigError, match='revoked cannot be read'):
         verified(folder, sign(DATA, 'x', secret))
+
+
+def test_a_folder_that_is_none_or_is_not_there_is_named_as_that(folder: Path) -> None:
+    secret, _ = made(folder.with_name('other'), 'vendor')
+    with pytest.raises(ConfigError, match=rf'key_folder {folder} holds no .* as it is not there; put '):
+        verified(folder, sign(DATA, 'x', secret))
+    folder.touch()
+
+    with pytest.raises(ConfigError, match=rf'the folder of keys {folder} cannot be read: Not a directory; mend it'):
+        verified(folder, sign(DATA, 'x', secret))
+
+
+def test_a_folder_that_is_closed_is_not_taken_for_an_empty_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made(folder, 'vendor')
+
+    def closed(_: Path) -> Iterator[Path]:
+        raise PermissionError(errno.EACCES, 'Permission denied')
+
+    monkeypatch.setattr(Path, 'iterdir', closed)  # root may read all, so no mode closes it
+
+    with pytest.raises(ConfigError, match='cannot be read: Permission denied; mend it') as caught:
+        keys.load(folder)
+    assert caught.value.id == 'no-keys'
 
 
 def test_a_signature_of_the_old_kind_is_refused(folder: Path) -> None:
