@@ -40,7 +40,7 @@ LENGTHY = ('download', 'update', 'activate', 'retry', 'image-delete', 'reinstall
 GIVEN_UP = 'the hand-over was given up; see the log of ovca.service on this node, and `ovca node-list`'
 
 # Made once: each pass of the acting master says them.
-_WAITING = select(Request).where(Request.state.in_(UNFINISHED)).order_by(Request.id).limit(1)
+_WAITING = select(Request.id).where(Request.state.in_(UNFINISHED)).order_by(Request.id).limit(1)
 _QUICK = _WAITING.where(Request.kind.not_in(LENGTHY))
 _NEWEST = select(Update.id, Update.state).order_by(Update.id.desc()).limit(1)
 
@@ -79,29 +79,28 @@ class Requests:
             return False
         query = _QUICK if self._worker is not None and self._worker.is_alive() else _WAITING
         with self.database.read() as session:
-            waiting = session.scalars(query).one_or_none()
-        if waiting is None:
+            number: int | None = rows(session, query).scalar_one_or_none()
+        if number is None:
             self._tidy(epoch)
             return False
         with self.lease.fenced(epoch) as session:
-            row = session.get_one(Request, waiting.id, with_for_update=True)
+            row = session.get_one(Request, number, with_for_update=True)
             if row.state not in UNFINISHED:
                 return True  # aborted meanwhile; look for the next one
             again, row.state, row.taken_epoch = row.taken_epoch is not None, 'running', epoch
             args, kind, who, done = dict(row.args), row.kind, row.created_by, row.result
         if done is not None:
             # It was noted in the transaction that did it; only that it is finished could not be written.
-            self._finish(epoch, waiting.id, result=done)
+            self._finish(epoch, number, result=done)
             return True
         if kind == 'failover' and again:
             # The hand-over ends this request in its own transaction; so that one was given up, and is not tried again.
-            self._finish(epoch, waiting.id, error=GIVEN_UP, result={'error_id': 'hand-over-given-up'}, exit_code=6)
+            self._finish(epoch, number, error=GIVEN_UP, result={'error_id': 'hand-over-given-up'}, exit_code=6)
             return True
         if kind in LENGTHY:
-            number = waiting.id
             self._worker = self._spawn(f'request-{number}', lambda: self._carry_out(epoch, number, kind, args, who))
         else:
-            self._carry_out(epoch, waiting.id, kind, args, who)
+            self._carry_out(epoch, number, kind, args, who)
         return True
 
     def _tidy(self, epoch: int) -> None:

@@ -66,8 +66,8 @@ def _committed(session: Session) -> None:
 class Server(ABC):
     """The database server: its content, its clock, its reachability.
 
-    Both nodes share one connection to it, so that a transaction that begins while another one is open is refused by the
-    driver: whoever waited for the lock of the other one would wait for ever.
+    Both nodes share one connection to it, so a transaction that begins while another one is open is an error: whoever
+    waited for the lock of the other one would wait for ever.
     """
 
     engine: Engine
@@ -75,6 +75,7 @@ class Server(ABC):
     def __init__(self) -> None:
         self.utc = 0.0
         """Seconds since :data:`BEGINNING`."""
+        self._inside = False
         self._text = ('', -1.0)
         self.committing: Callable[[set[str]], None] = lambda tables: None
 
@@ -85,6 +86,17 @@ class Server(ABC):
             moment = BEGINNING + dt.timedelta(seconds=self.utc)
             self._text = (moment.strftime('%Y-%m-%d %H:%M:%S.%f')[:-3], self.utc)
         return self._text[0]
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """For the time of a transaction. :raises RuntimeError: another one is open."""
+        if self._inside:
+            raise RuntimeError('a transaction begins while another one is open')
+        self._inside = True
+        try:
+            yield
+        finally:
+            self._inside = False
 
     @abstractmethod
     def save(self) -> None:
@@ -184,7 +196,7 @@ class SharedDatabase(Database):
     @contextmanager
     def read(self) -> Iterator[Session]:
         self._gate(False)
-        with super().read() as session:
+        with self.server.alone(), super().read() as session:
             yield session
 
     @contextmanager
@@ -192,7 +204,7 @@ class SharedDatabase(Database):
         self._gate(True)
         session = None
         try:
-            with super().write() as session:
+            with self.server.alone(), super().write() as session:
                 session.info['server'] = self.server if self._after is not _nobody else None
                 yield session
         except Exception:
