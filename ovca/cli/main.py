@@ -32,9 +32,14 @@ def _run(words: list[str]) -> int:
             return 0
         except BrokenPipeError:
             pass  # the application knows how to leave then
-    from ovca.cli.app import OvcaApp
+    try:
+        from ovca.cli.app import OvcaApp
 
-    return OvcaApp().run(words)
+        app = OvcaApp()
+    except KeyboardInterrupt:  # the application, which would tell it, is not there yet
+        sys.stderr.write('ovca: interrupted; nothing was begun [interrupted]\n')
+        return 130
+    return app.run(words)
 
 
 if __name__ == '__main__':

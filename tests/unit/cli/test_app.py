@@ -353,3 +353,24 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
     assert process.stderr.read() == ''
     assert process.wait(timeout=20) == 141
+
+
+STARTING = """
+import sys, types
+
+class Loading(types.ModuleType):
+    def __getattr__(self, name):
+        raise KeyboardInterrupt
+
+sys.modules['ovca.cli.app'] = Loading('ovca.cli.app')
+from ovca.cli.main import main
+
+sys.exit(main(['node-list']))
+"""
+"""Ctrl-C while the application is being imported."""
+
+
+def test_ctrl_c_before_the_application_is_there_is_a_sentence_too() -> None:
+    done = subprocess.run([sys.executable, '-c', STARTING], capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (130, 'ovca: interrupted; nothing was begun [interrupted]\n')
