@@ -31,6 +31,8 @@ BARE = os.environ.get('OVCA_TEST_BARE') == '1'
 ENGINES = ('sqlite', 'postgresql')
 LIBRARIES = {'fast': 'isal', 'fuzz': 'atheris', 'lab': 'sushy_tools', 'postgresql': 'psycopg', 'redfish': 'sushy'}
 """What an extra of ovca brings, by the extra."""
+DISK = Path('/var/tmp')
+"""What lies here outlives a reboot (Filesystem Hierarchy Standard 3.0, 5.15)."""
 LABS = 2
 """How many workers run labs: a lab takes a third of a processor while nothing happens in it."""
 PATIENCE = 30  # seconds for the server to come up; never reached when all is well
@@ -99,6 +101,16 @@ def engine_of(item: pytest.Item) -> str | None:
     if chosen is None and 'postgresql_server' in getattr(item, 'fixturenames', ()):
         return 'postgresql'
     return chosen
+
+
+@pytest.fixture
+def disk_path(request: pytest.FixtureRequest) -> Iterator[Path]:
+    """A folder on a disk, as other temporary files may lie in memory (``TMPDIR``); it stays when the test fails."""
+    failed = request.session.testsfailed
+    folder = Path(tempfile.mkdtemp(prefix='ovca-', dir=DISK))
+    yield folder
+    if request.session.testsfailed == failed:
+        shutil.rmtree(folder)
 
 
 class PostgresServer:

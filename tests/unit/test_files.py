@@ -14,6 +14,12 @@ import pytest
 from ovca.files import copy_range, drop, file_system, reserve
 
 
+@pytest.fixture
+def tmp_path(disk_path: Path) -> Path:
+    """What is tested here is about disks."""
+    return disk_path
+
+
 @pytest.mark.parametrize('known', [True, False], ids=['by the file system', 'by the kernel'])
 def test_a_range_is_copied_whatever_the_file_system_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, known: bool

@@ -21,6 +21,12 @@ Make = Callable[..., Record]
 
 
 @pytest.fixture
+def tmp_path(disk_path: Path) -> Path:
+    """What is tested here is about disks."""
+    return disk_path
+
+
+@pytest.fixture
 def operated(tmp_path: Path, database_url: str) -> Iterator[Operated]:
     """An appliance with a past, on each engine: an image, updates, a grant, requests, a journal."""
     appliance = Operated(tmp_path, url=database_url).started().image()

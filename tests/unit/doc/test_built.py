@@ -28,7 +28,7 @@ def built() -> Path:
     if not (ROOT / '.git').exists():
         missing_peer('the release notes are made from the history, and this is no clone')
     folder = ROOT / 'doc/build'
-    for builder in ('man', 'html'):
+    for builder in ('html', 'man'):  # html does not see what man has read anew; man writes all pages each time
         words = ['-q', '-W', '-b', builder, '-d', str(folder / 'doctrees'), 'doc/source', str(folder / builder)]
         result = subprocess.run(
             [sys.executable, '-m', 'sphinx', *words], cwd=ROOT, capture_output=True, text=True, timeout=100

@@ -17,6 +17,12 @@ from ovca.image.build import build, keygen
 
 
 @pytest.fixture
+def tmp_path(disk_path: Path) -> Path:
+    """What is tested here is about disks."""
+    return disk_path
+
+
+@pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A root file system with what is hard: links, modes, empty and odd names, depth, many blocks."""
     root = tmp_path / 'source'

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 import trustme
 
 from ovca.image.build import build, keygen
+from tests.conftest import DISK
 
 from .fetch.peers import Nginx
 
@@ -38,9 +40,13 @@ library.fflush(stream)
 
 
 @pytest.fixture(scope='module')
-def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def vendor() -> Iterator[Path]:
     """A folder with keys and a bundle of three times the bound, which is removed as soon as it is not needed."""
-    folder = tmp_path_factory.mktemp('vendor')
+    with tempfile.TemporaryDirectory(prefix='ovca-', dir=DISK) as name:
+        yield made(Path(name))
+
+
+def made(folder: Path) -> Path:
     secret, _ = keygen(folder / 'keys', 'vendor')
     tree = folder / 'tree'
     tree.mkdir()
@@ -50,8 +56,7 @@ def vendor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     build(bundle, version='1.1.0', mgmt=tree, secret_key=secret, level=1)
     for path in tree.iterdir():
         path.unlink()
-    yield folder
-    bundle.unlink()
+    return folder
 
 
 @pytest.mark.timeout(120)

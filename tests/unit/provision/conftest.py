@@ -34,6 +34,12 @@ OLD_SYSTEM = {
 SITE = SiteBundle((SiteFile('etc/ovca.conf', 0o640, b'[cluster]\n'), SiteFile('etc/ssh/ssh_host_key', 0o600, b'k\n')))
 
 
+@pytest.fixture
+def tmp_path(disk_path: Path) -> Path:
+    """What is tested here is about disks."""
+    return disk_path
+
+
 @dataclass
 class Published:
     """An image on the shared storage."""
