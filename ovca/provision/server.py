@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+import ssl
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -60,8 +61,8 @@ class HttpServer:
         from ovca.provision.quiet import QuietServer
 
         guests = Guests(self.bounds or Bounds(), f'{self.host}:{self.port}')
+        context = self._tls()
         listener = self._listen(guests)
-        certificate = self.certificate
         config = uvicorn.Config(
             guests.guard(self.app),
             # Whatever else is installed: what the bounds are tried with.
@@ -78,9 +79,9 @@ class HttpServer:
             lifespan='off',
             timeout_graceful_shutdown=1,
             timeout_keep_alive=5,
-            ssl_certfile=str(certificate.certificate) if certificate else None,
-            ssl_keyfile=str(certificate.key) if certificate else None,
         )
+        config.load()
+        config.ssl = context  # it would make one of files
         server = QuietServer(config, guests)
         self.port = listener.getsockname()[1]
         self._server, self._socket = server, listener
@@ -96,6 +97,15 @@ class HttpServer:
                     f'the server on {self.host}:{self.port} does not come up; see the log for the cause', id='no-server'
                 )
             time.sleep(0.005)
+
+    def _tls(self) -> ssl.SSLContext | None:
+        try:
+            return self.certificate.context() if self.certificate is not None else None
+        except ssl.SSLError as exc:
+            raise ServiceUnavailable(
+                f'the server on {self.host}:{self.port} does not come up: its certificate and key do not fit: {exc}',
+                id='no-server',
+            ) from exc
 
     def _listen(self, guests: Guests) -> socket.socket:
         from ovca.provision.bounded import Listener

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import tempfile
-from dataclasses import dataclass
-from pathlib import Path
+import os
+import ssl
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
 class Certificate:
-    """A key and its self-signed certificate, in files that only this user can read."""
+    """A key and its self-signed certificate; no file holds them, which would stay when this process is killed."""
 
-    certificate: Path
-    key: Path
+    pem: bytes = field(repr=False)
+    """Both, the certificate first."""
     fingerprint: str
     """SHA-256 of the certificate's DER form, in hex."""
-    folder: tempfile.TemporaryDirectory[str]
-    """Removed with this object."""
+
+    def context(self) -> ssl.SSLContext:
+        """What a server shows it with. :raises ssl.SSLError: it does not fit to its key."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        with os.fdopen(os.memfd_create('certificate'), 'wb') as memory:
+            memory.write(self.pem)
+            memory.flush()
+            context.load_cert_chain(f'/proc/self/fd/{memory.fileno()}')  # OpenSSL takes it from a file only
+        return context
 
 
 def self_signed(name: str) -> Certificate:
@@ -41,12 +48,8 @@ def self_signed(name: str) -> Certificate:
         .not_valid_after(start + dt.timedelta(days=3650))
         .sign(key, hashes.SHA256())
     )
-    folder = tempfile.TemporaryDirectory(prefix='ovca-tls-')
-    paths = Path(folder.name, 'certificate.pem'), Path(folder.name, 'key.pem')
-    paths[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
-    paths[1].touch(mode=0o600)
-    paths[1].write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    secret = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
-    der = certificate.public_bytes(serialization.Encoding.DER)
-    return Certificate(*paths, hashlib.sha256(der).hexdigest(), folder)
+    pem = certificate.public_bytes(serialization.Encoding.PEM) + secret
+    return Certificate(pem, hashlib.sha256(certificate.public_bytes(serialization.Encoding.DER)).hexdigest())

@@ -6,6 +6,7 @@ own, on sockets; grants are asked for without TLS here, as what is looked for li
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 import re
@@ -82,7 +83,9 @@ class Siege:
 @functools.cache
 def siege() -> Siege:
     """The one of this process."""
-    return Siege(Path(tempfile.mkdtemp(prefix='ovca-fuzz-')))
+    folder = tempfile.TemporaryDirectory(prefix='ovca-fuzz-', ignore_cleanup_errors=True)
+    atexit.register(folder.cleanup)
+    return Siege(Path(folder.name))
 
 
 def check(data: bytes) -> None:

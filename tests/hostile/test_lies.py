@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 import socket
-import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -251,9 +250,7 @@ def test_an_installer_tells_an_impostor_nothing(besieged: Besieged) -> None:
     impostor.settimeout(20)
 
     def listen() -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        other = self_signed('127.0.0.1')
-        context.load_cert_chain(other.certificate, other.key)
+        context = self_signed('127.0.0.1').context()
         with suppress(OSError), context.wrap_socket(impostor.accept()[0], server_side=True) as connection:
             while piece := connection.recv(65536):
                 heard.extend(piece)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import socket
-import ssl
 import threading
 import time
 
@@ -175,8 +174,7 @@ def test_another_certificate_gets_nothing_sent_and_touches_nothing(stage):
     grant = stage.arm()
     received = bytearray()
     certificate = self_signed('impostor')
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.certificate, certificate.key)
+    context = certificate.context()
     listener = socket.create_server(('127.0.0.1', 0))
 
     def listen() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import socket
 import ssl
+import tempfile
 import threading
+from dataclasses import replace
 
 import pytest
 import requests
@@ -137,8 +139,7 @@ def test_an_address_of_another_machine_is_refused():
 
 
 def test_a_certificate_without_its_key_is_said_at_the_start():
-    certificate = self_signed('x')
-    certificate.key.write_text('no key')
+    certificate = replace(self_signed('x'), pem=b'no key')
     server = HttpServer(Starlette(), '127.0.0.1', 0, certificate=certificate)
 
     with pytest.raises(ServiceUnavailable, match='does not come up'):
@@ -158,8 +159,15 @@ def test_the_fingerprint_is_the_one_of_the_certificate_that_is_shown():
     assert hashlib.sha256(shown).hexdigest() == certificate.fingerprint
 
 
-def test_each_start_has_a_key_of_its_own_that_nobody_else_can_read():
+def test_each_start_has_a_key_of_its_own_that_no_file_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path))
     one, two = self_signed('x'), self_signed('x')
+    server = HttpServer(Starlette(), '127.0.0.1', 0, certificate=one)
+    server.start()
+
+    left = list(tmp_path.iterdir())  # what a kill of this process would leave
+    server.stop()
 
     assert one.fingerprint != two.fingerprint
-    assert (one.key.stat().st_mode & 0o777, one.key.parent.stat().st_mode & 0o777) == (0o600, 0o700)
+    assert left == []
+    assert 'PRIVATE KEY' not in repr(one)
