@@ -6,7 +6,9 @@ A process lab of two nodes, in a temporary folder. "Takes over" is counted from 
 moment in which the other node acts, less the lease's time and the time until the dead node was seen to be off. "An
 update beyond its installs" is the time from its request to its end, less what the installers, the boots and the soaks
 took. The idle pair runs with the product's own times (ttl 30 s, renewals every 10 s), and a health check of this bench
-counts the statements and the processor time of each service. Exit status 1 when a bound is missed.
+counts the statements and the processor time of each service. It is measured as it is, and then once more while another
+process keeps its memory awake, as a virtual machine may charge a process for memory that its host has taken back
+meanwhile; the bound is for the latter. Exit status 1 when a bound is missed.
 """
 
 from __future__ import annotations
@@ -47,6 +49,7 @@ COUNTED = Plugin(
     {
         'ovca_counted.py': """
 import json
+import os
 import time
 from pathlib import Path
 
@@ -64,7 +67,7 @@ def count(connection, cursor, statement, *_):
 
 class Counted(HealthCheck):
     def check(self):
-        facts = {**COUNT, 'processor': time.process_time(), 'at': time.monotonic()}
+        facts = {**COUNT, 'pid': os.getpid(), 'processor': time.process_time(), 'at': time.monotonic()}
         Path(self.context.conf.provision.root, 'counted.json').write_text(json.dumps(facts))
 """
     },
@@ -72,6 +75,7 @@ class Counted(HealthCheck):
 )
 
 
+AWAKE = Path(__file__).with_name('awake.py')
 WAKING = """
 import sys
 import threading
@@ -269,16 +273,22 @@ def idle(lab: Lab, span: float) -> Iterable[Line]:
     names = ('mn1', 'mn2')
     until(lambda: all(counted(lab, name) for name in names))
     time.sleep(20)  # what a start costs is no part of it
-    before = {name: counted(lab, name) for name in names}
-    with subprocess.Popen([sys.executable, '-c', WAKING, str(span)], stdout=subprocess.PIPE, text=True) as peer:
-        waking, _ = peer.communicate()
-    after = {name: counted(lab, name) for name in names}
-    passed = [after[n]['at'] - before[n]['at'] for n in names]
-    load = [(after[n]['processor'] - before[n]['processor']) / t for n, t in zip(names, passed, strict=True)]
-    sql = [(after[n]['sql'] - before[n]['sql']) / t * 10 for n, t in zip(names, passed, strict=True)]
-    yield Line('idle: share of a core, both nodes together', (100 * sum(load),), 1.0, '%')
-    yield Line('idle: a process whose six threads wake once a second', (100 * float(waking),), None, '%')
-    yield Line('idle: statements in the time of a renewal (10 s), per node', tuple(sql), None, '')
+    peers = {
+        'as it is': [sys.executable, '-c', WAKING, str(span)],
+        'memory kept awake': [sys.executable, AWAKE, str(span), *(str(counted(lab, name)['pid']) for name in names)],
+    }
+    for how, words in peers.items():
+        before = {name: counted(lab, name) for name in names}
+        told = subprocess.run(words, stdout=subprocess.PIPE, text=True, check=True).stdout
+        after = {name: counted(lab, name) for name in names}
+        passed = [after[n]['at'] - before[n]['at'] for n in names]
+        load = [(after[n]['processor'] - before[n]['processor']) / t for n, t in zip(names, passed, strict=True)]
+        sql = [(after[n]['sql'] - before[n]['sql']) / t * 10 for n, t in zip(names, passed, strict=True)]
+        judged = 1.0 if told == '' else None
+        yield Line(f'idle, {how}: share of a core, both nodes together', (100 * sum(load),), judged, '%')
+        if told:
+            yield Line('idle: a process whose six threads wake once a second', (100 * float(told),), None, '%')
+        yield Line(f'idle, {how}: statements in 10 s, per node', tuple(sql), None, '')
 
 
 def counted(lab: Lab, node: str) -> dict[str, float]:
