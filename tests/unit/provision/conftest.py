@@ -75,9 +75,9 @@ class Stage:
         facts = {**dataclasses.asdict(self.order), 'patience': 1.0, **other}
         return [word for key, value in facts.items() for word in (f'--{key.replace("_", "-")}', str(value))]
 
-    def install(self, **other: object) -> subprocess.CompletedProcess[str]:
-        """Run the packed installer, as a machine's firmware does."""
-        command = [sys.executable, '-I', '-S', '-B', str(self.program), *self.words(**other)]
+    def install(self, *before: str, **other: object) -> subprocess.CompletedProcess[str]:
+        """Run the packed installer, as a machine's firmware does; ``before`` are words in front of the command."""
+        command = [*before, sys.executable, '-I', '-S', '-B', str(self.program), *self.words(**other)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd='/')
         self.outputs.append(done.stdout + done.stderr)
         return done
