@@ -46,12 +46,11 @@ class HandOver:
         self._database, self._node, self._running_digest = lease.database, lease.node, running_digest
 
     def for_update(self, epoch: int, seen: Observation, rule: Rule, to: str) -> None:
-        """Take the step of an update that a rule names.
+        """Take the step of an update that a rule names; what the giver does after it is the caller's.
 
         :raises Stale: the other node is not what was seen. :raises OvcaError: it was given up; this node serves again.
         """
         self._pass_on(epoch, to, lambda session: self._give(session, epoch, seen, rule, to))
-        self._hands.gave_away(epoch, True)
 
     def on_request(self, epoch: int, who: str, done: Callable[[Session], None], reason: str | None) -> str:
         """Give the lease to the other node, outside an update; ``done`` is called in the transaction that does it.

@@ -266,4 +266,6 @@ class RemasterLoop:
         except OvcaError as exc:
             LOG.warning('the hand-over to %s is given up: %s', receiver.name, exc)
             self._given_up = None if isinstance(exc, Stale) else (self._clock(), exc)
+        else:
+            self.hands.gave_away(epoch, True)
         return True

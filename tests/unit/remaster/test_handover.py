@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ovca.db.models import Node
+from ovca.exceptions import Refused
 from tests.mastered import Master
 from tests.operated import NEW, Operated
 
@@ -75,6 +76,23 @@ def test_a_role_that_does_not_stop_is_told_and_tried_again_later(operated: Opera
         'VERIFY_1: the hand-over to mn2 was given up, mn1 serves again; it is tried anew after 30 s: '
         'virtual-ip still runs [role-still-runs]'
     ]
+
+
+def test_a_node_that_gave_the_lease_away_and_cannot_reboot_says_that_and_not_that_it_gave_up(
+    operated: Operated, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stays(self: Master, epoch: int, reboot: bool) -> None:
+        self.epoch = None
+        raise Refused('the reboot command ends with status 1')
+
+    monkeypatch.setattr(Master, '_gave_away', stays)
+    master = due(operated, lambda _: None)
+
+    with pytest.raises(Refused, match='reboot command'):
+        master.run()
+
+    assert (master.lease.read().holder, master.stopped) == ('mn2', ['stopped'])
+    assert 'given up' not in caplog.text
 
 
 def test_the_hand_over_goes_on_once_the_role_stops(operated: Operated) -> None:
