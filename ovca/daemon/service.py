@@ -99,14 +99,14 @@ class Ovcad:
         """The health in the last sign of life."""
         self.patience = Patience()
         self.outside = Outside(conf, self.lease, around, self.patience)
-        self.serving = Serving(self._load_roles())
+        self.serving = Serving(self._load_roles(), around.turn())
         self.keeper = Keeper(
             conf,
             self.lease,
             eligible=self._eligible,
             fence=self.outside.fence,
             serve=self._serve,
-            stop_serving=self.serving.stop,
+            stop_serving=lambda: self.serving.stop(lambda: self.keeper.epoch is None),
             clock=around.clock,
             pool=around.pool,
         )

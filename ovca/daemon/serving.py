@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Protocol
 
 from ovca.cluster.roles import Role, RoleError
 from ovca.exceptions import OvcaError
@@ -12,16 +13,29 @@ from ovca.exceptions import OvcaError
 LOG = logging.getLogger(__name__)
 
 
-class Serving:
-    """Starts ``roles`` in their order, and stops them the other way round."""
+class Turn(Protocol):
+    """What one thread at a time has, as a lock of :mod:`threading`."""
 
-    def __init__(self, roles: Sequence[Role]) -> None:
+    def __enter__(self) -> bool: ...
+
+    def __exit__(
+        self, type: type[BaseException] | None, value: BaseException | None, traceback: TracebackType | None, /
+    ) -> None: ...
+
+    def locked(self) -> bool:
+        """Whether a thread has it."""
+
+
+class Serving:
+    """Starts ``roles`` in their order, and stops them the other way round; who does so has the ``turn``."""
+
+    def __init__(self, roles: Sequence[Role], turn: Turn) -> None:
         self.roles = roles
         self.problem: str | None = None
         """Why a role did not start."""
         self.stops = 0
         """How often it was stopped."""
-        self._turn = threading.Lock()
+        self._turn = turn
 
     @property
     def busy(self) -> bool:
@@ -45,10 +59,15 @@ class Serving:
                     LOG.error('ALARM: %s', exc)
             return True
 
-    def stop(self) -> None:
-        """Stop all roles; one that does not stop leaves the others no choice."""
-        self.stops += 1
+    def stop(self, still: Callable[[], bool] = lambda: True) -> None:
+        """Stop all roles, if it is ``still`` wanted when it is this thread's turn.
+
+        Who waited while another thread started them may come too late: the node leads again by then.
+        """
         with self._turn:
+            if not still():
+                return
+            self.stops += 1
             for role in reversed(self.roles):
                 try:
                     role.stop()

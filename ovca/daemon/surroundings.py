@@ -21,6 +21,7 @@ from ovca.cluster.health import HealthCheck, HealthContext
 from ovca.cluster.nodes import power_of
 from ovca.cluster.roles import Role
 from ovca.daemon import drivers
+from ovca.daemon.serving import Turn
 from ovca.daemon.site import SiteCare, ask_node
 from ovca.db.engine import Database
 from ovca.power.base import PowerDriver
@@ -103,6 +104,8 @@ class Surroundings:
     boot_id: Callable[[], str] = boot_id
     pool: Callable[[int, str], concurrent.futures.Executor] = concurrent.futures.ThreadPoolExecutor
     """Threads for calls that may hang: how many, and their name."""
+    turn: Callable[[], Turn] = threading.Lock
+    """Makes a lock."""
     spawn: Callable[[str, Callable[[], None]], Worker] = spawn
     reboot: Callable[[cfg.ConfigOpts], None] = reboot
     wake: Callable[[str], None] = wake

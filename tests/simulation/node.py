@@ -16,7 +16,7 @@ from ovca.power import bmc_of
 from ovca.provision.fake import FakeProvision
 from ovca.remaster.checks import CheckResult, Result
 from tests.simulation.machine import Bmc, Machine
-from tests.simulation.scheduler import Process, Task
+from tests.simulation.scheduler import Process, Scheduler, Task
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -133,6 +133,25 @@ class Beside(Inline):
         return future
 
 
+class Turn:
+    """A lock; who waits for it lets the others go on."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler, self._held = scheduler, False
+
+    def __enter__(self) -> bool:
+        while self._held:
+            self._scheduler.sleep(0.01)
+        self._held = True
+        return True
+
+    def __exit__(self, *_: object) -> None:
+        self._held = False
+
+    def locked(self) -> bool:
+        return self._held
+
+
 class Running:
     """One run of a node's service, as a process with a task for each of its threads."""
 
@@ -162,6 +181,7 @@ class Running:
             monotonic=clock,
             boot_id=lambda: f'{machine.name}-boot-{machine.boots}',
             pool=lambda size, name: Beside(self, name) if name == 'fence' else Inline(),
+            turn=lambda: Turn(appliance.scheduler),
             spawn=self.spawn,
             reboot=lambda conf: appliance.reboot(machine),
             wake=lambda url: appliance.wake(machine, url),

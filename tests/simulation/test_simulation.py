@@ -252,6 +252,13 @@ def test_without_the_check_of_the_epoch_a_master_of_yesterday_decides(
     assert outcome.violation.startswith('invariant 2 ')
 
 
+def test_a_node_that_stands_still_while_it_starts_its_roles_goes_on(simulation: Simulation) -> None:
+    # Its watchdog wakes first, finds the lease stale, and waits to stop the roles; then the lease is renewed.
+    outcome = simulation.run(simulation.drawn(244))
+
+    assert outcome.violation is None
+
+
 def test_without_the_guard_of_the_commit_point_the_wrong_node_passes_it(
     simulation: Simulation, monkeypatch: pytest.MonkeyPatch
 ) -> None:
