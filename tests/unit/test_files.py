@@ -84,3 +84,5 @@ def test_a_file_that_is_dropped_is_gone_at_once_and_its_room_soon(tmp_path: Path
 
 def test_what_is_not_there_is_dropped_without_a_word(tmp_path: Path) -> None:
     drop(tmp_path / 'file')
+
+    assert list(tmp_path.iterdir()) == []

@@ -193,4 +193,6 @@ def test_options_that_do_not_fit_each_other_are_refused_together(tmp_path: Path,
 
 
 def test_a_port_may_be_used_again_on_another_address(tmp_path: Path) -> None:
-    load(tmp_path / 'ovca.conf', 'cluster', 'address = 192.0.2.11\nvirtual_ip = 192.0.2.10/24\nport = 6641')
+    conf = load(tmp_path / 'ovca.conf', 'cluster', 'address = 192.0.2.11\nvirtual_ip = 192.0.2.10/24\nport = 6641')
+
+    assert conf.cluster.port == conf.cluster.boot_port == 6641
