@@ -63,6 +63,13 @@ def updates(service: Any) -> Iterable[str]:
     return [str(update.id) for update in service.updates()]
 
 
+def event_kinds(service: Any) -> Iterable[str]:
+    """The kinds of events, for :func:`completes`."""
+    from ovca.db.events import KINDS
+
+    return KINDS
+
+
 def groups(service: Any) -> Iterable[str]:
     """The groups of the configuration, for :func:`completes`."""
     from ovca import conf

@@ -19,7 +19,10 @@ class EventList(base.Lister):
         parser = super().get_parser(prog_name)
         base.completes(parser.add_argument('--update', metavar='<id>', help='of this update only'), base.updates)
         kinds = parser.add_mutually_exclusive_group()
-        kinds.add_argument('--kind', metavar='<kind>', help='of this kind only, as state, lease, image, node or power')
+        base.completes(
+            kinds.add_argument('--kind', metavar='<kind>', help='of this kind only, as state, lease, lock or power'),
+            base.event_kinds,
+        )
         kinds.add_argument('--alarms', dest='kind', action='store_const', const='alarm', help='alarms only')
         base.completes(parser.add_argument('--node', metavar='<node>', help='about this node only'), base.nodes)
         parser.add_argument(

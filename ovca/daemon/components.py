@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
-KIND = 'component'
+KIND: Final = 'component'
 SKIPPED = 'was in force already, so nothing was done'
 ATTEMPTS = 4
 PAUSE = 60.0
@@ -43,7 +43,7 @@ class Progress:
 class Note:
     """A line for the journal."""
 
-    kind: str
+    kind: events.Kind
     detail: str
     update_id: int
 

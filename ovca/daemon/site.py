@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ovca.conf.storage import unmounted
 from ovca.db import events
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
-KIND = 'site'
+KIND: Final = 'site'
 INTERVAL = 60.0
 """Seconds between two looks at the site settings."""
 PATIENCE = 5.0
@@ -51,7 +51,7 @@ class SiteCare:
         self._answer: dict[str, Any] = {}
         self._image: tuple[str, tuple[Vouched | None, str]] | None = None
         self._said: dict[str, str] = {}
-        self._unwritten: list[tuple[str, str, int | None]] = []
+        self._unwritten: list[tuple[events.Kind, str, int | None]] = []
         self._wake = threading.Event()
         self._took = 0.0
         """Seconds that the last step took."""

@@ -2,14 +2,48 @@
 
 from __future__ import annotations
 
+from typing import Final, Literal, get_args
+
 from sqlalchemy.orm import Session
 
 from ovca.db.engine import now
 from ovca.db.models import Event
 
-REPLACED = 'replace'
+Kind = Literal[
+    'abort',
+    'accepted',
+    'alarm',
+    'claim',
+    'component',
+    'continue',
+    'database',
+    'final',
+    'grant-consumed',
+    'grant-issued',
+    'grant-refused',
+    'hand-over',
+    'image',
+    'install-failed',
+    'lease',
+    'lock',
+    'machine',
+    'node',
+    'pause',
+    'power',
+    'replace',
+    'report',
+    'site',
+    'state',
+    'waits',
+    'warning',
+    'written',
+]
+"""What an event can be about."""
+KINDS: tuple[str, ...] = get_args(Kind)
+
+REPLACED: Final = 'replace'
 """The kind of the event that another machine has taken a node's place."""
-MACHINE = 'machine'
+MACHINE: Final = 'machine'
 """The kind of the event that tells the BMC and the card of such a machine, as an operator has said them."""
 NO_TAKE_OVER = 'no take-over: '
 """How an alarm begins of a node that holds the lease, and cannot see that the other one is off."""
@@ -18,7 +52,7 @@ NO_TAKE_OVER = 'no take-over: '
 def append(
     session: Session,
     *,
-    kind: str,
+    kind: Kind,
     detail: str,
     update_id: int | None = None,
     node: str | None = None,

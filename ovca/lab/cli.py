@@ -127,7 +127,8 @@ class Run(OnNode):
         with self.lab().popen(parsed_args.node, words) as process:
             while True:
                 try:
-                    return process.wait()
+                    code = process.wait()
+                    return code if code >= 0 else 128 - code  # killed by a signal, as a shell tells it
                 except KeyboardInterrupt:
                     continue  # it got the Ctrl-C as well, and ends in its own way
 

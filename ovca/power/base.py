@@ -79,7 +79,8 @@ class BmcFailed(PowerError):
     def __init__(self, bmc: Bmc, doing: str, cause: str, advice: str = '', *, id: str | None = None) -> None:
         self.node, self.doing = bmc.node, doing
         advice = advice or 'look at the BMC, the way to it, and [power]'
-        super().__init__(bmc.without_secrets(f'{bmc.node}: BMC {bmc.place}: {doing} failed: {cause}; {advice}'), id=id)
+        self._told = f'{doing} failed: {cause}; {advice}'  # for a sentence that names the BMC itself
+        super().__init__(bmc.without_secrets(f'{bmc.node}: BMC {bmc.place}: {self._told}'), id=id)
 
 
 class NotOff(PowerError):
@@ -201,6 +202,8 @@ class PowerDriver(ABC):
                     self.off()
                     if self.state() is PowerState.OFF:
                         return
+            except BmcFailed as exc:
+                last = exc._told
             except PowerError as exc:
                 last = str(exc)
             if self._clock() >= end:

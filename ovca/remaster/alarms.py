@@ -20,7 +20,14 @@ class Alarms:
         """What need not be looked for in the journal once more."""
 
     def once(
-        self, epoch: int, update: Update, node: str | None, detail: str, *, kind: str = 'alarm', cause: str = ''
+        self,
+        epoch: int,
+        update: Update,
+        node: str | None,
+        detail: str,
+        *,
+        kind: events.Kind = 'alarm',
+        cause: str = '',
     ) -> bool:
         """Write it, unless it was written since the update entered its state; return whether it was written now.
 

@@ -192,7 +192,7 @@ class Changes:
             entry.power_ordered_at = None
             self.enter(session, update, to, epoch, rule, f'{rule.when}: attempt {entry.attempt} on {target}')
 
-    def tell(self, session: Session, seen: Observation, epoch: int, kind: str, detail: str) -> None:
+    def tell(self, session: Session, seen: Observation, epoch: int, kind: events.Kind, detail: str) -> None:
         """Write into the journal of the update, about its target."""
         events.append(
             session,

@@ -150,5 +150,5 @@ def _unconsumed(session: Session, update: Update) -> list[InstallGrant]:
     )
 
 
-def _tell(session: Session, update: Update, by: Decider, kind: str, detail: str) -> None:
+def _tell(session: Session, update: Update, by: Decider, kind: events.Kind, detail: str) -> None:
     events.append(session, kind=kind, update_id=update.id, node=by.node, actor=by.who, epoch=by.epoch, detail=detail)

@@ -12,7 +12,7 @@ import hmac
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 
-REFUSED = 'grant-refused'
+REFUSED: Final = 'grant-refused'
 """Kind of event: somebody asked for a grant that another run of the installer has consumed."""
 
 
@@ -306,7 +306,7 @@ class GrantDesk:
         if session.scalars(same.limit(1)).first() is None:
             self._told(session, update, node, epoch, REFUSED, detail)
 
-    def _told(self, session: Session, update: Update, node: str, epoch: int, kind: str, detail: str) -> None:
+    def _told(self, session: Session, update: Update, node: str, epoch: int, kind: events.Kind, detail: str) -> None:
         events.append(
             session,
             kind=kind,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from ovca.cluster.lease import Lease
+from ovca.db import events
 from ovca.db.models import Image, Update
 from ovca.exceptions import LeaseLost, OvcaError, PowerError
 from ovca.power.base import BootDevice, PowerState
@@ -182,7 +183,8 @@ class RemasterLoop:
 
     def _alarm(self, epoch: int, seen: Observation, rule: Rule) -> bool:
         for_person = rule.id in WAITS_FOR_PERSON
-        kind, more = ('waits', ': `ovca update-continue`') if for_person else ('alarm', '')
+        kind: events.Kind = 'waits' if for_person else 'alarm'
+        more = ': `ovca update-continue`' if for_person else ''
         if 'blocked' in rule.id:
             more = f': {"; ".join(self._failures.get(seen.update.id, []))}'
         if not (rule.decision.alarm or for_person):

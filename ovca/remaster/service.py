@@ -260,10 +260,19 @@ class Service(Asking):
         since: dt.datetime | dt.timedelta | None = None,
         limit: int,
     ) -> tuple[EventView, ...]:
-        """The newest events that fit, the newest last; a ``since`` that is a duration counts back from now."""
+        """The newest events that fit, the newest last; a ``since`` that is a duration counts back from now.
+
+        :raises UsageError: there is no such kind, or no such node.
+        """
+        from ovca.remaster import journal
+
         with self.database.read() as session:
             if isinstance(since, dt.timedelta):
                 since = _ago(self.database.now(session), since)
+            if kind is not None:
+                journal.check_kind(session, kind)
+            if node is not None:
+                journal.check_node(session, self.conf, node)
             return reading.journal(session, update_id=update_id, kind=kind, node=node, since=since, limit=limit)
 
     def snapshot(self, update_id: int, after: int = 0) -> Snapshot:

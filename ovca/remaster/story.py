@@ -9,7 +9,7 @@ import datetime as dt
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from sqlalchemy.orm import Session
 
@@ -21,7 +21,7 @@ from ovca.remaster.views import DirectiveView, EntryView, EventView, UpdateView
 
 FORMAT = 1
 """The form of a story as data; it grows by keys, and this number grows when one changes its meaning."""
-REPORT = 'report'
+REPORT: Final = 'report'
 """The kind of the event that names the report file of an update."""
 
 

@@ -71,6 +71,36 @@ def test_events_are_chosen_by_node_kind_update_and_time(on_each: Operated) -> No
     on_each.close()
 
 
+def test_a_node_that_nobody_knows_is_an_error_and_no_empty_journal(on_each: Operated) -> None:
+    happened(on_each, node='cn9', detail='cn9 was deleted')
+
+    typo = run(on_each, 'event-list', '--node', 'nm2')
+
+    assert (typo.code, typo.out) == (2, '')
+    assert "there is no node 'nm2', and the journal tells of none; did you mean mn2?" in typo.err
+    assert '[no-node]' in typo.err
+    assert [row['detail'] for row in run(on_each, 'event-list', '--node', 'cn9', '-f', 'json').json] == [
+        'cn9 was deleted'
+    ]
+    assert run(on_each, 'event-list', '--node', 'mn2', '-f', 'json').code == 0  # configured, and never heard of
+    on_each.close()
+
+
+def test_a_kind_that_does_not_exist_is_an_error_and_no_empty_journal(on_each: Operated) -> None:
+    happened(on_each, kind='from-newer-software')
+
+    typo = run(on_each, 'event-list', '--kind', 'lokc')
+    foreign = run(on_each, 'event-list', '--kind', 'zzz')
+
+    assert (typo.code, typo.out) == (2, '')
+    assert "there are no events of the kind 'lokc'; did you mean lock?" in typo.err
+    assert 'the kinds are abort, accepted, ' in foreign.err
+    assert '[no-event-kind]' in foreign.err
+    assert len(run(on_each, 'event-list', '--kind', 'from-newer-software', '-f', 'json').json) == 1
+    assert run(on_each, 'event-list', '--kind', 'grant-refused', '-f', 'json').code == 0
+    on_each.close()
+
+
 def test_a_long_journal_is_not_read_for_a_few_lines(operated: Operated) -> None:
     happened(operated, 10_000)
     fetched: list[int] = []

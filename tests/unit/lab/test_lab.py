@@ -1,6 +1,7 @@
 """A lab with the real ovca on its nodes' disks: made, started, and looked at."""
 
 import json
+import sys
 
 import pytest
 from labkit import until
@@ -90,6 +91,13 @@ def test_the_command_line_says_what_is_wrong_in_one_sentence(appliance, capsys):
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 3
     assert all(line.startswith('ovca-lab: ') for line in lines)
+
+
+def test_a_command_that_ctrl_c_has_killed_ends_as_in_a_shell(appliance, monkeypatch):
+    dies = 'import os, signal; signal.signal(signal.SIGINT, signal.SIG_DFL); os.kill(os.getpid(), signal.SIGINT)'
+    monkeypatch.setattr(Lab, 'command', lambda self, node, argv: ([sys.executable, '-c', dies], {}))
+
+    assert ovca_lab(appliance, 'run', 'mn1', '--', 'node-list') == 130
 
 
 def test_the_demonstration_is_not_convinced_by_nodes_that_were_not_updated(appliance):

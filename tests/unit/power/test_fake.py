@@ -67,6 +67,16 @@ def test_an_unreachable_bmc_never_counts_as_off(machine, power):
         power.off_and_wait(5)
 
 
+def test_a_bmc_that_does_not_answer_is_named_once_in_the_sentence(machine, power):
+    machine.vices.unreachable = True
+
+    with pytest.raises(NotOff) as caught:
+        power.off_and_wait(5)
+
+    assert str(caught.value).count('BMC https://bmc1.example.com') == str(caught.value).count('mn1') == 1
+    assert '5 s later reading the power state failed: ' in str(caught.value)
+
+
 def test_a_lost_reply_to_an_order_that_was_carried_out_is_no_error(machine, power):
     machine.vices.lose_replies = 1
 
