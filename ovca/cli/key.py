@@ -28,11 +28,12 @@ class KeyList(base.Lister):
         for image in self.service.images():
             signed.setdefault(image.signed_by or '', []).append(image.version)
         named: list[tuple[str | None, str]] = [(key.name, key.id) for key in found.keys]
-        named += [(None, id) for id in found.revoked if id not in {key.id for key in found.keys}]
-        rows = [
-            (name, id, id in found.revoked, found.revoked.get(id), signed.get(name, []) if name else [])
-            for name, id in named
-        ]
+        here = {id for key in found.keys for id in (key.id, keys.other_order(key.id))}
+        named += [(None, id) for id in found.revoked if id not in here]
+        rows = []
+        for name, id in named:
+            why = found.why_revoked(id)
+            rows.append((name, id, why is not None, why, signed.get(name, []) if name else []))
         return ('name', 'key_id', 'revoked', 'reason', 'images'), rows
 
 

@@ -3,7 +3,8 @@
 Every ``*.pub`` in the folder is trusted for as long as it lies there: while a vendor changes the key, the old and the
 new one lie side by side. The file ``revoked`` takes trust away for good, even from a key whose file is put back: one
 key a line, its id (16 hex digits; minisign prints it without zeros in front) or the public key itself, and the reason
-after a ``#``.
+after a ``#``. An id counts in both orders of its bytes: the comment in a ``*.pub`` that the Python library wrote has
+the other one, and who copies it from there must not believe that the key is revoked while it is not.
 """
 
 from __future__ import annotations
@@ -42,7 +43,11 @@ class Keys:
     @property
     def trusted(self) -> tuple[Key, ...]:
         """The keys that count."""
-        return tuple(key for key in self.keys if key.id not in self.revoked)
+        return tuple(key for key in self.keys if self.why_revoked(key.id) is None)
+
+    def why_revoked(self, id: str) -> str | None:
+        """The reason for which the key of this id was revoked; None if it was not."""
+        return self.revoked.get(id) or self.revoked.get(other_order(id))
 
 
 def load(folder: Path) -> Keys:
@@ -79,7 +84,7 @@ def _files(folder: Path) -> list[Path]:
 def _key(path: Path) -> Key:
     try:
         public = minisign.PublicKey.from_file(path)
-        return Key(path.name, _id(base64.b64decode(public.to_base64())), public)
+        return Key(path.name, id_of(public), public)
     except (OSError, ValueError, minisign.ParseError) as exc:
         raise ConfigError(f'{path} is not a minisign public key: {exc}; mend or remove it', id='bad-key') from exc
 
@@ -118,6 +123,16 @@ def _public_id(text: str) -> str | None:
 def _id(packed: bytes) -> str:
     """The id in what minisign packs: two letters for the method, then the id, the lowest byte first."""
     return packed[2:10][::-1].hex().upper()
+
+
+def id_of(public: minisign.PublicKey) -> str:
+    """The id of a public key, in 16 digits, as minisign prints it."""
+    return _id(base64.b64decode(public.to_base64()))
+
+
+def other_order(id: str) -> str:
+    """The id with its bytes in the other order."""
+    return bytes.fromhex(id)[::-1].hex().upper()
 
 
 def signer(signature: bytes) -> tuple[bytes, str]:

@@ -61,8 +61,8 @@ def verify(data: bytes, signature: bytes, folder: Path, *, source: str) -> Signe
         method, id = keys.signer(signature)
     except (minisign.ParseError, ValueError) as exc:
         raise SignatureRefused(source, f'its signature cannot be read: {exc}') from exc
-    if id in found.revoked:
-        raise KeyRevoked(source, id, found.revoked[id])
+    if (why := found.why_revoked(id)) is not None:
+        raise KeyRevoked(source, id, why)
     if method == LEGACY:
         raise SignatureRefused(
             source, 'its signature is of the old kind, which is not prehashed', id='signature-legacy'

@@ -14,7 +14,7 @@ from typing import IO
 from ovca.conf import secrets
 from ovca.exceptions import ConfigError, ImageError, UsageError
 from ovca.files import fsync_dir, write_atomic
-from ovca.image import signature
+from ovca.image import keys, signature
 from ovca.image.errors import BundleError
 from ovca.image.manifest import LIMIT, Manifest
 
@@ -43,6 +43,7 @@ def keygen(folder: Path, name: str, *, password: str | None = None) -> tuple[Pat
     if secret.exists() or public.exists():
         raise UsageError(f'{folder} holds a key {name!r} already; choose another name', id='key-exists')
     pair = minisign.KeyPair.generate()
+    pair.public_key.untrusted_comment = f'minisign public key {keys.id_of(pair.public_key)}'  # the library swaps it
     key = bytes(pair.public_key) + b'\n'
     if password:
         pair.secret_key.encrypt(password)

@@ -143,7 +143,7 @@ class ImageVerified(Check):
             _, id = keys.signer((folder / 'manifest.json.minisig').read_bytes())
         except (FileNotFoundError, ValueError):
             return None  # not signed, which was allowed when it was published
-        return keys.load(Path(self.context.conf.image.key_folder)).revoked.get(id)
+        return keys.load(Path(self.context.conf.image.key_folder)).why_revoked(id)
 
 
 class ImagePresent(Check):

@@ -53,12 +53,13 @@ def test_while_a_key_is_changed_the_old_and_the_new_one_count(folder: Path) -> N
         verified(folder, sign(DATA, 'x', old))
 
 
-@pytest.mark.parametrize('form', ['id', 'small id', 'key'])
+@pytest.mark.parametrize('form', ['id', 'small id', 'other order', 'key'])
 @pytest.mark.parametrize('file_is_there', [True, False])
 def test_a_revoked_key_counts_no_more_even_if_its_file_is_there(folder: Path, form: str, file_is_there: bool) -> None:
     stolen, id = made(folder, 'stolen')
     good, _ = made(folder, 'good')
-    line = {'id': id, 'small id': id.lower(), 'key': (folder / 'stolen.pub').read_text().splitlines()[1]}[form]
+    forms = {'id': id, 'small id': id.lower(), 'other order': bytes.fromhex(id)[::-1].hex()}
+    line = {**forms, 'key': (folder / 'stolen.pub').read_text().splitlines()[1]}[form]
     (folder / 'revoked').write_text(f'# keys that nobody may use\n\n{line}  # stolen in May\n')
     if not file_is_there:
         (folder / 'stolen.pub').unlink()

@@ -53,3 +53,12 @@ def test_we_sign_by_a_key_of_minisign_and_it_reads_that(tmp_path: Path, password
     # The id that is to be revoked is the one that the vendor sees.
     id = keys.load(public.parent).keys[0].id
     assert public.read_text().splitlines()[0].split()[-1] == id.lstrip('0')  # it prints a number
+
+
+def test_the_comment_of_our_key_names_it_as_minisign_does(tmp_path: Path) -> None:
+    secret, public = keygen(tmp_path / 'keys', 'vendor')
+
+    minisign('-R', '-s', str(secret), '-p', str(tmp_path / 'again.pub'))
+
+    assert public.read_bytes() == (tmp_path / 'again.pub').read_bytes()
+    assert keys.load(public.parent).keys[0].id in public.read_text()
