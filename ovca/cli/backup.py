@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovca.cli import base, brief, watch
+from ovca.cli import base, brief, places, watch
 from ovca.cli.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -123,7 +122,7 @@ class BackupRestore(Verdict, base.ShowOne):
         parser.add_argument(
             '--configuration', action='store_true', help='write the configuration and site files, and nothing else'
         )
-        parser.add_argument('--to', metavar='<folder>', type=Path, help='where --configuration writes them')
+        parser.add_argument('--to', metavar='<folder>', type=places.path, help='where --configuration writes them')
         parser.add_argument('--yes', action='store_true', help='do not ask')
         return parser
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ovca.cli import base, key
-from ovca.cli.key import need
+from ovca.cli import base, key, places
+from ovca.exceptions import UsageError
 
 
 class ImageBuild(base.ShowOne):
@@ -17,15 +17,15 @@ class ImageBuild(base.ShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('output', metavar='<output>', type=Path, help='the bundle to write')
+        parser.add_argument('output', metavar='<output>', type=places.path, help='the bundle to write')
         parser.add_argument('--image-version', metavar='<version>', required=True, help='the version of the image')
         parser.add_argument(
-            '--mgmt', metavar='<folder>', type=Path, required=True, help='the root file system of a management node'
+            '--mgmt', metavar='<folder>', type=places.path, required=True, help='the root file system of a management node'
         )
-        parser.add_argument('--hmp', metavar='<folder>', type=Path, help='the tree hmp_image, published only')
-        parser.add_argument('--ovm', metavar='<folder>', type=Path, help='the tree ovm_image, published only')
+        parser.add_argument('--hmp', metavar='<folder>', type=places.path, help='the tree hmp_image, published only')
+        parser.add_argument('--ovm', metavar='<folder>', type=places.path, help='the tree ovm_image, published only')
         parser.add_argument(
-            '--installer', metavar='<file>', type=Path, help="the installer to use instead of this ovca's own"
+            '--installer', metavar='<file>', type=places.path, help="the installer to use instead of this ovca's own"
         )
         key.secret_key(
             parser, 'the minisign secret key that signs the image; without it the image is unsigned', required=False
@@ -63,7 +63,7 @@ class ImageBuild(base.ShowOne):
         )
         notes = parser.add_mutually_exclusive_group()
         notes.add_argument('--notes', metavar='<text>', default='', help='the release notes')
-        notes.add_argument('--notes-file', metavar='<file>', type=Path, help='a file that holds the release notes')
+        notes.add_argument('--notes-file', metavar='<file>', type=places.path, help='a file that holds the release notes')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
@@ -72,11 +72,17 @@ class ImageBuild(base.ShowOne):
         from ovca.image.build import build
         from ovca.provision.pack import pack
 
+        if parsed_args.password_file and not parsed_args.secret_key:
+            raise UsageError(
+                '--password-file is of no use without --secret-key: the image would not be signed; give both, or none',
+                id='no-secret-key',
+            )
         for folder in filter(None, (parsed_args.mgmt, parsed_args.hmp, parsed_args.ovm)):
-            need(folder, folder.is_dir(), 'is not a folder')
+            places.need_folder(folder)
         for file in filter(None, (parsed_args.installer, parsed_args.secret_key, parsed_args.notes_file)):
-            need(file, file.is_file(), 'is not a file')
-        notes = parsed_args.notes_file.read_text() if parsed_args.notes_file else parsed_args.notes
+            places.need_file(file)
+        places.refuse_folder(parsed_args.output)
+        notes = places.text(parsed_args.notes_file) if parsed_args.notes_file else parsed_args.notes
         with tempfile.TemporaryDirectory() as folder:
             installer = parsed_args.installer
             if installer is None:

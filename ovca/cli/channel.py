@@ -6,7 +6,7 @@ import argparse
 import datetime as dt
 from pathlib import Path
 
-from ovca.cli import base, key, values
+from ovca.cli import base, key, places, values
 from ovca.exceptions import UsageError
 
 NAME = 'channel.json'
@@ -24,10 +24,10 @@ class ChannelBuild(base.ShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('folder', metavar='<folder>', type=Path, help='the folder that holds the bundles')
+        parser.add_argument('folder', metavar='<folder>', type=places.path, help='the folder that holds the bundles')
         key.secret_key(parser, 'the minisign secret key that signs the index', required=True)
         parser.add_argument(
-            '--output', metavar='<file>', type=Path, help=f'the index to write (default: {NAME} in the folder)'
+            '--output', metavar='<file>', type=places.path, help=f'the index to write (default: {NAME} in the folder)'
         )
         parser.add_argument(
             '--expires',
@@ -35,7 +35,9 @@ class ChannelBuild(base.ShowOne):
             default='30d',
             help='when appliances refuse it: in so long, as 30d, or at an ISO 8601 time (default: 30d)',
         )
-        parser.add_argument('--base-uri', metavar='<uri>', help='where the bundles are, if not beside the index')
+        parser.add_argument(
+            '--base-uri', metavar='<uri>', help='where the bundles are: a URI, or a path from the index (default: its folder)'
+        )
         parser.add_argument('--serial', metavar='<number>', help='the serial number (default: the next one)')
         parser.add_argument(
             '--critical',
@@ -50,7 +52,8 @@ class ChannelBuild(base.ShowOne):
         from ovca.image import index
 
         folder, output = parsed_args.folder, parsed_args.output or parsed_args.folder / NAME
-        key.need(folder, folder.is_dir(), 'is not a folder')
+        places.need_folder(folder)
+        places.need_file(parsed_args.secret_key)
         if not output.name.endswith('.json'):
             raise UsageError(f'{output} has to end in .json, as appliances tell by it what it is', id='no-index-name')
         now = dt.datetime.now(dt.UTC)
@@ -71,7 +74,7 @@ class ChannelBuild(base.ShowOne):
 
 def _expiry(text: str, now: dt.datetime) -> dt.datetime:
     """When the index expires. :raises UsageError: it is no time, past, or too far away."""
-    found = values.moment(text)
+    found = values.moment(text, span='in how long')
     if isinstance(found, dt.timedelta):
         found = now + min(found, LONGEST + dt.timedelta(days=1))
     if not now < found <= now + LONGEST:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovca.cli import base
+from ovca.cli import base, places
 
 if TYPE_CHECKING:
     from ovca.cli.app import OvcaApp
@@ -166,7 +166,7 @@ def _values(app: OvcaApp, action: argparse.Action) -> Offer:
     source = getattr(action, 'complete', None)
     if action.choices is not None:
         return Offer(tuple(str(choice) for choice in action.choices))
-    if source is base.files or action.type is Path or (source is None and action.metavar in _FILES):
+    if source is base.files or action.type in (Path, places.path) or (source is None and action.metavar in _FILES):
         return Offer(files=True)
     return Offer(tuple(_ask(app, source))) if source else Offer()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from ovca.cli import base
+from ovca.cli import base, places
 from ovca.exceptions import UsageError
 
 
@@ -39,11 +39,11 @@ class KeyList(base.Lister):
 
 def secret_key(parser: argparse.ArgumentParser, text: str, *, required: bool) -> None:
     """Add the options that name a secret key and the file with its password."""
-    parser.add_argument('--secret-key', metavar='<file>', type=Path, required=required, help=text)
+    parser.add_argument('--secret-key', metavar='<file>', type=places.path, required=required, help=text)
     parser.add_argument(
         '--password-file',
         metavar='<file>',
-        type=Path,
+        type=places.path,
         help='a file that holds the password of the secret key; without it the password is asked for',
     )
 
@@ -97,13 +97,13 @@ class ImageKeygen(base.ShowOne):
         parser.add_argument(
             '--folder',
             metavar='<folder>',
-            type=Path,
+            type=places.path,
             default=Path(),
-            help='where the files are written (default: here)',
+            help='where the files are written; it is made if it is not there (default: here)',
         )
         password = parser.add_mutually_exclusive_group()
         password.add_argument(
-            '--password-file', metavar='<file>', type=Path, help='a file that holds the password to give to the key'
+            '--password-file', metavar='<file>', type=places.path, help='a file that holds the password to give to the key'
         )
         password.add_argument('--no-password', action='store_true', help='protect the key by its permissions only')
         return parser
@@ -139,9 +139,9 @@ class ImageSign(base.ShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('file', metavar='<file>', type=Path, help='the bundle (a zip), or the manifest (JSON)')
+        parser.add_argument('file', metavar='<file>', type=places.path, help='the bundle (a zip), or the manifest (JSON)')
         secret_key(parser, 'the minisign secret key to sign with', required=True)
-        parser.add_argument('--output', metavar='<file>', type=Path, help='the file to write instead')
+        parser.add_argument('--output', metavar='<file>', type=places.path, help='the file to write instead')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:
@@ -149,29 +149,27 @@ class ImageSign(base.ShowOne):
 
         from ovca.files import write_atomic
         from ovca.image import keys, signing
+        from ovca.image.errors import file_errors
         from ovca.image.manifest import LIMIT, Manifest
 
         file, key, output = parsed_args.file, parsed_args.secret_key, parsed_args.output
-        need(file, file.is_file(), 'is not a file')
-        need(key, key.is_file(), 'is not a file')
+        places.need_file(file)
+        places.need_file(key)
         password = Password(self, parsed_args.password_file)
         if zipfile.is_zipfile(file):
             output = output or file
+            places.refuse_folder(output)
             manifest = signing.sign_bundle(file, output, key, password)
             with zipfile.ZipFile(output) as archive:
                 signature = archive.read(signing.SIGNATURE)
         else:
             output = output or file.with_name(f'{file.name}.minisig')
-            with file.open('rb') as stream:
-                data = stream.read(LIMIT)
-            manifest = Manifest.parse(data, str(file))
-            signature = signing.sign_manifest(data, str(file), key, password)
-            write_atomic(output, signature)
+            places.refuse_folder(output)
+            with file_errors(output):
+                with file.open('rb') as stream:
+                    data = stream.read(LIMIT)
+                manifest = Manifest.parse(data, str(file))
+                signature = signing.sign_manifest(data, str(file), key, password)
+                write_atomic(output, signature)
         columns = ('file', 'version', 'iso_sha256', 'key_id')
         return columns, (output, manifest.version, manifest.iso.sha256, keys.signer(signature)[1])
-
-
-def need(path: Path, good: bool, problem: str) -> None:
-    """Let a path pass. :raises UsageError: it is not good."""
-    if not good:
-        raise UsageError(f'{path} {problem}; name the right one', id='no-such-path')

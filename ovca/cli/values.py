@@ -52,8 +52,10 @@ def update_id(text: str | None) -> int | None:
     return None if text is None else number('the number of an update', text)
 
 
-def moment(text: str) -> dt.datetime | dt.timedelta:
+def moment(text: str, *, span: str = 'how long ago') -> dt.datetime | dt.timedelta:
     """A time as ISO 8601 (UTC unless it names a zone), or how long ago: ``90s``, ``2h``, ``1d12h``.
+
+    ``span`` says what a duration means, where it is something else.
 
     :raises UsageError: it is neither.
     """
@@ -65,6 +67,6 @@ def moment(text: str) -> dt.datetime | dt.timedelta:
         return found.astimezone(dt.UTC) if found.tzinfo else found.replace(tzinfo=dt.UTC)
     except (ValueError, OverflowError):
         raise UsageError(
-            f'{text!r} is no time; write one as 2026-11-24T10:00:00Z, or how long ago as 90s, 30m, 2h or 1d12h',
+            f'{text!r} is no time; write one as 2026-11-24T10:00:00Z, or {span} as 90s, 30m, 2h or 1d12h',
             id='bad-time',
         ) from None

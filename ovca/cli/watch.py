@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ovca.cli import base, lines, live, values
-from ovca.exceptions import Interrupted, Refused, UpdateAborted, UpdateFailed, UsageError
+from ovca.exceptions import FetchError, Interrupted, Refused, UpdateAborted, UpdateFailed, UsageError
 
 if TYPE_CHECKING:
     from ovca.remaster.checks import CheckResult
@@ -48,11 +48,19 @@ def configured(command: base.Command, uri: str | None) -> str:
 def source(uri: str) -> str:
     """The URI for the master's service, whose working folder is another: a path without a scheme made absolute.
 
-    :raises UsageError: there is none.
+    :raises UsageError: there is none. :raises FetchError: it is no URI.
     """
     if not uri:
         raise UsageError('the URI is empty; name the bundle to download', id='no-uri')
-    return uri if urlsplit(uri).scheme else str(Path(uri).absolute())
+    try:
+        scheme = urlsplit(uri).scheme
+    except ValueError:
+        # The URI itself is not repeated: without its parts nobody knows where a password is in it.
+        raise FetchError(
+            'the URI is not a usable one, its host is not written right; write it as https://host/ovca-1.1.0.iso.zip',
+            id='bad-uri',
+        ) from None
+    return uri if scheme else str(Path(uri).absolute())
 
 
 def progress(parser: argparse._ActionsContainer) -> None:

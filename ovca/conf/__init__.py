@@ -10,11 +10,10 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from oslo_config import cfg
 
-from ovca.conf import groups
+from ovca.conf import files, groups
 from ovca.conf.configuration import Configuration
 from ovca.conf.reading import examine
 from ovca.exceptions import ConfigError
@@ -41,8 +40,10 @@ def chosen_path(config_file: str | None = None) -> str:
 
     :raises ConfigError: it was named and does not exist; ``/etc/ovca.conf`` alone may be absent.
     """
+    if config_file == '':  # of a variable that is not set; the default would be another file than was meant
+        raise ConfigError('--config-file names no file; name one, or leave it out', id='config-missing')
     chosen = config_file or os.environ.get(ENVIRONMENT)
-    if chosen and not Path(chosen).exists():
+    if chosen and not files.exists(chosen):
         source = '--config-file' if config_file else f'the environment variable {ENVIRONMENT}'
         raise ConfigError(f'{chosen} does not exist; name the right file with {source}', id='config-missing')
     return chosen or DEFAULT_PATH

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,10 +32,28 @@ def vendor_folder(path: str) -> Path:
     return Path(path).parent / VENDOR_FOLDER
 
 
+def exists(path: str) -> bool:
+    """Whether there is a file, or something that cannot be looked at: whoever reads it says why."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def paths(path: str) -> list[str]:
     """The files to read, in the order in which they win over each other: the vendor's by name, the site's last."""
-    vendor = [str(p) for p in sorted(vendor_folder(path).glob('*.conf')) if not p.name.startswith('.')]
-    return [*vendor, *([path] if Path(path).exists() else [])]
+    folder = vendor_folder(path)
+    try:
+        names = sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        names = []
+    except OSError:
+        return [str(folder), path]  # whoever reads them says what keeps him from it
+    vendor = [str(folder / name) for name in names if name.endswith('.conf') and not name.startswith('.')]
+    return [*vendor, *([path] if exists(path) else [])]
 
 
 def parse(path: str) -> Source:
@@ -50,9 +69,8 @@ def parse(path: str) -> Source:
             id='config-syntax',
         ) from None
     except OSError as exc:
-        raise ConfigError(
-            f'{path} cannot be read: {exc.strerror}; mend its permissions', id='config-unreadable'
-        ) from exc
+        remedy = 'mend its permissions' if isinstance(exc, PermissionError) else 'name the right file, or mend it'
+        raise ConfigError(f'{path} cannot be read: {exc.strerror}; {remedy}', id='config-unreadable') from exc
     except UnicodeError:
         raise ConfigError(f'{path} is not UTF-8 text; write it anew', id='config-unreadable') from None
     return Source(path, sections)

@@ -11,7 +11,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from ovca.exceptions import UsageError
+from ovca.exceptions import ImageError, UsageError
+from ovca.image.errors import file_errors
 from ovca.image.isowriter import Node, add_file, add_tree, folder_node, write_iso
 from ovca.image.manifest import FORMAT, Manifest, check_paths
 from ovca.image.signing import CHUNK, LEVEL, MANIFEST, SIGNATURE, Password, keygen, member, sign_manifest
@@ -42,46 +43,66 @@ def build(
 
     ``checks`` are programs of the tree ``mgmt`` that are run before an update to this image begins.
 
-    :raises UsageError: a tree holds what an image cannot hold, a check is no program of it, or the key cannot be used.
+    :raises UsageError: a tree holds what an image cannot hold, a check is no program of it, a version is not older that
+        has to be, or the key cannot be used. :raises ImageError: a file cannot be read or written, a version is none.
     """
     text = str(ImageVersion(version))
     _need_programs(mgmt, checks)
-    trees = {name: tree for name, tree in (('mgmt', mgmt), ('hmp', hmp), ('ovm', ovm)) if tree is not None}
-    root = folder_node('')
-    for name, tree in trees.items():
-        add_tree(root, f'{name}_image', tree)
-    if installer is not None:
-        boot = root.children['boot'] = folder_node('boot')
-        add_file(boot, 'installer.pyz', installer)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f'.{output.name}.') as place:
-        iso = Path(place, f'ovca-{text}.iso'.replace('~', '-'))
-        with iso.open('wb') as stream:
-            size, digest, nodes = write_iso(root, stream, 'OVCA_' + re.sub(r'[^0-9A-Z]', '_', text.upper()))
-        listing = _json({'format': FORMAT, 'files': [_listed(n) for n in nodes]})
-        manifest = _json(
-            {
-                'format': FORMAT,
-                'version': text,
-                'update_from': str(ImageVersion(update_from)) if update_from else None,
-                'downgrade_to': str(ImageVersion(downgrade_to)) if downgrade_to else None,
-                'accept_downgrade': accept_downgrade,
-                'stepping_stones': list(stepping_stones),
-                'notes': notes,
-                'checks': list(checks),
-                'iso': {'name': iso.name, 'size': size, 'sha256': digest},
-                'files_digest': hashlib.sha256(listing).hexdigest(),
-                'components': {name: _component(name, nodes) for name in trees},
-            }
-        )
-        members = {MANIFEST: manifest}
-        if secret_key is not None:
-            members[SIGNATURE] = sign_manifest(manifest, str(output), secret_key, password)
-        members['files.json'] = listing
-        archive = Path(place, 'bundle')
-        _zip(archive, members, iso, level)
-        archive.replace(output)
-    return Manifest.parse(manifest, str(output))
+    _need_older(text, update_from, downgrade_to, stepping_stones)
+    with file_errors(output):
+        trees = {name: tree for name, tree in (('mgmt', mgmt), ('hmp', hmp), ('ovm', ovm)) if tree is not None}
+        root = folder_node('')
+        for name, tree in trees.items():
+            add_tree(root, f'{name}_image', tree)
+        if installer is not None:
+            boot = root.children['boot'] = folder_node('boot')
+            add_file(boot, 'installer.pyz', installer)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f'.{output.name}.') as place:
+            iso = Path(place, f'ovca-{text}.iso'.replace('~', '-'))
+            with iso.open('wb') as stream:
+                size, digest, nodes = write_iso(root, stream, 'OVCA_' + re.sub(r'[^0-9A-Z]', '_', text.upper()))
+            listing = _json({'format': FORMAT, 'files': [_listed(n) for n in nodes]})
+            manifest = _json(
+                {
+                    'format': FORMAT,
+                    'version': text,
+                    'update_from': str(ImageVersion(update_from)) if update_from is not None else None,
+                    'downgrade_to': str(ImageVersion(downgrade_to)) if downgrade_to is not None else None,
+                    'accept_downgrade': accept_downgrade,
+                    'stepping_stones': list(stepping_stones),
+                    'notes': notes,
+                    'checks': list(checks),
+                    'iso': {'name': iso.name, 'size': size, 'sha256': digest},
+                    'files_digest': hashlib.sha256(listing).hexdigest(),
+                    'components': {name: _component(name, nodes) for name in trees},
+                }
+            )
+            members = {MANIFEST: manifest}
+            if secret_key is not None:
+                members[SIGNATURE] = sign_manifest(manifest, str(output), secret_key, password)
+            members['files.json'] = listing
+            archive = Path(place, 'bundle')
+            _zip(archive, members, iso, level)
+            archive.replace(output)
+        return Manifest.parse(manifest, str(output))
+
+
+def _need_older(version: str, update_from: str | None, downgrade_to: str | None, stones: tuple[str, ...]) -> None:
+    """Refuse what no appliance could follow, and would only notice when it is to."""
+    named = [('--update-from', update_from), ('--downgrade-to', downgrade_to), *(('--stepping-stone', s) for s in stones)]
+    for option, other in named:
+        if other is None:
+            continue
+        try:
+            older = ImageVersion(other) < ImageVersion(version)
+        except ImageError as exc:
+            raise ImageError(f'{option}: {exc}', id=exc.id) from None
+        if not older:
+            raise UsageError(
+                f'{option} {other} is not older than {version}, the version of the image; name an older one',
+                id='not-older',
+            )
 
 
 def _need_programs(mgmt: Path, checks: tuple[str, ...]) -> None:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
 from ovca.exceptions import FetchError, ImageError
 from ovca.image.names import shown
 
@@ -82,3 +87,19 @@ class Cancelled(ImageError):
     """The download was told to stop; what was received is kept."""
 
     id = 'download-stopped'
+
+
+@contextmanager
+def file_errors(output: Path) -> Iterator[None]:
+    """Say in a sentence what the file system refuses while ``output`` is made; names of temporary files are not told.
+
+    :raises ImageError: a file cannot be read or written.
+    """
+    try:
+        yield
+    except OSError as exc:
+        # Who reads or writes an open file is not told its name.
+        named = Path(os.fsdecode(exc.filename)) if isinstance(exc.filename, str | bytes) else None
+        ours = named is None or any(part.startswith(f'.{output.name}.') for part in named.parts)
+        what = f'{output} cannot be made' if ours else f'{named} cannot be used'
+        raise ImageError(f'{what}: {exc.strerror or exc}; see to the file', id='bundle-file') from exc

@@ -9,7 +9,7 @@ import zipfile
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, urljoin
+from urllib.parse import quote, urlsplit
 
 from ovca.exceptions import ImageError, UsageError
 from ovca.files import write_atomic
@@ -38,9 +38,10 @@ def make(
     The bundles are named relative to the index, or below ``base_uri``. Without a ``serial`` it is the one after that of
     the index that is replaced, out of which the dates of release are kept, too.
 
-    :raises UsageError: there is no bundle, one is not signed, or a version is there twice.
+    :raises UsageError: there is no bundle, one is not signed, a version is there twice, or ``base_uri`` is none.
     :raises ImageError: a bundle or the index that is replaced cannot be read.
     """
+    base_uri = None if base_uri is None else _base(base_uri)
     before = _before(output)
     if serial is None:
         serial = before.serial + 1 if before is not None else 1
@@ -112,9 +113,31 @@ def _manifest(bundle: Path) -> Manifest:
         raise BundleError(str(bundle), f'it is no bundle: {exc}', id='not-a-bundle') from exc
 
 
+def _base(uri: str) -> str:
+    """The URI of a folder without the slash at its end. :raises UsageError: it is none, or holds what is not for all."""
+    if set(uri) & set('@?#'):
+        # The value itself is not repeated: it may hold a password.
+        raise UsageError(
+            '--base-uri holds a user, a password or a query, and everybody can read the index; name one without them: '
+            'appliances have [update] credentials_file',
+            id='bad-base-uri',
+        )
+    try:
+        parts = urlsplit(uri)
+        good = bool(parts.netloc or (parts.path and parts.scheme in channel.LOCAL)) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or not uri.isprintable() or ' ' in uri:
+        raise UsageError(
+            f'--base-uri {uri!r} is not the URI of a folder; write it as https://updates.example.com/ovca',
+            id='bad-base-uri',
+        )
+    return uri.rstrip('/')
+
+
 def _uri(bundle: Path, output: Path, base_uri: str | None) -> str:
     if base_uri is not None:
-        return urljoin(f'{base_uri.rstrip("/")}/', quote(bundle.name))
+        return f'{base_uri}/{quote(bundle.name)}'
     return quote(os.path.relpath(bundle.absolute(), output.absolute().parent))
 
 

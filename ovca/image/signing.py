@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import IO
 
 from ovca.conf import secrets
-from ovca.exceptions import ConfigError, ImageError, UsageError
+from ovca.exceptions import ConfigError, UsageError
 from ovca.files import fsync_dir, write_atomic
 from ovca.image import keys, signature
-from ovca.image.errors import BundleError
+from ovca.image.errors import BundleError, file_errors
 from ovca.image.manifest import LIMIT, Manifest
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,63}')
@@ -31,7 +31,7 @@ Password = Callable[[], str]
 def keygen(folder: Path, name: str, *, password: str | None = None) -> tuple[Path, Path]:
     """Make a key pair, its secret half protected by the password; return the paths of the secret and the public key.
 
-    :raises UsageError: there is one of this name, or the name cannot be a file's.
+    :raises UsageError: there is one of this name, the name cannot be a file's, or the folder cannot be written.
     """
     import minisign
 
@@ -40,15 +40,20 @@ def keygen(folder: Path, name: str, *, password: str | None = None) -> tuple[Pat
             f'{name!r} cannot be the name of a key; use letters, digits and . _ - (at most 64)', id='bad-key-name'
         )
     secret, public = folder / f'{name}.key', folder / f'{name}.pub'
-    if secret.exists() or public.exists():
-        raise UsageError(f'{folder} holds a key {name!r} already; choose another name', id='key-exists')
-    pair = minisign.KeyPair.generate()
-    pair.public_key.untrusted_comment = f'minisign public key {keys.id_of(pair.public_key)}'  # the library swaps it
-    key = bytes(pair.public_key) + b'\n'
-    if password:
-        pair.secret_key.encrypt(password)
-    write_atomic(secret, bytes(pair.secret_key) + b'\n', mode=0o600)
-    write_atomic(public, key)
+    try:
+        if secret.exists() or public.exists():
+            raise UsageError(f'{folder} holds a key {name!r} already; choose another name', id='key-exists')
+        pair = minisign.KeyPair.generate()
+        pair.public_key.untrusted_comment = f'minisign public key {keys.id_of(pair.public_key)}'  # the library swaps it
+        key = bytes(pair.public_key) + b'\n'
+        if password:
+            pair.secret_key.encrypt(password)
+        write_atomic(secret, bytes(pair.secret_key) + b'\n', mode=0o600)
+        write_atomic(public, key)
+    except OSError as exc:
+        raise UsageError(
+            f'no key can be written to {folder}: {exc.strerror}; name another folder with --folder', id='no-such-path'
+        ) from exc
     return secret, public
 
 
@@ -97,12 +102,10 @@ def sign_bundle(bundle: Path, output: Path, secret_key: Path, password: Password
     :raises BundleError: it is no bundle, or damaged. :raises UsageError: the key cannot sign.
     """
     try:
-        with zipfile.ZipFile(bundle) as source:
+        with file_errors(output), zipfile.ZipFile(bundle) as source:
             return _sign_bundle(source, bundle, output, secret_key, password)
     except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError) as exc:
         raise BundleError(str(bundle), f'it is no bundle: {exc}', id='not-a-bundle') from exc
-    except OSError as exc:
-        raise ImageError(f'{exc.filename or output}: {exc.strerror or exc}; see to the file', id='bundle-file') from exc
 
 
 def _sign_bundle(

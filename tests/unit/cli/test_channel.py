@@ -118,6 +118,13 @@ def test_after_a_step_the_next_one_is_named(operated: Operated) -> None:
         (['--expires', 'soon'], 'bad-time'),
         (['--serial', '0'], 'bad-number'),
         (['--output', 'channel.txt'], 'no-index-name'),
+        (['--output', ''], 'bad-option'),
+        (['--secret-key', 'none'], 'no-such-path'),
+        (['--base-uri', ''], 'bad-base-uri'),
+        (['--base-uri', 'https://'], 'bad-base-uri'),
+        (['--base-uri', 'https://[::1/x'], 'bad-base-uri'),
+        (['--base-uri', 'https://acme:geheim@example.com/x'], 'bad-base-uri'),
+        (['--base-uri', 'https://example.com/x?token=geheim'], 'bad-base-uri'),
     ],
 )
 def test_what_makes_no_channel_is_one_sentence(bundles: Path, argv: list[str], id: str) -> None:
@@ -125,4 +132,5 @@ def test_what_makes_no_channel_is_one_sentence(bundles: Path, argv: list[str], i
 
     assert (result.code, result.out) == (2, '')
     assert result.err.endswith(f'[{id}]\n')
+    assert 'geheim' not in result.err and 'ago' not in result.err
     assert not list(bundles.glob('channel*'))

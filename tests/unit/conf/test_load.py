@@ -67,6 +67,14 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     assert refusal(path) == f'{path} does not exist; name the right file with --config-file'
 
 
+def test_an_empty_name_is_not_the_default() -> None:
+    assert refusal('') == '--config-file names no file; name one, or leave it out'
+
+
+def test_a_folder_is_not_mended_by_its_permissions(tmp_path: Path) -> None:
+    assert refusal(str(tmp_path)).endswith('cannot be read: Is a directory; name the right file, or mend it')
+
+
 @pytest.mark.parametrize(
     ('text', 'said'),
     [
