@@ -88,7 +88,7 @@ class Shelf:
         if not ('/' in which or ID.fullmatch(which)) or not folder.is_dir():
             known = ', '.join(each.id for each in self.backups()[:5]) or 'none'
             raise UsageError(
-                f'there is no backup {which}; name one as `ovca backup-list` shows it, or its folder. The newest in '
+                f'there is no backup {which!r}; name one as `ovca backup-list` shows it, or its folder. The newest in '
                 f'{self.folder}: {known}',
                 id='no-backup',
             )

@@ -117,7 +117,9 @@ class BackupRestore(Verdict, base.ShowOne):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = _which(super().get_parser(prog_name))
         parser.add_argument(
-            '--replace', action='store_true', help='lose all that the database knows now; its backup has to be typed'
+            '--replace',
+            action='store_true',
+            help='lose all that the database knows now; unless --yes is given, the id of the backup has to be typed',
         )
         parser.add_argument(
             '--configuration', action='store_true', help='write the configuration and site files, and nothing else'

@@ -20,7 +20,11 @@ class ImageBuild(base.ShowOne):
         parser.add_argument('output', metavar='<output>', type=places.path, help='the bundle to write')
         parser.add_argument('--image-version', metavar='<version>', required=True, help='the version of the image')
         parser.add_argument(
-            '--mgmt', metavar='<folder>', type=places.path, required=True, help='the root file system of a management node'
+            '--mgmt',
+            metavar='<folder>',
+            type=places.path,
+            required=True,
+            help='the root file system of a management node',
         )
         parser.add_argument('--hmp', metavar='<folder>', type=places.path, help='the tree hmp_image, published only')
         parser.add_argument('--ovm', metavar='<folder>', type=places.path, help='the tree ovm_image, published only')
@@ -63,7 +67,9 @@ class ImageBuild(base.ShowOne):
         )
         notes = parser.add_mutually_exclusive_group()
         notes.add_argument('--notes', metavar='<text>', default='', help='the release notes')
-        notes.add_argument('--notes-file', metavar='<file>', type=places.path, help='a file that holds the release notes')
+        notes.add_argument(
+            '--notes-file', metavar='<file>', type=places.path, help='a file that holds the release notes'
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Record:

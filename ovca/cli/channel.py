@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-from pathlib import Path
 
 from ovca.cli import base, key, places, values
 from ovca.exceptions import UsageError
@@ -36,7 +35,9 @@ class ChannelBuild(base.ShowOne):
             help='when appliances refuse it: in so long, as 30d, or at an ISO 8601 time (default: 30d)',
         )
         parser.add_argument(
-            '--base-uri', metavar='<uri>', help='where the bundles are: a URI, or a path from the index (default: its folder)'
+            '--base-uri',
+            metavar='<uri>',
+            help='where the bundles are: a URI, or a path from the index (default: its folder)',
         )
         parser.add_argument('--serial', metavar='<number>', help='the serial number (default: the next one)')
         parser.add_argument(

@@ -34,16 +34,19 @@ class Check(Verdict, base.Lister):
             '--image-version', metavar='<version>', help='the image to install; also checks the image'
         )
         base.completes(version, base.images)
-        watch.downgrades(parser)
-        watch.accepting(parser)
+        watch.downgrades(parser, 'judge it as an image to go back to, if it is older than what runs')
+        watch.accepting(parser, 'let this check warn; may be repeated')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> base.Table:
         from ovca.remaster.acceptance import implied
         from ovca.remaster.checks import run_all
 
+        watch.acceptable(self, parsed_args.accept)
         allowed, only = bool(parsed_args.allow_downgrade), parsed_args.check
         version, database = parsed_args.image_version, self.service.database
+        if allowed and version is None:
+            raise UsageError('--allow-downgrade is about an image; name it with --image-version', id='bad-option')
         results = run_all(self.conf, database, version, allow_downgrade=allowed, only=only)
         if unknown := sorted({*only} - {result.id for result in results}):
             raise UsageError(

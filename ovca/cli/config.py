@@ -47,10 +47,10 @@ class ConfigShow(base.Lister):
         from ovca.exceptions import PluginError, UsageError
 
         plugins = groups.installed()
-        if wanted:
+        if wanted is not None:
             if not conf.adopt(wanted):
                 known = ', '.join([*conf.options, *plugins])
-                raise UsageError(f'there is no group {wanted}; the groups are {known}', id='no-group')
+                raise UsageError(f'there is no group {wanted!r}; the groups are {known}', id='no-group')
             return {wanted: conf.options[wanted]}
         for name in plugins:
             try:

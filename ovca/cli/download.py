@@ -66,7 +66,9 @@ class DownloadAbort(base.Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        id = parser.add_argument('id', metavar='<id>', nargs='?', help='the download (default: the running one)')
+        id = parser.add_argument(
+            'id', metavar='<id>', nargs='?', help='the download (default: the running one, or the first that waits)'
+        )
         base.completes(id, _unfinished)
         parser.add_argument('--yes', action='store_true', help='do not ask')
         return parser

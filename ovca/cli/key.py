@@ -103,7 +103,10 @@ class ImageKeygen(base.ShowOne):
         )
         password = parser.add_mutually_exclusive_group()
         password.add_argument(
-            '--password-file', metavar='<file>', type=places.path, help='a file that holds the password to give to the key'
+            '--password-file',
+            metavar='<file>',
+            type=places.path,
+            help='a file that holds the password to give to the key',
         )
         password.add_argument('--no-password', action='store_true', help='protect the key by its permissions only')
         return parser
@@ -139,7 +142,9 @@ class ImageSign(base.ShowOne):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('file', metavar='<file>', type=places.path, help='the bundle (a zip), or the manifest (JSON)')
+        parser.add_argument(
+            'file', metavar='<file>', type=places.path, help='the bundle (a zip), or the manifest (JSON)'
+        )
         secret_key(parser, 'the minisign secret key to sign with', required=True)
         parser.add_argument('--output', metavar='<file>', type=places.path, help='the file to write instead')
         return parser

@@ -71,13 +71,17 @@ class MasterClaim(base.Command):
         if leader.is_here and leader.acting and not leader.expired:
             watch.say(self, f'{here} is master already')
             return
+        if peer is None:
+            raise Refused(
+                'there is no second management node to take over from; set [cluster] peer', id='no-second-node'
+            )
         if not parsed_args.force:
             raise UsageError(
                 f'a node takes over by itself as soon as the other one is seen to be off; if the BMC of {peer} is dead '
                 f'and you know that {peer} is off, add --force',
                 id='force-needed',
             )
-        name = parsed_args.known_off or self._typed(peer)
+        name = self._typed(peer) if parsed_args.known_off is None else parsed_args.known_off
         number = self.service.claim(name)
         watch.tell(self, f'request {number}: {here} takes over, on your word that {name} is off')
         if not self.service.wait_for_master(here, leader.ttl + self.conf.cluster.fence_timeout + PATIENCE):
@@ -88,7 +92,7 @@ class MasterClaim(base.Command):
             )
         watch.say(self, f'{here} is master')
 
-    def _typed(self, peer: str | None) -> str:
+    def _typed(self, peer: str) -> str:
         """The name of the node, typed by a person: a "y" comes too easily."""
         if not self.interactive:
             raise Refused(

@@ -83,9 +83,10 @@ class NodeAdd(base.Command):
 
 
 class NodeSet(base.Command):
-    """Change what is known of a node: its BMC, its network card, or its kind; an empty value clears.
+    """Change what is known of a node: its BMC, its network card, or its kind.
 
-    The configuration wins: [power] bmc and [provision] mac, where they name the node.
+    An empty BMC or card is none, as if it had never been said. The configuration wins: [power] bmc and [provision]
+    mac, where they name the node.
 
     Example: ovca node-set mn2 --bmc https://192.0.2.22/redfish/v1/Systems/1
     """

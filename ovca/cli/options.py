@@ -46,7 +46,11 @@ def parser() -> GlobalParser:
     )
     result.add_argument('-h', '--help', action='store_true', help='show this, and all commands')
     result.add_argument('--version', action='version', version=f'{NAME} {ovca.__version__}', help='show the version')
-    result.add_argument('--config-file', metavar='<file>', help='the configuration (default: /etc/ovca.conf)')
+    result.add_argument(
+        '--config-file',
+        metavar='<file>',
+        help='the configuration (default: that of $OVCA_CONFIG_FILE, or else /etc/ovca.conf)',
+    )
     result.add_argument(
         '--set',
         metavar='<group.option=value>',
@@ -74,6 +78,8 @@ def wrong_option(parser: argparse.ArgumentParser, word: str) -> str:
     if not word.startswith('-') or word == '-':
         return f'{word!r} is one argument too many; see `{parser.prog} --help`'
     given = word.partition('=')[0]
+    if given in parser._option_string_actions:
+        return f'{given} stands behind --, so it counts as an argument, and is one too many; put it before --'
     known = [option for option in parser._option_string_actions if option.startswith('--')]
     close = [option for option in known if option.startswith(given) and len(given) > 2]
     # Without the dashes: all options have them, and short ones would be alike for that alone.

@@ -161,7 +161,7 @@ class TableFormat(Format):
 
 
 def _width(text: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise argparse.ArgumentTypeError(f'{text!r} is not a number of columns')
     return int(text)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import contextlib
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -30,13 +30,14 @@ def need_file(path: Path) -> None:
 
 def need_folder(path: Path) -> None:
     """Let a folder pass that can be read. :raises UsageError: it is none, or cannot be."""
-    _need(path, stat.S_ISDIR, 'is not a folder', lambda: os.listdir(path))
+    _need(path, stat.S_ISDIR, 'is not a folder', lambda: list(path.iterdir()))
 
 
 def refuse_folder(path: Path) -> None:
     """Let the path of a file pass that is to be written. :raises UsageError: a folder is there."""
-    if os.path.isdir(path):
-        raise UsageError(f'{path} is a folder, and a file is to be written; name one', id='no-such-path')
+    with contextlib.suppress(PermissionError):  # then whoever writes it says so
+        if path.is_dir():
+            raise UsageError(f'{path} is a folder, and a file is to be written; name one', id='no-such-path')
 
 
 def text(path: Path) -> str:

@@ -34,6 +34,7 @@ class NodeReinstall(base.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
+        watch.acceptable(self, parsed_args.accept)
         self.service.must_lead()
         self.service.must_be_free(f'the installation of {parsed_args.name}')
         node = self.service.node(parsed_args.name)
@@ -74,6 +75,7 @@ class NodeReplace(base.Command):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         from ovca.remaster.inventory import Facts
 
+        watch.acceptable(self, parsed_args.accept)
         self.service.must_lead()
         facts = Facts(None, parsed_args.bmc, parsed_args.mac)
         unheard = self.service.replaceable(parsed_args.name, facts)

@@ -10,7 +10,7 @@ from ovca.cli import base, brief
 class SiteShow(base.Lister):
     """Show what a node keeps through a wipe, item by item, and the files that it would lose.
 
-    It reads what the node has saved on the shared storage, so it has to be root. The column last_install tells what
+    It reads what the node has saved on the shared storage, which only root may. The column last_install tells what
     became of each item when the node was last installed.
 
     Example: ovca site-show mn2
@@ -27,7 +27,7 @@ class SiteShow(base.Lister):
         from ovca.remaster import site_view
 
         names = ('node', 'item', 'state', 'files', 'path', 'detail', 'last_install', 'saved_at')
-        node = parsed_args.node or self.conf.cluster.node_name
+        node = self.conf.cluster.node_name if parsed_args.node is None else parsed_args.node
         rows = site_view.rows(self.conf, node, files=parsed_args.files)
         shown = brief.columns(parsed_args, names, without=['node', 'saved_at'])
         return shown, [[getattr(row, name) for name in shown] for row in rows]

@@ -8,8 +8,11 @@ from typing import Any
 from ovca.cli import base, brief, values, watch
 from ovca.exceptions import Refused
 
+DRY_RUN = 'run the checks, show the plan, and stop'
+NO_WAIT = 'return as soon as the master has been asked'
 
-def _arguments(parser: argparse.ArgumentParser) -> None:
+
+def _arguments(parser: argparse.ArgumentParser, *, dry_run: str = DRY_RUN, no_wait: str = NO_WAIT) -> None:
     parser.add_argument('--yes', action='store_true', help='do not ask')
     parser.add_argument(
         '--pause-before-commit',
@@ -17,16 +20,19 @@ def _arguments(parser: argparse.ArgumentParser) -> None:
         const=True,
         help='stop before the commit point, with the new software as master, until `ovca update-continue`',
     )
-    parser.add_argument('--dry-run', action='store_true', help='run the checks, show the plan, and stop')
+    # A dry run asks the master for nothing that could be waited for.
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument('--dry-run', action='store_true', help=dry_run)
+    how.add_argument('--no-wait', action='store_true', help=no_wait)
     watch.accepting(parser)
     watch.progress(parser)
-    parser.add_argument('--no-wait', action='store_true', help='return as soon as the master has been asked')
 
 
 class Activate(base.Command):
     """Install a downloaded image on both nodes, one after the other.
 
-    Runs the checks, shows the plan, asks once, and follows the update. Exit status 0 only if both nodes run it.
+    Runs the checks, shows the plan, asks once, and follows the update to its end, where exit status 0 says that both
+    nodes run the image.
 
     Example: ovca activate 1.1.0
     """
@@ -42,6 +48,7 @@ class Activate(base.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
+        watch.acceptable(self, parsed_args.accept)
         if not parsed_args.dry_run:
             self.service.must_lead()
         activate(self, parsed_args, parsed_args.version)
@@ -52,8 +59,8 @@ class Update(base.Command):
 
     Without a URI it is the one in [update] uri. One that ends in .json is the index of a channel: it takes the newest
     image that may be installed over what runs. Without --yes it shows the checks and the plan after the download, and
-    asks once. Exit status 0 only if both nodes run the image in the end. The terminal may go away at any time;
-    `ovca update-watch` picks it up.
+    asks once. It follows the update to its end, where exit status 0 says that both nodes run the image. The terminal
+    may go away at any time; `ovca update-watch` picks it up.
 
     Example: ovca update https://updates.example.com/ovca-1.1.0.iso.zip
     """
@@ -61,10 +68,15 @@ class Update(base.Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         watch.fetching(parser)
-        _arguments(parser)
+        _arguments(
+            parser,
+            dry_run='download the image, run the checks, show the plan, and stop: nothing is installed',
+            no_wait='do not follow the update; without --yes, return after the download and the answer to the question',
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
+        watch.acceptable(self, parsed_args.accept)
         wanted, version = watch.wanted(self, parsed_args), parsed_args.image_version
         if parsed_args.yes and not parsed_args.dry_run:
             held, accept = parsed_args.pause_before_commit, parsed_args.accept or None
@@ -108,6 +120,7 @@ def activate(command: base.Command, parsed_args: Any, version: str) -> None:
     if parsed_args.dry_run:
         return
     again = f'ovca activate {version}' + (' --allow-downgrade' if plan.downgrade else '')
+    again += ' --pause-before-commit' if parsed_args.pause_before_commit else ''
     question = f'{"Downgrade" if plan.downgrade else "Update"} both nodes to {version}?'
     _confirm(command, question, parsed_args.yes, f'`{again}` starts it later')
     watch.begin(
@@ -166,6 +179,7 @@ class UpdateRetry(base.Command):
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> None:
+        watch.acceptable(self, parsed_args.accept)
         if not parsed_args.dry_run:
             self.service.must_lead()
             self.service.must_be_free('a retry')

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ovca.cli import base, lines, live, values
-from ovca.exceptions import FetchError, Interrupted, Refused, UpdateAborted, UpdateFailed, UsageError
+from ovca.exceptions import FetchError, ImageError, Interrupted, Refused, UpdateAborted, UpdateFailed, UsageError
 
 if TYPE_CHECKING:
     from ovca.remaster.checks import CheckResult
@@ -93,8 +93,15 @@ def wait(
 def wanted(command: base.Command, parsed_args: argparse.Namespace) -> dict[str, Any]:
     """What the master is asked to download, as a request holds it.
 
-    :raises UsageError: there is no URI, or the limit for the rate is none.
+    :raises UsageError: there is no URI, or the limit for the rate is none. :raises ImageError: the version is none.
     """
+    if parsed_args.image_version is not None:
+        from ovca.image.version import ImageVersion
+
+        try:
+            ImageVersion(parsed_args.image_version)
+        except ImageError as exc:
+            raise ImageError(f'--image-version: {exc}', id=exc.id) from None
     return {
         'uri': configured(command, parsed_args.uri),
         'version': parsed_args.image_version,
@@ -234,31 +241,53 @@ def fetching(parser: argparse.ArgumentParser) -> None:
     )
     base.completes(uri, base.files)
     parser.add_argument(
-        '--image-version', metavar='<version>', help='the version it must have, or that a plain ISO has'
+        '--image-version',
+        metavar='<version>',
+        help='the version that it must have, that a channel is to give, or that a plain ISO has',
     )
-    downgrades(parser)
+    downgrades(parser, 'take an older version, if the manifest of the one that runs allows it')
     parser.add_argument('--limit-rate', metavar='<rate>', help=LIMIT_RATE)
 
 
-def downgrades(parser: argparse.ArgumentParser) -> None:
+def downgrades(
+    parser: argparse.ArgumentParser,
+    text: str = 'go back to an older version, if the manifest of the one that runs allows it',
+) -> None:
     """Add the option that allows an older version."""
     parser.add_argument(
         '--allow-downgrade',
         action='store_const',
         const=True,
-        help='go back to an older version, if the manifest of the one that runs allows it',
+        help=text,
     )
 
 
-def accepting(parser: argparse.ArgumentParser) -> None:
+def accepting(
+    parser: argparse.ArgumentParser,
+    text: str = 'go on although this check warns; may be repeated, and is kept in the history',
+) -> None:
     """Add the option that accepts warnings."""
     parser.add_argument(
         '--accept',
         metavar='<check>',
         action='append',
         default=[],
-        help='go on although this check warns; may be repeated, and is kept in the history',
+        help=text,
     )
+
+
+def acceptable(command: base.Command | base.Lister, accept: list[str]) -> None:
+    """Let the names of checks pass whose warnings are accepted; of those that images bring nobody knows all.
+
+    :raises UsageError: there is no such check.
+    """
+    from ovca.remaster import checks
+    from ovca.remaster.checks.brought import PREFIX
+
+    known = checks.configured(command.conf)
+    for name in accept:
+        if name not in known and not name.startswith(PREFIX):
+            raise UsageError(f'--accept {name}: there is no such check; `ovca check` lists all', id='no-check')
 
 
 def checks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +34,7 @@ def vendor_folder(path: str) -> Path:
 def exists(path: str) -> bool:
     """Whether there is a file, or something that cannot be looked at: whoever reads it says why."""
     try:
-        os.stat(path)
+        Path(path).stat()
     except (FileNotFoundError, NotADirectoryError):
         return False
     except OSError:
@@ -47,12 +46,12 @@ def paths(path: str) -> list[str]:
     """The files to read, in the order in which they win over each other: the vendor's by name, the site's last."""
     folder = vendor_folder(path)
     try:
-        names = sorted(os.listdir(folder))
+        found = sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
-        names = []
+        found = []
     except OSError:
         return [str(folder), path]  # whoever reads them says what keeps him from it
-    vendor = [str(folder / name) for name in names if name.endswith('.conf') and not name.startswith('.')]
+    vendor = [str(p) for p in found if p.name.endswith('.conf') and not p.name.startswith('.')]
     return [*vendor, *([path] if exists(path) else [])]
 
 

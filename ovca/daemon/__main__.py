@@ -18,7 +18,9 @@ def parser() -> argparse.ArgumentParser:
     """The options of ``ovcad``."""
     result = argparse.ArgumentParser('ovcad', description='The service of ovca on a management node.')
     result.add_argument(
-        '--config-file', metavar='<file>', help=f'the configuration (default: {configuration.DEFAULT_PATH})'
+        '--config-file',
+        metavar='<file>',
+        help=f'the configuration (default: that of ${configuration.ENVIRONMENT}, or else {configuration.DEFAULT_PATH})',
     )
     result.add_argument('--debug', action='store_true', help='log more, and show where an error comes from')
     return result

@@ -90,7 +90,11 @@ def build(
 
 def _need_older(version: str, update_from: str | None, downgrade_to: str | None, stones: tuple[str, ...]) -> None:
     """Refuse what no appliance could follow, and would only notice when it is to."""
-    named = [('--update-from', update_from), ('--downgrade-to', downgrade_to), *(('--stepping-stone', s) for s in stones)]
+    named = [
+        ('--update-from', update_from),
+        ('--downgrade-to', downgrade_to),
+        *(('--stepping-stone', s) for s in stones),
+    ]
     for option, other in named:
         if other is None:
             continue

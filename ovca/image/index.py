@@ -114,7 +114,7 @@ def _manifest(bundle: Path) -> Manifest:
 
 
 def _base(uri: str) -> str:
-    """The URI of a folder without the slash at its end. :raises UsageError: it is none, or holds what is not for all."""
+    """The URI of a folder without a slash at its end. :raises UsageError: it is none, or not for all to read."""
     if set(uri) & set('@?#'):
         # The value itself is not repeated: it may hold a password.
         raise UsageError(

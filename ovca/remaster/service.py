@@ -141,7 +141,7 @@ class Service(Asking):
                 return image
         known = ', '.join(i.version for i in found) or 'none'
         raise UsageError(
-            f'image {version} is not here; fetch it with `ovca download`. Published are: {known}', id='no-image'
+            f'image {version!r} is not here; fetch it with `ovca download`. Published are: {known}', id='no-image'
         )
 
     def examine(self, version: str, told: Callable[[int, int], None] | None = None) -> Findings:
@@ -401,7 +401,7 @@ class Service(Asking):
 
         peer = self.conf.cluster.peer
         if known_off != peer:
-            raise UsageError(f'the other management node is {peer}, not {known_off}', id='other-holder')
+            raise UsageError(f'the other management node is {peer}, not {known_off!r}', id='other-holder')
         with self.database.write() as session:
             return claims.ask(session, claims.Claim(self.here, known_off), self.user)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovca.exceptions import ProvisionError
+from ovca.exceptions import ProvisionError, UsageError
 from ovca.provision.site.state import SiteState, load
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ class SiteRow:
 def rows(conf: cfg.ConfigOpts, node: str, *, files: bool = False) -> list[SiteRow]:
     """The items, with their ``files`` if wanted, then what would be lost.
 
-    :raises ProvisionError: nothing was saved of the node, or it cannot be read.
+    :raises UsageError: it is no management node. :raises ProvisionError: nothing was saved of it, or it cannot be read.
     """
     pair = [name for name in (conf.cluster.node_name, conf.cluster.peer) if name]
     try:
@@ -43,8 +43,8 @@ def rows(conf: cfg.ConfigOpts, node: str, *, files: bool = False) -> list[SiteRo
         if exc.id != 'no-site-files' or node in pair:
             raise
         known = ', '.join(pair)
-        raise ProvisionError(
-            f'nothing was saved of {node!r}, which is no management node; known are: {known}', id=exc.id
+        raise UsageError(
+            f'nothing was saved of {node!r}, which is no management node; known are: {known}', id='no-node'
         ) from None
 
 

@@ -157,7 +157,11 @@ def test_what_may_not_be_read_or_written_is_named(tmp_path: Path) -> None:
         (*build, str(folder / 'y.zip')): (4, f'{folder / "y.zip"} cannot be made: Permission denied', 'bundle-file'),
         (*build, str(tmp_path / 'y.zip'), '--notes-file', str(file)): (2, f'{file} cannot be read', 'no-such-path'),
         (*build, str(tmp_path / 'y.zip'), '--hmp', str(closed)): (2, f'{closed} cannot be read', 'no-such-path'),
-        (*build, str(tmp_path / 'y.zip'), '--ovm', str(closed / 'sub')): (2, f'{closed / "sub"} cannot', 'no-such-path'),
+        (*build, str(tmp_path / 'y.zip'), '--ovm', str(closed / 'sub')): (
+            2,
+            f'{closed / "sub"} cannot',
+            'no-such-path',
+        ),
         ('image-sign', str(file), '--secret-key', key): (2, f'{file} cannot be read', 'no-such-path'),
         ('image-sign', str(bundle), '--secret-key', str(file)): (2, f'{file} cannot be read', 'no-such-path'),
         ('image-sign', str(bundle), '--secret-key', key, '--output', str(folder / 'y.zip')): (
@@ -171,7 +175,11 @@ def test_what_may_not_be_read_or_written_is_named(tmp_path: Path) -> None:
             'no-such-path',
         ),
         ('channel-build', str(closed), '--secret-key', key): (2, f'{closed} cannot be read', 'no-such-path'),
-        ('--config-file', str(closed / 'sub'), 'config-show'): (3, f'{closed / "ovca/vendor.d"}: ', 'config-unreadable'),
+        ('--config-file', str(closed / 'sub'), 'config-show'): (
+            3,
+            f'{closed / "ovca/vendor.d"}: ',
+            'config-unreadable',
+        ),
     }
 
     done = subprocess.run(

@@ -30,7 +30,7 @@ def test_a_group_that_is_not_there_is_named(config_file: Path) -> None:
     result = testing.run(['config-show', 'updates'], config_file=config_file)
 
     assert result.code == 2
-    assert result.err.startswith('ovca: there is no group updates; the groups are update, image,')
+    assert result.err.startswith("ovca: there is no group 'updates'; the groups are update, image,")
 
 
 def test_no_password_is_shown(config_file: Path) -> None:

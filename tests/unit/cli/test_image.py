@@ -90,7 +90,7 @@ def test_an_image_that_is_not_published_is_named_with_those_that_are(operated: O
         result = run(operated, *command)
 
         assert result.code == 2
-        assert 'image 9.9 is not here; fetch it with `ovca download`. Published are: 1.1.0' in result.err
+        assert "image '9.9' is not here; fetch it with `ovca download`. Published are: 1.1.0" in result.err
 
 
 def test_what_will_go_is_told_before_the_question(operated: Operated, published: Store) -> None:

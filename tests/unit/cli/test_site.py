@@ -60,6 +60,7 @@ def test_items_losses_and_the_last_install_are_shown(saved) -> None:
 def test_a_name_of_no_node_is_not_told_to_start_its_service(saved) -> None:
     result = run(['site-show', 'mn9'], config_file=saved)
 
+    assert result.code == 2
     assert result.err.startswith("ovca: nothing was saved of 'mn9', which is no management node; known are: mn1")
 
 
@@ -71,8 +72,8 @@ def test_files_are_listed_and_their_content_never(saved) -> None:
     assert 'geheim' not in done.out and 'Z2VoZWlt' not in done.out
 
 
-def test_a_node_that_has_saved_nothing_is_an_error(saved) -> None:
-    done = run(['site-show', 'mn3'], config_file=saved)
+def test_a_node_that_has_saved_nothing_is_an_error(ovca_config) -> None:
+    done = run(['site-show', 'mn2'], config_file=ovca_config)
 
     assert done.code == 11
     assert done.err.rstrip().endswith('[no-site-files]')
