@@ -25,6 +25,7 @@ NAMED = (
     ('cluster.roles', 'ovca.cluster.roles', 'Role'),
     ('provision.site_items', 'ovca.provision.site.base', 'SiteItem'),
     ('remaster.components', 'ovca.remaster.components', 'Component'),
+    ('backup.sources', 'ovca.backup.base', 'BackupSource'),
 )
 """The options that name extensions, with the module and the base class of their kind; the module knows the group."""
 

@@ -56,7 +56,7 @@ OPTS: list[cfg.Opt] = [
     cfg.HostAddressOpt(
         'address',
         default='127.0.0.1',
-        help="The address on which this node's status server listens.",
+        help="The address on which this node's status server listens. The other node reaches it there.",
     ),
     cfg.PortOpt(
         'port',
@@ -69,8 +69,10 @@ OPTS: list[cfg.Opt] = [
         type=types.uri('http', 'https'),
         mutable=True,
         help=(
-            "The URL of the other node's status server, used to wake it, and by `ovca update-watch` to ask it while "
-            'the database does not answer.'
+            "The URL of the other node's status server. There it tells of its machine, which the checks `peer-status`, "
+            '`clocks`, `space` and `network-cards` need, it is woken, it saves its site settings before a wipe, and '
+            '`ovca update-watch` asks it while the database does not answer. Without it, the other node is woken and '
+            'asked to save at the address that it writes into the database, and the rest is not asked for.'
         ),
     ),
     cfg.Opt(

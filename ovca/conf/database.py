@@ -31,7 +31,7 @@ OPTS: list[cfg.Opt] = [
         default=5.0,
         min=0.1,
         max=60,
-        help='Seconds that connecting to the database may take.',
+        help='Seconds that connecting to PostgreSQL may take; whole ones count, and two at least.',
     ),
     cfg.FloatOpt(
         'lock_timeout',
@@ -45,13 +45,13 @@ OPTS: list[cfg.Opt] = [
         default=10.0,
         min=0.1,
         max=300,
-        help='Seconds that one statement may take. It must be below the ttl of the lease.',
+        help='Seconds that one statement may take on PostgreSQL. It must be below the ttl of the lease.',
     ),
     cfg.FloatOpt(
         'idle_timeout',
         default=5.0,
         min=0.1,
         max=60,
-        help='Seconds after which the server ends a transaction that does nothing.',
+        help='Seconds after which PostgreSQL ends a transaction that does nothing.',
     ),
 ]

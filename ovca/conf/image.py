@@ -32,7 +32,10 @@ OPTS: list[cfg.Opt] = [
         'require_signature',
         default=True,
         mutable=True,
-        help='Whether an image without a valid signature is refused.',
+        help=(
+            'Whether an image without a valid signature is refused. If not, an unsigned one is taken; a signature that '
+            'is there has to be valid still, unless key_folder holds no key at all.'
+        ),
     ),
     cfg.IntOpt(
         'keep',

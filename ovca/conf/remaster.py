@@ -11,7 +11,10 @@ OPTS: list[cfg.Opt] = [
         default=120.0,
         min=0,
         max=86400,
-        help='Seconds that a freshly installed standby must be healthy before the hand-over.',
+        help=(
+            'Seconds that a freshly installed node must be healthy: the first one before the hand-over, the second one '
+            'before the update is done.'
+        ),
     ),
     cfg.FloatOpt(
         'prove_soak',
@@ -32,7 +35,7 @@ OPTS: list[cfg.Opt] = [
         default=3600.0,
         min=1,
         max=604800,
-        help='Seconds that an installed node may take to get healthy.',
+        help='Seconds that an installed node may take until it has been healthy for the time of soak.',
     ),
     cfg.FloatOpt(
         'prove_deadline',

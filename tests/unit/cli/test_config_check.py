@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ovca import testing
+from ovca import plugins, testing
 from tests.operated import Operated
 from tests.unit.cli.test_app import Vendor
 from tests.unit.conftest import Install
@@ -157,6 +157,24 @@ def test_plugins_are_loaded_and_their_groups_checked(check: Check, install: Inst
     assert shown['rack: ovca_plugin_rack'] == 'passed'
     assert any('broken of package ovca_plugin_rack' in d and r == 'failed' for d, r in shown.items())
     assert any('is ignored, as the name belongs to ovca' in d and r == 'warning' for d, r in shown.items())
+
+
+def test_every_extension_without_which_the_service_does_not_start_is_looked_at(check: Check) -> None:
+    options = {
+        '[power] driver', '[provision] driver', '[cluster] roles', '[health] checks', '[check] enabled',
+        '[notify] drivers', '[provision] site_items', '[remaster] components', '[backup] sources',
+    }  # fmt: skip
+    groups: dict[str, str] = {}
+    for option in sorted(options):
+        group, _, name = option.partition(' ')
+        groups[group] = groups.get(group, group) + f'\n{name} = nosuch'
+
+    code, rows = check('\n'.join(groups.values()) + '\n')
+
+    missing = {row['where'] for row in rows if row['result'] == 'failed' and 'nosuch' in row['detail']}
+    assert (code, missing - {'BMC of mn1', 'BMC of mn2'}) == (3, options)
+    # A source's driver is chosen by an operator's URI.
+    assert len(options) == len(set(plugins.BASES) - {'ovca.fetch'})
 
 
 def test_a_group_that_cannot_be_loaded_has_cause_and_remedy_in_their_columns(check: Check, install: Install) -> None:
