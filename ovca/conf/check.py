@@ -20,8 +20,8 @@ OPTS: list[cfg.Opt] = [
         mutable=True,
         help=(
             'Seconds that one check may take before it has failed, as when the shared storage hangs. The one that '
-            'reads the whole image gets two seconds more for each 10 MB of its ISO; for those that the image brings there is '
-            'image_timeout.'
+            'reads the whole image gets two seconds more for each 10 MB of its ISO; for those that the image brings '
+            'there is image_timeout.'
         ),
     ),
     cfg.FloatOpt(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import logging
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +18,11 @@ from cliff.lister import Lister
 
 import ovca
 from ovca.exceptions import OvcaError
-from ovca.lab import spec
 from ovca.lab.lab import Lab
 from ovca.lab.spec import LabError
 
 FOLDER = Path('.lab/default')
+VERSION = '1.0.0'
 LOG = logging.getLogger(__name__)
 
 
@@ -60,12 +61,17 @@ class OnCable(OnNode):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
         parser.add_argument(
-            'cable', metavar='<cable>', nargs='?', default='all', help='database, bmc-<node>, boot, boot-tls, peer; all'
+            'cable',
+            metavar='<cable>',
+            nargs='?',
+            default='all',
+            help='database (with start --database), bmc-<node>, boot, boot-tls or peer; default: all',
         )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
-        getattr(self.lab(), self.work)(parsed_args.node, parsed_args.cable)
+        lab = self.lab()
+        getattr(lab, self.work)(lab.node(parsed_args.node).name, parsed_args.cable)
         return 0
 
 
@@ -75,21 +81,28 @@ class Start(Command):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument('--database', metavar='<url>', help='an empty PostgreSQL database; default: SQLite')
-        parser.add_argument('--version-on-disk', metavar='<version>', default='1.0.0', help='what the factory installs')
+        parser.add_argument(
+            '--version-on-disk', metavar='<version>', help=f'what the factory installs on a new lab; default: {VERSION}'
+        )
         parser.add_argument('--off', action='store_true', help='leave the nodes switched off')
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         folder = self.folder
         if (folder / 'lab.json').exists():
-            if parsed_args.database:
-                raise LabError(f'the lab in {folder} has its database already; start it without --database')
+            for option, value in (
+                ('--database', parsed_args.database),
+                ('--version-on-disk', parsed_args.version_on_disk),
+            ):
+                if value is not None:
+                    raise LabError(f'the lab in {folder} is made already; start it without {option}')
             lab = Lab.open(folder)
         else:
             self.say(f'Making a lab in {folder} ...')
-            lab = Lab.create(folder, database=parsed_args.database, version=parsed_args.version_on_disk)
+            version = VERSION if parsed_args.version_on_disk is None else parsed_args.version_on_disk
+            lab = Lab.create(folder, database=parsed_args.database, version=version)
         lab.start(power=not parsed_args.off)
-        self.say(f'The lab in {lab.folder} runs; its virtual IP is {lab.spec.virtual_ip}.')
+        self.say(f'The lab in {folder} runs; its virtual IP is {lab.spec.virtual_ip}.')
         return 0
 
 
@@ -149,7 +162,9 @@ class Log(OnNode):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('--lines', type=int, metavar='<number>', help='only the last lines')
+        parser.add_argument(
+            '--lines', type=_count, metavar='<number>', help='only so many of the last lines; default: all'
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
@@ -164,12 +179,16 @@ class Vice(OnNode):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser = super().get_parser(prog_name)
-        parser.add_argument('vice', metavar='<vice>[=<value>]', help=', '.join(spec.VICES))
+        parser.add_argument(
+            'vice',
+            metavar='<vice>[=<value>]',
+            help='off_delay=<seconds>, stuck_on, unreachable or repeat_network_boot; =off takes it back',
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         name, _, value = parsed_args.vice.partition('=')
-        self.lab().set_vice(parsed_args.node, name, _value(value))
+        self.lab().set_vice(parsed_args.node, name, _value(name, value))
         return 0
 
 
@@ -178,7 +197,7 @@ class MakeImage(Command):
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument('image', metavar='<version>')
+        parser.add_argument('image', metavar='<version>', help='the version of the image')
         parser.add_argument('--update-from', metavar='<version>', help='the oldest version it may update')
         parser.add_argument('--downgrade-to', metavar='<version>', help='the oldest version it may be downgraded to')
         return parser
@@ -192,7 +211,7 @@ class MakeImage(Command):
 
 
 class Demo(Command):
-    """Show an update of a new appliance, from its start to its end."""
+    """Show an update of a new appliance, from its start to its end; its folder is .lab/demo without --folder."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         from ovca.lab import demo
@@ -201,7 +220,7 @@ class Demo(Command):
 
 
 class Serve(Command):
-    """Serve the lab's images by HTTP, and show their URLs."""
+    """Serve the lab's images by HTTP until the lab is stopped, and show their URLs."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         lab = self.lab()
@@ -284,15 +303,24 @@ def _plain(value: Any) -> Any:
     return ', '.join(value) if isinstance(value, tuple) else value
 
 
-def _value(text: str) -> object:
-    if text in ('', 'on', 'yes', 'true'):
-        return True
+def _count(text: str) -> int:
+    """A number of lines, as the ``type`` of an argument."""
+    if not re.fullmatch(r'[1-9]\d{0,8}', text, re.ASCII):
+        raise argparse.ArgumentTypeError(f'{text!r} is no number of lines; write one above 0')
+    return int(text)
+
+
+def _value(vice: str, text: str) -> object:
+    """The value of a vice; None takes it back."""
     if text in ('off', 'no', 'false'):
         return None
-    try:
-        return float(text)
-    except ValueError as exc:
-        raise LabError(f'{text!r} is no value for a vice; write on, off, or seconds') from exc
+    if vice != 'off_delay':
+        if text in ('', 'on', 'yes', 'true'):
+            return True
+        raise LabError(f'{text!r} is no value for {vice}; write on or off')
+    if not re.fullmatch(r'\d{1,6}(\.\d{1,3})?', text, re.ASCII):
+        raise LabError(f'{text!r} is no value for {vice}; write seconds, as {vice}=3, or off')
+    return float(text)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ovca.files import write_json
+from ovca.image.version import ImageVersion
 from ovca.lab import config, factory, facts, hardware, images, network, processes, spec
 from ovca.lab.spec import LabError, LabSpec, NodeSpec
 
@@ -67,15 +68,24 @@ class Lab:
         change options of the nodes, ``{'remaster': {'soak': 1}}``. ``plugins`` are on the nodes from the first day.
         ``stock`` is a folder with keys and images made once for many labs by ``ovca.lab.factory.make_stock``.
 
-        :raises LabError: the folder holds a lab, or something else.
+        :raises LabError: the folder holds a lab, or something else. :raises ImageError: the version is none.
         """
         folder = folder.resolve()
-        if folder.exists() and any(folder.iterdir()):
-            raise LabError(f'{folder} is not empty; choose another folder, or remove it when its lab is stopped')
-        folder.mkdir(parents=True, exist_ok=True)
-        url = database or f'sqlite:///{folder / "db" / "ovca.sqlite"}'
+        url = f'sqlite:///{folder / "db" / "ovca.sqlite"}' if database is None else database
+        network.database_address(url)
+        ImageVersion(version)
+        try:
+            if folder.exists() and any(folder.iterdir()):
+                raise LabError(f'{folder} is not empty; choose another folder, or remove it when its lab is stopped')
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise LabError(f'no lab can be made in {folder}: {exc.strerror}; choose another folder') from exc
         lab = spec.new(folder, database=url, version=version)
-        factory.build(lab, overrides=overrides, plugins=plugins, cache=cache, stock=stock)
+        try:
+            factory.build(lab, overrides=overrides, plugins=plugins, cache=cache, stock=stock)
+        except BaseException:
+            (folder / 'lab.json').unlink(missing_ok=True)  # what is half made must not be started
+            raise
         return cls(lab)
 
     @classmethod
@@ -290,7 +300,11 @@ class Lab:
         write_json(path, {key: value for key, value in vices.items() if value not in (None, False)})
 
     def make_image(self, version: str, *, cache: Path | None = None, **options: Any) -> Path:
-        """Make a signed image (options: those of :class:`~ovca.lab.images.Recipe`); return the bundle's path."""
+        """Make a signed image (options: those of :class:`~ovca.lab.images.Recipe`); return the bundle's path.
+
+        :raises ImageError: the version is none.
+        """
+        ImageVersion(version)
         return factory.make_image(self.spec, images.Recipe(version, **options), cache=cache)
 
     def serve(self) -> str:

@@ -137,10 +137,14 @@ def database_address(url: str) -> Address | None:
     """Where a database server listens; None for a file."""
     if url.startswith('sqlite'):
         return None
-    parts = urlsplit(url)
-    if not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or 5432
+    except ValueError:
+        host, port = None, 0
+    if not host:
         raise LabError('the database URL of a lab needs a host and a port: postgresql://user@host:port/name')
-    return parts.hostname, parts.port or 5432
+    return host, port
 
 
 def through_cable(lab: LabSpec, node: NodeSpec) -> str:
