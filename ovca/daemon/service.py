@@ -59,7 +59,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 REPORT_INTERVAL = 60.0
 """Seconds, at least, between two looks for a report that is due; the loop wakes it when it has changed something."""
-
+WATCHED = 4.0
+"""Seconds between two signs to systemd of a node that does not act; its unit wants one in ten."""
 
 Step = Callable[[bool], float]
 """One pass of a thread, told whether something woke it; it returns the seconds that it may rest, 0 to go on at once."""
@@ -172,13 +173,14 @@ class Ovcad:
                 (self.digest or '-')[:12],
                 self.boot_id,
             )
-            while not self._stop.wait(min(1.0, self.conf.cluster.self_demote / 10)):
+            while not self._stop.wait(self._watch_interval):
                 self.keeper.demote_if_stale()
                 systemd.notify('WATCHDOG=1')
             systemd.notify('STOPPING=1')
         finally:
             self._stop.set()
             self.health.stop()
+            self.site.wake()
             self.keeper.close()
             self.serving.stop()
             status.stop()
@@ -257,6 +259,12 @@ class Ovcad:
         )
 
     # The threads.
+
+    @property
+    def _watch_interval(self) -> float:
+        """Seconds until the next look whether the lease is stale; who begins to act meanwhile has just renewed it."""
+        demote = float(self.conf.cluster.self_demote)
+        return min(1.0, demote / 10) if self.keeper.epoch is not None else min(WATCHED, demote / 4)
 
     def steps(self) -> dict[str, Step]:
         """What the threads repeat, by their names; :attr:`wakes` may cut a rest short.

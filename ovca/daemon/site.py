@@ -78,11 +78,14 @@ class SiteCare:
 
         Whoever asks again and again: half of the time at most is spent on saving.
         """
-        end = time.monotonic() + INTERVAL
-        stopped.wait(min(self._took, PATIENCE / 5))
-        while not stopped.is_set() and not self._wake.wait(1.0) and time.monotonic() < end:
-            pass
+        rest = min(self._took, PATIENCE / 5)
+        if not stopped.wait(rest):
+            self._wake.wait(INTERVAL - rest)
         self._wake.clear()
+
+    def wake(self) -> None:
+        """Let :meth:`wait` return."""
+        self._wake.set()
 
     def save_now(self, patience: float = PATIENCE) -> dict[str, Any]:
         """Have it saved now; return when that was (``saved_at``), or what is wrong (``error``).
@@ -91,7 +94,7 @@ class SiteCare:
         """
         with self._turn:
             wanted = self._begun + 1
-            self._wake.set()
+            self.wake()
             if not self._turn.wait_for(lambda: self._ended >= wanted, patience):
                 return {'node': self.node, 'error': f'the site settings are not saved within {patience:g} s'}
             return {'node': self.node, **self._answer}

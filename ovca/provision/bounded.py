@@ -108,9 +108,16 @@ class Guests:
         self._known: dict[Peer, Guest] = {}
         self._ended: Counter[str] = Counter()
         self._told_at = -TELL_EVERY
+        self.first: Callable[[], None] = lambda: None
+        """Called when somebody comes while there was nobody."""
 
     def __len__(self) -> int:
         return len(self._known)
+
+    @property
+    def none(self) -> bool:
+        """Whether nobody is connected, and there is nothing to tell of those who were."""
+        return not self._known and not self._ended
 
     def admit(self, guest: Guest, peer: Peer) -> bool:
         """Take a new connection in, for which another one may have to go; return whether there is room."""
@@ -128,6 +135,8 @@ class Guests:
             return False
         guest.guests, guest.peer = self, peer
         guest.waits_since, guest.deadline = now, now + self.bounds.request
+        if not self._known:
+            self.first()
         self._known[peer] = guest
         return True
 
@@ -156,7 +165,7 @@ class Guests:
         return guest is not None and guest.ending
 
     def sweep(self) -> None:
-        """End all whose time is over; called about once a second."""
+        """End all whose time is over; called about once a second while there is somebody."""
         now = self._clock()
         for guest in list(self._known.values()):
             if not guest.ending and now > guest.deadline:

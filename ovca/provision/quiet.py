@@ -1,4 +1,4 @@
-"""A server that hardly wakes while nobody asks it for anything."""
+"""A server that does not wake while nobody is connected."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ TICK = 1.0
 
 
 class QuietServer(uvicorn.Server):
-    """Wakes once a second, not ten times, for an idle node serves by several; told to end, it wakes at once.
+    """Wakes once a second while somebody is connected, where uvicorn does ten times a second whoever is.
 
-    Whenever it wakes, it ends those of its ``guests`` whose time is over.
+    An idle node serves by several. Whenever it wakes, it ends those of its ``guests`` whose time is over.
     """
 
     _loop: asyncio.AbstractEventLoop | None = None
-    _ending: asyncio.Event
+    _wake: asyncio.Event
 
     def __init__(self, config: uvicorn.Config, guests: Guests) -> None:
         super().__init__(config)
@@ -28,19 +28,23 @@ class QuietServer(uvicorn.Server):
 
     async def main_loop(self) -> None:
         """Wait for the end."""
-        self._ending, self._loop = asyncio.Event(), asyncio.get_running_loop()
-        while not await self.on_tick(0):
+        self._wake, self._loop = asyncio.Event(), asyncio.get_running_loop()
+        self._guests.first = self._wake.set
+        while True:
+            self._wake.clear()  # before the look: who comes, or ends it, after it is seen at the next one
+            if await self.on_tick(0):
+                return
             self._guests.sweep()
             for connection in list(self.server_state.connections):
                 peer, transport = getattr(connection, 'client', None), getattr(connection, 'transport', None)
                 if peer is not None and transport is not None and self._guests.ends(peer):
                     transport.abort()  # one that is not read from does not notice that its line is cut
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._ending.wait(), TICK)
+                await asyncio.wait_for(self._wake.wait(), None if self._guests.none else TICK)
 
     def end(self) -> None:
         """End soon; from any thread."""
         self.should_exit = True
         if self._loop is not None and not self._loop.is_closed():
             with suppress(RuntimeError):  # it has just been closed
-                self._loop.call_soon_threadsafe(self._ending.set)
+                self._loop.call_soon_threadsafe(self._wake.set)

@@ -203,6 +203,7 @@ def test_a_node_that_is_asked_saves_now_however_many_ask(site: Site) -> None:
     for each in asking:
         each.join()
     stopped.set()
+    site.care.wake()
     thread.join(10)
 
     assert [answer.get('error') for answer in answers] == [None] * 8
@@ -269,7 +270,7 @@ def test_who_asks_without_end_has_it_saved_half_of_the_time(site: Site, monkeypa
     moments = iter([100.0, 100.7, 200.0])
     monkeypatch.setattr(site_module, 'time', SimpleNamespace(monotonic=lambda: next(moments)))
     site.care.step()  # it takes 0.7 s
-    site.care._wake.set()  # somebody has asked again meanwhile
+    site.care.wake()  # somebody has asked again meanwhile
 
     site.care.wait(Stopped())
 

@@ -7,6 +7,7 @@ import socket
 import ssl
 import tempfile
 import threading
+import time
 from dataclasses import replace
 
 import pytest
@@ -16,6 +17,7 @@ from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
 from ovca.exceptions import ServiceUnavailable
+from ovca.provision import quiet
 from ovca.provision.server import HttpServer
 from ovca.provision.tls import self_signed
 
@@ -171,3 +173,30 @@ def test_each_start_has_a_key_of_its_own_that_no_file_holds(tmp_path, monkeypatc
     assert one.fingerprint != two.fingerprint
     assert left == []
     assert 'PRIVATE KEY' not in repr(one)
+
+
+def test_it_wakes_only_while_somebody_is_connected(stuck, monkeypatch):
+    monkeypatch.setattr(quiet, 'TICK', 0.05)
+    ticks, ticked = [], threading.Event()
+
+    class Counted(quiet.QuietServer):
+        async def on_tick(self, counter):
+            ticks.append(len(self._guests))
+            if len(ticks) >= 5:
+                ticked.set()
+            return await super().on_tick(counter)
+
+    monkeypatch.setattr(quiet, 'QuietServer', Counted)
+    server = HttpServer(Starlette(routes=[Route('/', hello)]), '127.0.0.1', 0)
+    server.start()
+    try:
+        time.sleep(0.5)  # ten ticks, if there were any
+        alone = list(ticks)
+        with socket.create_connection((server.host, server.port)):
+            connected = ticked.wait(10)
+    finally:
+        server.stop()
+
+    assert alone == [0]
+    assert connected
+    assert 1 in ticks
