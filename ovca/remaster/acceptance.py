@@ -62,7 +62,7 @@ def keep(session: Session, update: Update, accepted: Sequence[CheckResult], who:
             node=node,
             actor=who,
             epoch=epoch,
-            detail=f'the warning of check {each.id} is accepted: {each.detail}',
+            detail=f'{who} accepts the warning of check {each.id}: {each.detail}',
         )
 
 

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from ovca.image.version import ImageVersion
 from ovca.remaster.directives import Kind
 from ovca.remaster.observe import Limits
-from ovca.remaster.protocol import State
+from ovca.remaster.protocol import RULES, State
 from ovca.remaster.views import DirectiveView, ImageView, UpdateView
+
+NOT_BACK = tuple(rule.when for rule in RULES if rule.id in ('rollback-late', 'first-leads-late', 'second-leads-late'))
+"""The reasons that end an update while the node to trust is away, and the other one leads."""
 
 
 @dataclass(frozen=True)
@@ -127,6 +130,8 @@ def next_step(update: UpdateView) -> str:
     retry = '`ovca update-retry`'
     if update.reinstalls and update.state is not State.DONE and update.state.ended:
         return f'mend what the reason names, then repeat `ovca node-reinstall {update.second}`'
+    if (alone := _serves_alone(update)) is not None:
+        return alone
     match update.state:
         case State.DONE:
             return 'nothing is to be done'
@@ -145,6 +150,25 @@ def next_step(update: UpdateView) -> str:
         case State.FAILED_FORWARD:
             return f'{update.version} is proven and serves; mend {update.second}, then finish with {retry}'
     return f'it goes on by itself; `ovca update-watch {update.id}` follows it'
+
+
+def _serves_alone(update: UpdateView) -> str | None:
+    """What follows an end in which the node to trust is the one that was not there."""
+    if not update.state.ended or not (update.reason or '').startswith(NOT_BACK):
+        return None
+    if update.state is State.FAILED_FORWARD:
+        serves, away = update.second, update.first
+        then = f'bring {away}, which is proven, back, and finish with `ovca update-retry`'
+    else:
+        serves, away = update.first, update.second
+        then = (
+            f'when {away} is healthy and ready, it leads by itself, and {serves} is installed again with '
+            f'`ovca update-retry` on {away}'
+        )
+    return (
+        f'{serves} serves alone, as {away} is not back: {then}; if its machine is dead, put another in its place with '
+        f'`ovca node-replace {away}` on {serves}'
+    )
 
 
 def error_id(state: State) -> str:

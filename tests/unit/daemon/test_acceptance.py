@@ -64,7 +64,7 @@ def test_accepted_warnings_are_kept_with_the_update_and_told_by_whom(warned: Ope
         ('backup', 'otto', 'there is no backup'),
         ('clocks', 'otto', 'the clock of mn2 is 20 s ahead'),
     ]
-    assert journal(warned, 'accepted')[0] == ('otto', 'the warning of check backup is accepted: there is no backup')
+    assert journal(warned, 'accepted')[0] == ('otto', 'otto accepts the warning of check backup: there is no backup')
 
 
 def test_a_retry_wants_its_warnings_accepted_too(warned: Operated, clerk: Clerk) -> None:
@@ -103,7 +103,7 @@ def test_the_installation_of_one_node_wants_its_warnings_accepted_too_and_keeps_
     begun = master.ask(kind, node='mn2', accept=sorted(ALL))
     assert (begun.state, begun.result) == ('done', {'update_id': 1}), begun.error
     assert [subject for subject, *_ in accepted(operated) if subject in ALL] == ['backup', 'clocks']
-    assert journal(operated, 'accepted')[0] == ('otto', 'the warning of check backup is accepted: there is no backup')
+    assert journal(operated, 'accepted')[0] == ('otto', 'otto accepts the warning of check backup: there is no backup')
 
 
 def test_on_the_schema_before_the_journal_keeps_them(warned: Operated, clerk: Clerk) -> None:
@@ -117,8 +117,8 @@ def test_on_the_schema_before_the_journal_keeps_them(warned: Operated, clerk: Cl
 
     assert warned.service().wait(number).result is not None
     assert [detail for _, detail in journal(warned, 'accepted')] == [
-        'the warning of check backup is accepted: there is no backup',
-        'the warning of check clocks is accepted: the clock of mn2 is 20 s ahead',
+        'otto accepts the warning of check backup: there is no backup',
+        'otto accepts the warning of check clocks: the clock of mn2 is 20 s ahead',
     ]
 
 

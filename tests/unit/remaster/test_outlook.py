@@ -57,6 +57,23 @@ def test_at_the_end_it_says_what_an_operator_does(operated: Operated, state: Sta
     assert (outlook.halted(seen), outlook.safe_to_close(seen)) == (None, '')
 
 
+@pytest.mark.parametrize(
+    ('rule', 'serves', 'away'),
+    [('rollback-late', 'mn2', 'mn1'), ('first-leads-late', 'mn2', 'mn1'), ('second-leads-late', 'mn1', 'mn2')],
+)
+def test_when_the_node_to_trust_did_not_come_back_the_one_that_serves_is_named(
+    operated: Operated, rule: str, serves: str, away: str
+) -> None:
+    found = next(each for each in protocol.RULES if each.id == rule)
+    assert found.decision.to is not None
+    number = operated.started().update(found.decision.to.value, reason=f'{found.when}; and why')
+
+    words = outlook.next_step(operated.service().snapshot(number))
+
+    assert f'{serves} serves alone, as {away} is not back' in words
+    assert f'`ovca node-replace {away}` on {serves}' in words
+
+
 def test_a_paused_update_says_by_whom_since_when_and_how_it_goes_on(operated: Operated) -> None:
     number = operated.started().update('VERIFY_1')
 
