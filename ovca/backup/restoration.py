@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, func, select
 from sqlalchemy.orm import Session
 
-from ovca.backup import aftermath, base, extraction, tables
+from ovca.backup import aftermath, base, extraction, tables, unfolding
 from ovca.backup.aftermath import Aftermath
 from ovca.backup.archive import Reader, Told
 from ovca.backup.record import CONFIGURATION, DATABASE, SITE, SOURCES, Content, Record
@@ -23,6 +23,7 @@ from ovca.db import schema
 from ovca.db.engine import Database, now
 from ovca.db.models import Event, Image, Lease, Node
 from ovca.exceptions import BackupError, OvcaError, Refused, SchemaError
+from ovca.files import sync_filesystem
 from ovca.image import Store
 
 if TYPE_CHECKING:
@@ -315,7 +316,8 @@ def _restore_sources(conf: cfg.ConfigOpts, reader: Reader) -> dict[str, str]:
 def put_files(reader: Reader, folder: Path, told: Told | None = None) -> list[Path]:
     """Write the configuration and the site files below ``folder``, which must not hold anything yet; return the paths.
 
-    Nothing is put into force: an operator looks at them, and moves what is wanted.
+    Nothing is put into force: an operator looks at them, and moves what is wanted. What each node had saved is there
+    once as it was saved, and once as files.
 
     :raises BackupError: the backup is damaged, or the files cannot be written.
     """
@@ -325,7 +327,10 @@ def put_files(reader: Reader, folder: Path, told: Told | None = None) -> list[Pa
         _ours(folder)
         if folder.exists() and any(folder.iterdir()):
             raise Refused(f'{folder} is not empty; name a folder that is, or a new one', id='folder-not-empty')
-        return extraction.extract(reader, wanted, folder)
+        written = extraction.extract(reader, wanted, folder)
+        written += unfolding.unfold(folder / SITE, folder)
+        sync_filesystem(folder)
+        return written
     except OSError as exc:
         raise BackupError(
             f'{exc.filename or folder} cannot be written: {exc.strerror}; name another folder', id='backup-not-written'

@@ -109,7 +109,8 @@ class BackupRestore(Verdict, base.ShowOne):
     update that was open is over. Start ovca.service first on the node that is to lead.
 
     With --configuration only the files of the configuration and the site files are written, to a folder of their own;
-    the database is left alone. Nothing of them is put into force.
+    the database is left alone. Nothing of them is put into force. In it, nodes/<node> has what that node had saved, as
+    files that can be copied into place there.
 
     Example: ovca backup-restore /nfs/shared_storage/backup/20261125T101500Z-1.0.0
     """

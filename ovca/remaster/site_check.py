@@ -44,7 +44,8 @@ class Prospect:
             parts.append(f'the site items {", ".join(self.failed)} could not be saved')
         if self.lost:
             more = ' and others' if self.lost > len(self.first) else ''
-            parts.append(f'{self.lost} files would not be carried over: {", ".join(self.first)}{more}')
+            files = 'file' if self.lost == 1 else 'files'
+            parts.append(f'{self.lost} {files} would not be carried over: {", ".join(self.first)}{more}')
         if self.unknown:
             parts.append(f'which files would not be carried over is not known: {self.unknown}')
         return f'{self.node}: {"; ".join(parts) or "all site settings are saved"}'
@@ -93,5 +94,6 @@ class SiteSettings(Check):
             return self.warning(detail, 'start ovca.service on that node, and see `ovca help no-site-files`')
         return self.warning(
             detail,
-            'see `ovca site-show`; add what is to stay to [provision] site_files, what nobody misses to site_ignore',
+            'see `ovca site-show`; add what is to stay to [provision] site_files, what nobody misses to site_ignore; a node '
+            'looks anew every minute',
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import errno
 import json
@@ -24,6 +25,9 @@ from ovca.db.engine import Database
 from ovca.db.models import Directive, Event, InstallGrant, Node, Operation, Request, Update
 from ovca.db.models import Lease as LeaseRow
 from ovca.exceptions import BackupError, Refused, SchemaError
+from ovca.provision.authority import SiteFile, SiteFolder
+from ovca.provision.site import state
+from ovca.provision.site.state import SiteState
 from ovca.remaster import migration
 from ovca.remaster.eligible import eligible
 from ovca.testing.appliance import rows
@@ -420,6 +424,49 @@ def test_the_files_go_to_a_folder_of_their_own(operated: Operated, shelf: Shelf,
     assert config.read_text() == operated.config_file.read_text()
     assert {path.stat().st_mode & 0o777 for path in written} == {0o600}
     assert target.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.parametrize('torn', [False, True])
+def test_each_node_gets_its_own_files_back_and_not_those_of_the_node_that_made_the_backup(
+    operated: Operated, shelf: Shelf, make: Make, tmp_path: Path, torn: bool
+) -> None:
+    for node in ('mn1', 'mn2'):
+        files = (
+            SiteFile('etc/ovca.conf', 0o600, f'[cluster]\nnode_name = {node}\n'.encode(), 'configuration'),
+            SiteFile('usr/local/bin/tool', 0o755, b'#!/bin/sh\n', folders=(SiteFolder('usr/local', 0o700, '', ''),)),
+        )
+        saved = SiteState(node, '1.0.0', 'x', (), files)
+        state.save(saved, tmp_path / 'shared')
+        if torn:
+            state.save(dataclasses.replace(saved, version='1.1.0'), tmp_path / 'shared')
+            (tmp_path / f'shared/.ovca-site/{node}/site.json').write_text('{')
+    target = tmp_path / 'put/back'
+
+    with shelf.open(make().id) as (_, reader):
+        written = restoration.put_files(reader, target)
+
+    for node in ('mn1', 'mn2'):
+        root = target / 'nodes' / node
+        assert (root / 'etc/ovca.conf').read_text() == f'[cluster]\nnode_name = {node}\n'
+        assert {root / 'etc/ovca.conf', root / 'usr/local/bin/tool'} < set(written)
+        modes = [(root / name).stat().st_mode & 0o777 for name in ('', 'etc', 'usr/local', 'etc/ovca.conf')]
+        assert modes == [0o755, 0o755, 0o700, 0o600]
+        assert (root / 'usr/local/bin/tool').stat().st_mode & 0o777 == 0o755
+    assert target.stat().st_mode & 0o777 == 0o700
+
+
+def test_site_files_that_leave_the_folder_of_their_node_are_not_written(
+    shelf: Shelf, make: Make, tmp_path: Path
+) -> None:
+    site = tmp_path / 'shared/.ovca-site/mn2'
+    site.mkdir(parents=True)
+    (site / 'site.json').write_text(json.dumps([{'path': '../mn1/etc/ovca.conf', 'mode': 420, 'base64': ''}]))
+
+    with shelf.open(make().id) as (_, reader), pytest.raises(BackupError) as caught:
+        restoration.put_files(reader, tmp_path / 'put')
+
+    assert caught.value.id == 'backup-damaged'
+    assert not (tmp_path / 'put/nodes/mn1').exists()
 
 
 @pytest.mark.parametrize('wrong', ['writable', 'foreign'])

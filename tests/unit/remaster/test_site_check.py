@@ -42,7 +42,7 @@ def test_it_passes_when_nothing_would_be_lost(saved) -> None:
             {'losses': LOSSES, 'losses_total': 4},
             'mn2: 4 files would not be carried over: etc/a, etc/b, etc/c and others',
         ),
-        ({'losses': LOSSES[:1], 'losses_total': 1}, 'mn2: 1 files would not be carried over: etc/a'),
+        ({'losses': LOSSES[:1], 'losses_total': 1}, 'mn2: 1 file would not be carried over: etc/a'),
         ({'items': (ItemState('lights', state.FAILED, 'x'),)}, 'mn2: the site items lights could not be saved'),
         ({'compared': 'no list'}, 'mn2: which files would not be carried over is not known: no list'),
     ],
@@ -53,6 +53,7 @@ def test_it_warns_of_the_node_that_would_lose_something(saved, bad, text) -> Non
     answer = SiteSettings(context).check()
 
     assert (answer.result, answer.detail) == (Result.WARNING, text)
+    assert answer.remedy.endswith('a node looks anew every minute')
     assert remarks(context.conf, ['mn1', 'mn2']) == (f'{text}; see `ovca site-show mn2`',)
 
 
