@@ -94,6 +94,6 @@ class SiteSettings(Check):
             return self.warning(detail, 'start ovca.service on that node, and see `ovca help no-site-files`')
         return self.warning(
             detail,
-            'see `ovca site-show`; add what is to stay to [provision] site_files, what nobody misses to site_ignore; a node '
-            'looks anew every minute',
+            'see `ovca site-show`; add what is to stay to [provision] site_files, what nobody misses to site_ignore; '
+            'a node looks anew every minute',
         )
