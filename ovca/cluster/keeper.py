@@ -164,7 +164,9 @@ class Keeper:
             self._lost()
         match what:
             case Step.CLAIM:
-                LOG.info('claims the lease: %s has not renewed it', view.holder or 'nobody')
+                LOG.info(
+                    'claims the lease: %s', f'{view.holder} has not renewed it' if view.holder else 'nobody holds it'
+                )
                 self._renewed = self.clock()
                 self.seen_epoch = self.lease.claim(view)
             case Step.RECLAIM:

@@ -18,7 +18,7 @@ from ovca.exceptions import LeaseLost, OvcaError, Refused
 from ovca.image import channel, route
 from ovca.image.fetch import redacted
 from ovca.image.route import Terms
-from ovca.remaster import channels, operations, retention
+from ovca.remaster import channels, conflicts, operations, retention
 from ovca.remaster.checks.image import terms
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ class Images:
         if channel.is_index(uri):
             offer, way = self._offered(epoch, uri, wanted)
             if offer is None:
+                if install and self._installs(self.version):
+                    return {'version': self.version, 'digest': self.digest}
                 return {'up_to_date': self.version}
             if install:
                 self._installable(offer.version)
@@ -98,6 +100,8 @@ class Images:
                 offer.check(manifest, redacted(uri))
             if install:
                 self._installable(manifest.version)
+                if self._installs(manifest.version):
+                    return  # it may run here already, and the other node is still to get it
             self._accept(manifest, downgrade=bool(args.get('allow_downgrade')))
 
         try:
@@ -156,6 +160,12 @@ class Images:
     def _installable(self, version: str) -> None:
         with self.database.read() as session:
             operations.installable(session, version)
+
+    def _installs(self, version: str | None) -> bool:
+        """Whether an update to this version is open."""
+        with self.database.read() as session:
+            opened = conflicts.opened(session)
+        return opened is not None and opened.version == version
 
     def _accept(self, manifest: Manifest, *, downgrade: bool) -> None:
         with self.database.read() as session:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ovca.db.engine import now as database_now
 from ovca.db.models import Lease, Node, Operation
-from ovca.remaster import operations
+from ovca.remaster import conflicts, operations
 from ovca.remaster.checks import Check, CheckContext, CheckResult
 from ovca.remaster.conflicts import stamp
 from ovca.remaster.observe import newest_update
@@ -23,6 +23,7 @@ class Nodes(Check):
         with self.context.database.read() as session:
             now = database_now(session)
             nodes = [session.get(Node, name) for name in (cluster.node_name, cluster.peer) if name]
+            opened = conflicts.opened(session)
         if len(nodes) < 2:
             return self.failed('there is no second management node', 'set [cluster] peer')
         bad, facts = [], {}
@@ -44,12 +45,13 @@ class Nodes(Check):
         versions = {node.running_digest: node.running_version for node in nodes if node}
         if len(versions) > 1 and not self.context.retry:
             names = ' and '.join(sorted(str(v) for v in versions.values()))
-            return self.failed(
-                f'the nodes run {names}',
+            remedy = (
                 f'go on with the last update: `ovca update-retry`; or give {cluster.peer} what {cluster.node_name} '
-                f'runs: `ovca node-reinstall {cluster.peer}`',
-                facts,
+                f'runs: `ovca node-reinstall {cluster.peer}`'
+                if opened is None
+                else f'wait for the end of update {opened.id}: `ovca update-watch`'
             )
+            return self.failed(f'the nodes run {names}', remedy, facts)
         return self.passed(f'{cluster.node_name} and {cluster.peer} are healthy', facts)
 
 

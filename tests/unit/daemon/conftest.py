@@ -13,7 +13,7 @@ from ovca.db import models
 from ovca.exceptions import Refused
 from tests.operated import OLD, Operated
 
-Clerk = Callable[[], Requests]
+Clerk = Callable[..., Requests]
 
 
 @pytest.fixture
@@ -35,13 +35,13 @@ def nobody_to_take_over(epoch: int, who: str, done: object, reason: str | None) 
 def clerk(operated: Operated) -> Clerk:
     """Make the acting master's clerk, with the configuration as it is now."""
 
-    def make() -> Requests:
+    def make(running: tuple[str, str] = ('1.0.0', OLD)) -> Requests:
         return Requests(
             conf.load(str(operated.config_file)),
             Lease(operated.database, 'mn1', 'this run', ttl=30),
             epoch=lambda: 3,
             changed=lambda: None,
-            running=('1.0.0', OLD),
+            running=running,
             fail_over=nobody_to_take_over,
         )
 

@@ -17,7 +17,7 @@ from ovca.db import models
 from ovca.db.models import Request
 from ovca.image import index
 from ovca.image.build import build, keygen
-from tests.operated import Operated
+from tests.operated import OLD, Operated
 from tests.unit.daemon.conftest import Clerk
 
 Download = Callable[..., Request]
@@ -116,6 +116,18 @@ def test_when_the_newest_one_runs_there_is_nothing_to_do(
 
         assert (request.state, request.result) == ('done', {'up_to_date': '1.0.0'}), request.error
     assert here(operated) == []
+
+
+def test_when_the_newest_one_is_on_one_node_only_its_update_is_followed(
+    operated: Operated, vendor: Vendor, download: Download
+) -> None:
+    vendor.image('1.0.0', '0.9')
+    operated.image('1.0.0', OLD)
+    number = operated.update('PROVING', version='1.0.0', digest=OLD)
+
+    request = download(vendor.publish(), 'update')
+
+    assert (request.state, (request.result or {}).get('update_id')) == ('done', number), request.error
 
 
 def test_that_there_is_no_way_is_said_with_the_version_between(vendor: Vendor, download: Download) -> None:

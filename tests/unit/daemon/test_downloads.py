@@ -327,3 +327,25 @@ def test_what_is_only_downloaded_is_not_refused_while_an_update_is_open(
     master.join(60)
 
     assert service.wait(request).state == 'done'
+
+
+@pytest.mark.parametrize(('kind', 'more'), [('update', {}), ('download', {'to_install': True})])
+def test_whoever_asks_again_for_the_open_update_is_not_told_that_there_is_nothing_to_do(
+    operated: Operated, clerk: Clerk, source: Source, kind: str, more: dict[str, bool]
+) -> None:
+    source.handler.go.set()
+    service, master = operated.service(), clerk()
+    service.submit('download', uri=f'{source.url}/1.1.0.zip')
+    master.step()
+    master.join(20)
+    (image,) = service.images()
+    number = operated.update('PROVING', version=image.version, digest=image.digest)
+    # The new software leads by now, and the other node is still to be installed.
+    master = clerk(running=(image.version, image.digest))
+    request = service.submit(kind, uri=f'{source.url}/1.1.0.zip', **more)
+
+    master.step()
+    master.join(20)
+
+    found = service.wait(request).result or {}
+    assert (found['version'], found.get('update_id')) == ('1.1.0', number if kind == 'update' else None)

@@ -35,6 +35,17 @@ def test_nodes_on_two_versions_fail(checked: Checked) -> None:
     found = checked.check('nodes')
 
     assert (found.result, 'the nodes run 1.0.0 and 1.1.0' in found.detail) == ('failed', True)
+    assert 'update-retry' in found.remedy
+
+    with checked.database.write() as session:
+        session.add(_update(checked.database.now(session)))
+
+    found = checked.check('nodes')
+    assert (found.result, 'update-retry' in found.remedy, 'ovca update-watch' in found.remedy) == (
+        'failed',
+        False,
+        True,
+    )
 
 
 def test_the_lease_tells_who_holds_it_and_an_open_update_fails(checked: Checked) -> None:
