@@ -145,5 +145,6 @@ def break_lock(
         actor=who,
         epoch=epoch,
         detail=f'{who} broke the lock {name} of {lock.owner}, held since {stamp(since)} ({lock.why}); {lock.detail}'
+        + ('' if lock.stale else '; it did not look stale, and the name was given once more')
         + (f'; {reason}' if reason else ''),
     )

@@ -283,6 +283,7 @@ def test_what_does_not_look_stale_is_broken_only_if_that_is_certain(on_each: Ope
 
     assert (caught.value.id, told.value.id) == ('lock-alive', 'lock-broken')
     assert names(on_each) == []
+    assert journal(on_each)[-1].endswith('it did not look stale, and the name was given once more')
 
 
 def test_what_was_taken_anew_meanwhile_is_not_broken(left: Operated) -> None:
