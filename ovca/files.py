@@ -10,6 +10,17 @@ from pathlib import Path
 from typing import Any
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether there is a file, or something that cannot be looked at: whoever opens it is told why."""
+    try:
+        Path(path).stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
 def fsync_dir(folder: Path) -> None:
     """Make what was created, renamed or removed in ``folder`` survive a power loss."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

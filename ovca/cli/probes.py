@@ -11,6 +11,7 @@ from ovca import plugins
 from ovca.conf.configuration import Configuration
 from ovca.conf.inspection import Finding, Result
 from ovca.exceptions import ConfigError, DatabaseError, OvcaError, PluginError
+from ovca.files import is_there
 
 if TYPE_CHECKING:
     from ovca.db.engine import Database
@@ -59,7 +60,7 @@ def database(conf: Configuration, values: Values) -> tuple[Finding, Database | N
         engine.check_single_host(conf)
         url = engine.parse_url(engine.configured_url(conf))
         file = url.database if url.get_backend_name() == 'sqlite' else None
-        if file and not Path(file).exists() and Path(file).parent.is_dir():  # to connect would make it
+        if file and not is_there(file) and Path(file).parent.is_dir():  # to connect would make it
             return _warning(where, f'{file} does not exist yet', 'start ovcad, which makes it'), None
         found = engine.Database.from_conf(conf)
         revision = schema.current(found)

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 
 from oslo_config import cfg
 
-from ovca.conf import files, groups
+from ovca.conf import groups
 from ovca.conf.configuration import Configuration
 from ovca.conf.reading import examine
 from ovca.exceptions import ConfigError
+from ovca.files import is_there
 
 DEFAULT_PATH = '/etc/ovca.conf'
 ENVIRONMENT = 'OVCA_CONFIG_FILE'
@@ -43,7 +44,7 @@ def chosen_path(config_file: str | None = None) -> str:
     if config_file == '':  # of a variable that is not set; the default would be another file than was meant
         raise ConfigError('--config-file names no file; name one, or leave it out', id='config-missing')
     chosen = config_file or os.environ.get(ENVIRONMENT)
-    if chosen and not files.exists(chosen):
+    if chosen and not is_there(chosen):
         source = '--config-file' if config_file else f'the environment variable {ENVIRONMENT}'
         raise ConfigError(f'{chosen} does not exist; name the right file with {source}', id='config-missing')
     return chosen or DEFAULT_PATH

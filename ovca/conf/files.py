@@ -9,6 +9,7 @@ from pathlib import Path
 from oslo_config import cfg
 
 from ovca.exceptions import ConfigError
+from ovca.files import is_there
 
 VENDOR_FOLDER = 'ovca/vendor.d'
 """Beside the site's file: ``/etc/ovca/vendor.d`` for ``/etc/ovca.conf``."""
@@ -31,17 +32,6 @@ def vendor_folder(path: str) -> Path:
     return Path(path).parent / VENDOR_FOLDER
 
 
-def exists(path: str) -> bool:
-    """Whether there is a file, or something that cannot be looked at: whoever reads it says why."""
-    try:
-        Path(path).stat()
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    except OSError:
-        pass
-    return True
-
-
 def paths(path: str) -> list[str]:
     """The files to read, in the order in which they win over each other: the vendor's by name, the site's last."""
     folder = vendor_folder(path)
@@ -52,7 +42,7 @@ def paths(path: str) -> list[str]:
     except OSError:
         return [str(folder), path]  # whoever reads them says what keeps him from it
     vendor = [str(p) for p in found if p.name.endswith('.conf') and not p.name.startswith('.')]
-    return [*vendor, *([path] if exists(path) else [])]
+    return [*vendor, *([path] if is_there(path) else [])]
 
 
 def parse(path: str) -> Source:

@@ -131,7 +131,7 @@ def nodes(where: str, values: Mapping[str, Any]) -> list[Finding]:
         remedy = f'add {missing[0]}:<address>, or set it with `ovca node-set`'
         found.append(Finding(where, detail, remedy, Result.WARNING))
     if not values.get('cluster.peer_url', True):
-        detail = '[cluster] peer_url is not set, so the other node is not woken and only looks by itself'
+        detail = '[cluster] peer_url is not set, so the checks do not see the machine of the other node'
         found.append(Finding(where, detail, "set it to the URL of the other node's status server", Result.WARNING))
     return found
 

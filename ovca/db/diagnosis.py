@@ -15,6 +15,7 @@ from ovca.db import schema
 from ovca.db.engine import Database
 from ovca.db.models import Base
 from ovca.exceptions import DatabaseError, SchemaError
+from ovca.files import is_there
 
 OFFSET = 30.0
 """Seconds by which the clocks may differ: beyond, logs and journal do not fit together."""
@@ -51,7 +52,7 @@ def diagnose(database: Database, folder: Path = schema.FOLDER) -> Diagnosis:
     """Look at everything that can be looked at; what cannot is a problem, and no error."""
     found = Diagnosis(database.dialect, str(database), schema.head(folder))
     file = database.file
-    if file is not None and not file.exists():
+    if file is not None and not is_there(file):
         return replace(
             found, problems=(f'{file} does not exist; `ovca db-upgrade` makes it, and so does ovca.service',)
         )

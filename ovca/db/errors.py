@@ -53,9 +53,10 @@ def translate(exc: DBAPIError | PoolTimeout, url: URL) -> DatabaseError:
     """The same error as a sentence for an operator."""
     text = _text(exc, url)
     if _unavailable(exc):
+        closed = isinstance(exc, DBAPIError) and getattr(exc.orig, 'sqlite_errorname', '') == 'SQLITE_CANTOPEN'
+        remedy = 'its folder is there and open to this user' if closed else 'it runs and can be reached'
         return DatabaseUnavailable(
-            f'the database {shown(url)} cannot be used now: {text}; check that it runs and can be reached',
-            id=_situation(exc),
+            f'the database {shown(url)} cannot be used now: {text}; check that {remedy}', id=_situation(exc)
         )
     return DatabaseError(
         f'the database {shown(url)} refused an operation: {text}', id=_situation(exc) or 'database-refused'

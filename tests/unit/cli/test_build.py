@@ -141,7 +141,7 @@ AS_ANYBODY = ('setpriv', '--bounding-set=-dac_override,-dac_read_search') if os.
 """What lets root, too, read and write only what the rights allow."""
 
 
-def test_what_may_not_be_read_or_written_is_named(tmp_path: Path) -> None:
+def test_what_may_not_be_read_or_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     keygen(tmp_path, 'vendor')
     key, good = str(tmp_path / 'vendor.key'), tree(tmp_path)
     bundle = tmp_path / 'x.zip'
@@ -153,6 +153,8 @@ def test_what_may_not_be_read_or_written_is_named(tmp_path: Path) -> None:
     folder.mkdir()
     for path, mode in ((file, 0), (folder, 0o500), (closed, 0)):
         path.chmod(mode)
+    (tmp_path / 'db.conf').write_text(f'[database]\nconnection = sqlite:///{closed}/sub/x.sqlite\n')
+    monkeypatch.chdir(tmp_path)
     told = {
         (*build, str(folder / 'y.zip')): (4, f'{folder / "y.zip"} cannot be made: Permission denied', 'bundle-file'),
         (*build, str(tmp_path / 'y.zip'), '--notes-file', str(file)): (2, f'{file} cannot be read', 'no-such-path'),
@@ -175,6 +177,8 @@ def test_what_may_not_be_read_or_written_is_named(tmp_path: Path) -> None:
             'no-such-path',
         ),
         ('channel-build', str(closed), '--secret-key', key): (2, f'{closed} cannot be read', 'no-such-path'),
+        ('--config-file', 'db.conf', 'db-check'): (9, 'the database sqlite', 'database-problems'),
+        ('--config-file', 'db.conf', 'config-check'): (3, '', 'config-failed'),
         ('--config-file', str(closed / 'sub'), 'config-show'): (
             3,
             f'{closed / "ovca/vendor.d"}: ',
