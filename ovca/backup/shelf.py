@@ -22,7 +22,7 @@ from ovca.backup.archive import Reader, reading
 from ovca.backup.record import DATA, FILE, ID, Record
 from ovca.conf import storage
 from ovca.exceptions import BackupError, UsageError
-from ovca.files import fsync_dir, write_json
+from ovca.files import fsync_dir, is_there, write_json
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -85,7 +85,11 @@ class Shelf:
         folder = Path(which) if '/' in which else self.folder / which
         if folder.name in (FILE, DATA) and not folder.is_dir():
             folder = folder.parent
-        if not ('/' in which or ID.fullmatch(which)) or not folder.is_dir():
+        try:
+            there = folder.is_dir()
+        except OSError as exc:  # a folder above it is closed
+            raise self._unreadable(exc, folder) from exc
+        if not there or not (is_there(folder / FILE) if '/' in which else ID.fullmatch(which)):
             known = ', '.join(each.id for each in self.backups()[:5]) or 'none'
             raise UsageError(
                 f'there is no backup {which!r}; name one as `ovca backup-list` shows it, or its folder. The newest in '
@@ -156,10 +160,16 @@ class Shelf:
             trash = folder.with_name(f'{OLD}{secrets.token_hex(8)}')
             folder.rename(trash)
             fsync_dir(self.folder)
-            shutil.rmtree(trash)
         except OSError as exc:
             raise BackupError(
                 f'backup {id} cannot be deleted: {exc.strerror}; see to {self.folder}', id='backup-not-deleted'
+            ) from exc
+        try:
+            shutil.rmtree(trash)
+        except OSError as exc:
+            raise BackupError(
+                f'backup {id} is no backup any more, but files of it are left: {exc.strerror}; remove {trash}',
+                id='backup-not-deleted',
             ) from exc
 
     def retain(self, keep: int, *, newest: str = '', newest_update: int | None = None) -> list[str]:
@@ -185,9 +195,9 @@ class Shelf:
                 if each.name.startswith((NEW, OLD)) and _age(each) > STALE:
                     shutil.rmtree(each, ignore_errors=True)
 
-    def _unreadable(self, exc: OSError) -> BackupError:
+    def _unreadable(self, exc: OSError, folder: Path | None = None) -> BackupError:
         return BackupError(
-            f'{self.folder} cannot be read: {exc.strerror}; run it as root, and see to the storage',
+            f'{folder or self.folder} cannot be read: {exc.strerror}; run it as root, and see to the storage',
             id='backup-unreadable',
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import errno
 import json
 import shutil
 from pathlib import Path
@@ -187,6 +188,27 @@ def test_what_is_deleted_is_gone(shelf: Shelf) -> None:
     shelf.delete('b1')
 
     assert list(shelf.folder.iterdir()) == []
+
+
+def test_what_is_no_backup_any_more_is_not_said_to_be_one(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(shelf, record('b1'))
+
+    def fails(path: Path) -> None:
+        raise PermissionError(errno.EPERM, 'Operation not permitted', str(path))
+
+    monkeypatch.setattr(shutil, 'rmtree', fails)
+
+    with pytest.raises(BackupError, match=r'b1 is no backup any more, .*: Operation not permitted; remove .*/\.old-'):
+        shelf.delete('b1')
+
+    assert shelf.backups() == []
+
+
+def test_a_folder_that_is_no_backup_is_not_taken_for_damaged_storage(shelf: Shelf, tmp_path: Path) -> None:
+    (tmp_path / 'other').mkdir()
+
+    with pytest.raises(UsageError, match='there is no backup'):
+        shelf.find(str(tmp_path / 'other'))
 
 
 def test_nothing_is_deleted_by_its_path(shelf: Shelf, tmp_path: Path) -> None:

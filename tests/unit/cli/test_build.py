@@ -178,6 +178,7 @@ def test_what_may_not_be_read_or_written_is_named(tmp_path: Path, monkeypatch: p
         ),
         ('channel-build', str(closed), '--secret-key', key): (2, f'{closed} cannot be read', 'no-such-path'),
         ('--config-file', 'db.conf', 'db-check'): (9, 'the database sqlite', 'database-problems'),
+        ('backup-show', str(closed / 'sub')): (12, f'{closed / "sub"} cannot be read', 'backup-unreadable'),
         ('--config-file', 'db.conf', 'config-check'): (3, '', 'config-failed'),
         ('--config-file', str(closed / 'sub'), 'config-show'): (
             3,
