@@ -62,7 +62,7 @@ def settle(session: Session, record: Record, *, who: str, above: int) -> Afterma
         kind='database',
         actor=who,
         epoch=epoch,
-        detail=f'the database was put back from backup {record.id}, made on {record.node} at '
+        detail=f'{who} put the database back from backup {record.id}, made on {record.node} at '
         f'{record.created_at:%Y-%m-%dT%H:%M:%SZ}; what happened since then is not in it',
     )
     return Aftermath(epoch, ended[0], ended[1], revoked, failed)

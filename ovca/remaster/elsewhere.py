@@ -66,7 +66,7 @@ def ask(conf: cfg.ConfigOpts, update_id: int | None, after: int = 0) -> Answer:
             continue
         role = 'which acts as master' if data.get('acting') is True else 'which does not act as master'
         if snapshot is None or update_id not in (None, snapshot.update.id):
-            silent = silent or Answer(f'{node} answers, {role}, but does not know how the update stands')
+            silent = silent or Answer(f'{node}, {role}, answers, but does not know how the update stands')
             continue
         snapshot = replace(snapshot, told_by=node)
         if data.get('database') is True:

@@ -98,6 +98,8 @@ def test_an_emptied_appliance_gets_back_what_it_knew(operated: Operated, backup:
     assert 'which is empty' in result.err
     assert [row['name'] for row in run(operated, 'node-list', '-f', 'json').json] == ['mn1', 'mn2']
     assert [row['version'] for row in run(operated, 'image-list', '-f', 'json').json] == ['1.1.0']
+    told = run(operated, 'event-list', '--kind', 'database', '-f', 'json').json[-1]
+    assert told['detail'].startswith(f'{told["actor"]} put the database back from backup {backup}, made on mn1')
 
 
 def test_without_a_terminal_nothing_is_put_back(operated: Operated, backup: str) -> None:

@@ -174,7 +174,7 @@ def test_a_node_that_has_seen_nothing_says_so(
 
     heard = asked(operated, 1)
 
-    assert heard == elsewhere.Answer('mn2 answers, which acts as master, but does not know how the update stands')
+    assert heard == elsewhere.Answer('mn2, which acts as master, answers, but does not know how the update stands')
 
 
 def test_many_who_ask_cost_the_database_one_look(operated: Operated, board: Board, clock: Clock) -> None:
