@@ -16,6 +16,7 @@ from sqlalchemy import ColumnElement, Select, Update, bindparam, select, update
 
 from ovca.cluster import glance
 from ovca.cluster.glance import Glance
+from ovca.conf.addresses import in_url
 from ovca.db import events
 from ovca.db.engine import Database, change, clock
 from ovca.db.models import Event, Node
@@ -94,7 +95,7 @@ class NodeRow:
             row.bmc = _without_user(bmc)
         if (mac := (self.conf.provision.mac or {}).get(self.name)) and not (replaced and row.mac):
             row.mac = mac_form(mac)
-        row.address = f'http://{self.conf.cluster.address}:{self.conf.cluster.port}'
+        row.address = f'http://{in_url(self.conf.cluster.address)}:{self.conf.cluster.port}'
         row.boot_id, row.incarnation = self.boot_id, self.incarnation
         row.running_version, row.running_digest = self._runs
         row.health, row.health_detail, row.ready = 'unknown', None, False

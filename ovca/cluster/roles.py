@@ -6,6 +6,7 @@ import subprocess
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
 
+from ovca.conf.addresses import bare
 from ovca.exceptions import OvcaError
 
 if TYPE_CHECKING:
@@ -100,7 +101,7 @@ class VirtualIp(Role):
                 capture_output=True,
                 timeout=10,
                 check=False,
-            ) if _have('arping') else None
+            ) if ':' not in self._bare() and _have('arping') else None
 
     def stop(self) -> None:
         if self.conf.cluster.virtual_ip_interface and self.running():
@@ -113,11 +114,11 @@ class VirtualIp(Role):
         return f' {self._bare()}/' in self._ip('addr', 'show', 'dev', interface)
 
     def _bare(self) -> str:
-        return str(self.conf.cluster.virtual_ip).split('/')[0]
+        return bare(self.conf.cluster.virtual_ip)
 
     def _address(self) -> str:
         address = str(self.conf.cluster.virtual_ip)
-        return address if '/' in address else f'{address}/32'
+        return address if '/' in address else f'{address}/{128 if ":" in address else 32}'
 
     def _ip(self, *words: str) -> str:
         try:

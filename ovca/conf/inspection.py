@@ -18,6 +18,7 @@ from oslo_config import cfg, types
 from ovca.conf.files import Source
 from ovca.conf.masking import masked
 from ovca.conf.together import RULES, Rule
+from ovca.conf.types import DATABASE
 
 _PYTHON = re.compile(
     r'((?P<whole>invalid literal for int\(\) with base 10)|could not convert string to float): (?P<value>.*)'
@@ -153,6 +154,10 @@ def remedy(option: cfg.Opt) -> str:
     if isinstance(kind, types.Number):
         bounds = [f'{word} {bound:g}' for word, bound in (('from', kind.min), ('to', kind.max)) if bound is not None]
         return ' '.join([f'write a {"whole " if isinstance(kind, types.Integer) else ""}number', *bounds])
+    if kind is DATABASE:  # of which no more is told: it may hold a password
+        return 'write sqlite:////path/ovca.sqlite or postgresql://user:password@host/name'
+    if isinstance(kind, types.HostAddress):
+        return 'write the IP address or the name of a host, as 192.0.2.11'
     return 'write true or false' if isinstance(kind, types.Boolean) else ''
 
 

@@ -127,10 +127,10 @@ def _interface(text: str) -> str:
 
 def _address(text: str) -> str:
     try:
-        ipaddress.ip_interface(text)
+        found = ipaddress.ip_interface(text)
     except ValueError:
         raise ValueError('it must be an IP address, with /prefix if it likes, as 192.0.2.10/24') from None
-    return text
+    return found.with_prefixlen if '/' in text else str(found.ip)
 
 
 def _host(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ovca.cluster.roles import Role
+from ovca.conf.addresses import bare, in_url
 from ovca.exceptions import OvcaError
 from ovca.provision import base, tls
 from ovca.provision.authority import Authority
@@ -35,20 +36,20 @@ class BootService(Role):
     def boot_url(self) -> str:
         """Where machines reach the boot service."""
         cluster = self.conf.cluster
-        return self.conf.provision.boot_url or f'http://{_bare(cluster.virtual_ip)}:{cluster.boot_port}'
+        return self.conf.provision.boot_url or f'http://{in_url(cluster.virtual_ip)}:{cluster.boot_port}'
 
     @property
     def tls_facts(self) -> tuple[str, str]:
         """Where installers ask for grants, and the fingerprint that they pin."""
         cluster = self.conf.cluster
-        url = self.conf.provision.tls_url or f'https://{_bare(cluster.virtual_ip)}:{cluster.boot_tls_port}'
+        url = self.conf.provision.tls_url or f'https://{in_url(cluster.virtual_ip)}:{cluster.boot_tls_port}'
         return url, self._certificate.fingerprint
 
     def start(self) -> None:
         if self._servers and all(server.running for server in self._servers):
             return
         self.stop()  # what is left when one of them has died
-        cluster, address = self.conf.cluster, _bare(self.conf.cluster.virtual_ip)
+        cluster, address = self.conf.cluster, bare(self.conf.cluster.virtual_ip)
         driver = base.load(self.conf)
         plain = plain_app(self.authority, driver, self.conf.image.shared_storage)
         secured, bounds = tls_app(self.authority), Bounds.from_conf(self.conf)
@@ -88,7 +89,7 @@ class StatusService(Role):
         self._server: HttpServer | None = None
 
     def start(self) -> None:
-        cluster, address = self.conf.cluster, _bare(self.conf.cluster.virtual_ip)
+        cluster, address = self.conf.cluster, bare(self.conf.cluster.virtual_ip)
         if self.running() or cluster.address in (address, *EVERYWHERE):
             return
         server = HttpServer(self.app, address, cluster.port, bounds=Bounds.from_conf(self.conf))
@@ -102,7 +103,3 @@ class StatusService(Role):
 
     def running(self) -> bool:
         return self._server is not None and self._server.running
-
-
-def _bare(address: str) -> str:
-    return str(address).split('/')[0]

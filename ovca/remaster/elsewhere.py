@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from ovca.conf.addresses import in_url
 from ovca.remaster import bulletin
 from ovca.remaster.views import Snapshot
 
@@ -40,10 +41,8 @@ class Answer:
 def sources(conf: cfg.ConfigOpts) -> list[str]:
     """Whom to ask, in order."""
     cluster = conf.cluster
-    address = str(cluster.virtual_ip).split('/')[0]
-    host = f'[{address}]' if ':' in address else address
     found = [cluster.peer_url.rstrip('/')] if cluster.peer_url else []
-    return [*found, f'http://{host}:{cluster.port}']
+    return [*found, f'http://{in_url(cluster.virtual_ip)}:{cluster.port}']
 
 
 def ask(conf: cfg.ConfigOpts, update_id: int | None, after: int = 0) -> Answer:

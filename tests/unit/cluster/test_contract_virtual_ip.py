@@ -52,6 +52,22 @@ class TestVirtualIp(contracts.RoleContract):
         return VirtualIp(self.config.load())
 
 
+@pytest.mark.skipif(not Path('/proc/net/if_inet6').exists(), reason='this machine has no IPv6')
+def test_an_address_of_ipv6_is_added_alone_however_it_is_written(network: None, tmp_path: Path) -> None:
+    from ovca.testing.appliance import Config
+
+    config = Config(tmp_path)
+    config.set('cluster', virtual_ip='FD00:0::7', virtual_ip_interface='lo')
+    role = VirtualIp(config.load())
+
+    role.start()
+
+    shown = subprocess.run(['ip', 'addr', 'show', 'dev', 'lo'], capture_output=True, text=True, check=True, timeout=10)
+    assert (' fd00::7/128 ' in shown.stdout, role.running()) == (True, True)
+    role.stop()
+    assert not role.running()
+
+
 def test_without_an_interface_nothing_is_added(network: None, tmp_path: Path) -> None:
     from ovca.testing.appliance import Config
 

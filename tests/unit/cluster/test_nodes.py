@@ -34,6 +34,15 @@ def test_a_start_keeps_what_an_operator_has_set(database: Database) -> None:
     assert row(database).running_version == '1.0.0'
 
 
+@pytest.mark.parametrize(
+    ('address', 'url'), [('192.0.2.12', 'http://192.0.2.12:6640'), ('fd00::12', 'http://[fd00::12]:6640')]
+)
+def test_a_start_tells_where_the_node_is_reached(database: Database, address: str, url: str) -> None:
+    node(database, f'cluster.address={address}').register('1', 'a')
+
+    assert row(database).address == url
+
+
 def test_a_start_tells_what_the_configuration_names_without_its_secrets(database: Database) -> None:
     with database.write() as session:
         session.add(Node(name='mn2', kind='management', bmc='https://old', mac='52:54:00:00:00:09'))

@@ -123,7 +123,7 @@ def test_what_is_right_is_taken(tmp_path: Path, group: str, line: str, value: ob
         ('cluster', 'node_name = mn 1', "it must be a node's name"),
         ('cluster', 'virtual_ip = 192.0.2.300', 'it must be an IP address'),
         ('cluster', 'virtual_ip = 192.0.2.3/33', 'it must be an IP address'),
-        ('cluster', 'address = 192.0.2', 'is not a valid host address'),
+        ('cluster', 'address = 192.0.2', 'is not a valid host address; write the IP address or the name of a host'),
         ('cluster', 'virtual_ip_interface = eth0 eth1', 'it must be the name of a network interface'),
         ('cluster', "reboot_command = sh -c 'reboot", 'it must be a command: No closing quotation'),
         ('cluster', 'roles = virtual-ip boot-service', 'it must be the name of an extension'),
@@ -132,7 +132,11 @@ def test_what_is_right_is_taken(tmp_path: Path, group: str, line: str, value: ob
         ('provision', 'mac = mn1', 'NAME:VALUE'),
         ('provision', 'site_files = ../etc/passwd', 'below the root'),
         ('provision', 'kernel_args = a\n  b', 'over more than one line'),
-        ('database', 'connection = mysql://a/b', 'its value cannot be used'),
+        (
+            'database',
+            'connection = mysql://a/b',
+            'its value cannot be used; write sqlite:////path/ovca.sqlite or postgresql',
+        ),
     ],
 )
 def test_what_is_wrong_is_refused_with_what_it_has_to_be(tmp_path: Path, group: str, line: str, said: str) -> None:

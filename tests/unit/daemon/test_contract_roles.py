@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from ovca.daemon.roles import BootService, StatusService
 from ovca.daemon.status import status_app
 from ovca.provision.fake import FakeAuthority
 from ovca.testing import contracts
+from ovca.testing.appliance import Config
 from tests.conftest import free_port
 
 
@@ -41,6 +43,18 @@ class TestBootService(contracts.RoleContract):
     def make_broken(self) -> Role:
         self.taken.append(socket.create_server(('127.0.0.1', self.config.load().cluster.boot_tls_port)))
         return self.make_role()
+
+
+@pytest.mark.parametrize(
+    ('virtual_ip', 'host'),
+    [('192.0.2.10/24', '192.0.2.10'), ('FD00:0::10/64', '[fd00::10]'), ('fd00::10', '[fd00::10]')],
+)
+def test_the_boot_service_is_named_as_urls_name_it(tmp_path: Path, virtual_ip: str, host: str) -> None:
+    config = Config(tmp_path)
+    config.set('cluster', virtual_ip=virtual_ip)
+    role = BootService(config.load())
+
+    assert (role.boot_url, role.tls_facts[0]) == (f'http://{host}:6641', f'https://{host}:6642')
 
 
 class TestStatusService(contracts.RoleContract):
