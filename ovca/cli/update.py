@@ -102,11 +102,7 @@ def activate(command: base.Command, parsed_args: Any, version: str) -> None:
     if current is not None and current.version == version and not parsed_args.dry_run:
         watch.say(command, f'update {current.id} to {version} is going on already')
         if parsed_args.pause_before_commit:
-            raise Refused(
-                f'update {current.id} was begun without --pause-before-commit; to stop it before its next stage, give '
-                f'`ovca update-pause`',
-                id='update-open',
-            )
+            command.service.heed_hold(current.id)
         if not parsed_args.no_wait:
             watch.follow(command, current.id, progress=parsed_args.progress)
         return

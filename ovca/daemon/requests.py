@@ -288,6 +288,8 @@ class Requests:
         with self.database.read() as session:
             open_now = conflicts.opened(session)
             operations.installable(session, version)
+            if open_now is not None and hold:
+                conflicts.heed_hold(session, open_now.id)
         if open_now is not None:
             return {'update_id': open_now.id}
         results = self._run_checks(

@@ -10,6 +10,8 @@ from sqlalchemy.orm import Session
 
 from ovca.db.models import Update
 from ovca.exceptions import Refused
+from ovca.remaster import directives
+from ovca.remaster.directives import Kind
 
 _OPEN = select(
     Update.id,
@@ -45,6 +47,19 @@ class UpdateOpen(Refused):
         self.opened = opened
         super().__init__(
             f'{what} is refused: {opened}; follow it with `ovca update-watch`, or end it with `ovca update-abort`'
+        )
+
+
+def heed_hold(session: Session, number: int) -> None:
+    """Let the wish pass that an open update stops before its commit point, if it does.
+
+    :raises Refused: it does not; a pause is another wish, and the operator's to say.
+    """
+    if directives.given(session, number, Kind.HOLD) is None:
+        raise Refused(
+            f'update {number} does not stop before its commit point: it was begun without --pause-before-commit, or '
+            f'continued since; to stop it before its next stage, give `ovca update-pause`',
+            id='update-open',
         )
 
 

@@ -357,6 +357,13 @@ class Service(Asking):
         with self.database.read() as session:
             operations.installable(session, version)
 
+    def heed_hold(self, update_id: int) -> None:
+        """Let the wish pass that an open update stops before its commit point. :raises Refused: it does not."""
+        from ovca.remaster import conflicts
+
+        with self.database.read() as session:
+            conflicts.heed_hold(session, update_id)
+
     def must_be_free(self, what: str) -> None:
         """Refuse early what needs the appliance for itself.
 

@@ -9,11 +9,12 @@ import pytest
 from sqlalchemy import select
 
 from ovca.cli import lead
-from ovca.db.models import Lease, Node, Request
+from ovca.db.models import Lease, Node, Request, Update
 from ovca.exceptions import Refused
-from ovca.remaster import checks
+from ovca.remaster import checks, directives
 from ovca.remaster.checks import CheckResult, Result
-from tests.operated import OLD, Operated
+from ovca.remaster.directives import Kind
+from tests.operated import NEW, OLD, Operated
 from tests.unit.cli.test_commands import asked, run
 
 pytestmark = pytest.mark.timeout(60)
@@ -447,3 +448,17 @@ def test_the_pause_before_the_commit_point_is_part_of_the_request(operated: Oper
 
     assert result.code == 0, result.err
     assert operated.requests()[0].args['pause_before_commit'] is True
+
+
+def test_whoever_asks_again_for_the_same_pause_follows_the_update_that_has_it(operated: Operated) -> None:
+    number = operated.started().image('1.1.0', NEW).update('INSTALL_1')
+    words = ('activate', '1.1.0', '--pause-before-commit', '--no-wait')
+
+    without = run(operated, *words)
+    with operated.database.write() as session:
+        directives.give(session, session.get_one(Update, number), Kind.HOLD, 'olga')
+    held = run(operated, *words)
+
+    assert (without.code, f'update {number} does not stop before its commit point' in without.err) == (6, True)
+    assert without.err.endswith('[update-open]\n')
+    assert (held.code, held.err) == (0, '')

@@ -138,6 +138,21 @@ def test_an_update_that_is_to_be_held_says_so_from_its_first_row_on(operated: Op
     assert master.update().state == 'INSTALL_1', 'it holds before the commit point, not here'
 
 
+def test_an_open_update_that_does_not_stop_there_is_not_followed_as_if_it_did(
+    operated: Operated, master: Master
+) -> None:
+    operated.update('INSTALL_1')
+    words = {'version': '1.1.0', 'pause_before_commit': True}
+
+    refused = master.ask('activate', **words)
+    with operated.database.write() as session:
+        directives.give(session, session.get_one(Update, 1), Kind.HOLD, 'olga')
+    followed = master.ask('activate', **words)
+
+    assert (refused.state, (refused.result or {}).get('error_id')) == ('failed', 'update-open')
+    assert (followed.state, followed.result) == ('done', {'update_id': 1}), followed.error
+
+
 def proving(operated: Operated, **remaster: Any) -> Master:
     """mn1 leads on the new software, was healthy long enough, and is the node that was installed first."""
     master = Master(operated.image('1.1.0', NEW), runs=NEW, version='1.1.0', **remaster)
