@@ -43,7 +43,9 @@ class LockBreak(base.Command):
         parser.add_argument('--reason', metavar='<text>', help='why; it is kept in the journal')
         parser.add_argument('--yes', action='store_true', help='do not ask, if it looks stale')
         parser.add_argument(
-            '--confirm', metavar='<name>', help='the name once more: break it although it does not look stale'
+            '--confirm',
+            metavar='<name>',
+            help='the name once more: do not ask, and break it whether it looks stale or not',
         )
         return parser
 
@@ -66,10 +68,10 @@ class LockBreak(base.Command):
         """Ask; return whether the operator has confirmed it against the looks. :raises Refused: no."""
         looks = 'looks stale' if lock.stale else 'does not look stale'
         watch.tell(self, f'it {looks}: {lock.detail}')
-        if lock.stale:
-            self.confirm(f'Break the lock {lock.name}?', yes=parsed_args.yes)
-            return False
         typed = parsed_args.confirm
+        if lock.stale and typed in (None, lock.name):
+            self.confirm(f'Break the lock {lock.name}?', yes=parsed_args.yes or typed is not None)
+            return False
         if typed is None:
             if not self.interactive:
                 raise Refused(

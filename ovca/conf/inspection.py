@@ -131,6 +131,11 @@ def nodes(where: str, values: Mapping[str, Any]) -> list[Finding]:
         detail = f'[provision] mac names no network card for {missing[0]}, so the boot service may not know it'
         remedy = f'add {missing[0]}:<address>, or set it with `ovca node-set`'
         found.append(Finding(where, detail, remedy, Result.WARNING))
+    addresses = values.get('provision.boot_address', {})
+    unbound = [str(node) for node in names if node not in addresses]
+    if addresses and unbound:
+        detail = f'[provision] boot_address names no address for {unbound[0]}, so any machine can ask in its place'
+        found.append(Finding(where, detail, f'add {unbound[0]}:<address>', Result.WARNING))
     if not values.get('cluster.peer_url', True):
         detail = '[cluster] peer_url is not set, so the checks do not see the machine of the other node'
         found.append(Finding(where, detail, "set it to the URL of the other node's status server", Result.WARNING))

@@ -161,6 +161,17 @@ def test_a_stale_lock_is_broken_after_one_question(operated: Operated) -> None:
     )
 
 
+def test_the_name_is_answer_enough_whatever_the_lock_looks_like(operated: Operated) -> None:
+    operated.started().holds('firmware', owner='olga', why='new firmware', boot_id='an earlier one')
+
+    with clerk(operated):
+        wrong = run(operated, 'lock-break', 'firmware', '--confirm', 'firmwares', '--yes')
+        right = run(operated, 'lock-break', 'firmware', '--confirm', 'firmware')
+
+    assert (wrong.code, right.code) == (6, 0), right.err
+    assert wrong.err.endswith("'firmwares' is not the name of the lock; nothing was done [declined]\n")
+
+
 def test_one_that_does_not_look_stale_wants_its_name_typed(operated: Operated) -> None:
     operated.started().holds('firmware', owner='olga', why='new firmware')
 

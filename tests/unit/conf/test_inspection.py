@@ -43,14 +43,16 @@ def test_what_is_said_of_one_node_only_is_pointed_out() -> None:
         'cluster.node_name': 'mn1',
         'cluster.peer': 'mn2',
         'provision.mac': {'mn1': '52:54:00:00:00:01'},
+        'provision.boot_address': {'mn2 ': '192.0.2.12', 'mn1': '192.0.2.11'},
         'cluster.peer_url': None,
     }
 
     found = inspection.nodes('x.conf', values)
 
-    assert [f.result for f in found] == [Result.WARNING, Result.WARNING]
+    assert [f.result for f in found] == [Result.WARNING] * 3
     assert 'names no network card for mn2' in found[0].detail
-    assert 'peer_url is not set' in found[1].detail
+    assert 'boot_address names no address for mn2, so any machine can ask in its place' in found[1].detail
+    assert 'peer_url is not set' in found[2].detail
 
 
 def test_a_node_alone_lacks_nothing() -> None:
