@@ -8,6 +8,7 @@ command's name belongs to the command alone.
 from __future__ import annotations
 
 import argparse
+import errno
 import inspect
 import logging
 import os
@@ -25,6 +26,10 @@ from ovca.exceptions import READER_GONE, Interrupted, OvcaError, UsageError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system says of a full disk. What comes without a file's name is of the output: of their files the commands
+tell by themselves."""
 
 
 class OvcaApp(App):
@@ -103,6 +108,9 @@ class OvcaApp(App):
         except BrokenPipeError:
             self._reader_is_gone()
             return READER_GONE
+        except OSError as exc:  # the end of the output, which was still held back
+            self._reader_is_gone()
+            return self._fail(_not_written(exc))
         finally:
             self.refresh()
             root.removeHandler(console)
@@ -143,6 +151,9 @@ class OvcaApp(App):
         except BrokenPipeError:
             raise
         except Exception as exc:
+            if isinstance(exc, OSError) and exc.errno in FULL and exc.filename is None:
+                self._reader_is_gone()
+                return self._fail(_not_written(exc))
             if self.options.debug:
                 traceback.print_exc(file=self.stderr)
             extension = self.command_manager.known.get(name)
@@ -194,3 +205,9 @@ class OvcaApp(App):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, sys.__stdout__.fileno())
             os.close(null)
+
+
+def _not_written(exc: OSError) -> OvcaError:
+    return OvcaError(
+        f'the output cannot be written: {exc.strerror}; make room for it, and repeat the command', id='not-written'
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Sequence
 
@@ -12,6 +13,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     # The imports make many objects, and none of them goes: looking for dead ones again and again, and once more at the
     # end, takes a fifth of a short command's time.
     gc.set_threshold(200_000, 20, 100)
+    for stream in ('stdout', 'stderr'):
+        if getattr(sys, stream) is None:  # it was closed; what is opened next must not be taken for it
+            setattr(sys, stream, os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w', encoding='utf-8'))
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     finally:

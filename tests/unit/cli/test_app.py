@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -353,6 +354,33 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
 
     assert process.stderr.read() == ''
     assert process.wait(timeout=20) == 141
+
+
+@pytest.mark.parametrize('words', ['config-sample', 'complete bash'])
+def test_an_output_that_cannot_be_written_is_a_sentence(words: str) -> None:
+    done = shell(f'{words} > /dev/full')
+
+    assert (done.returncode, done.stderr) == (
+        1,
+        'ovca: the output cannot be written: No space left on device; make room for it, and repeat the command '
+        '[not-written]\n',
+    )
+
+
+@pytest.mark.parametrize('closed', ['>&-', '2>&-'])
+def test_a_stream_that_is_closed_is_one_that_nobody_wants(closed: str) -> None:
+    good, bad = shell(f'complete bash {closed}'), shell(f'nothing {closed}')
+
+    assert (good.returncode, good.stderr, bool(good.stdout)) == (0, '', closed == '2>&-')
+    assert (bad.returncode, bad.stdout, bool(bad.stderr)) == (2, '', closed == '>&-')
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    """Run ovca by a line of sh."""
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path))}
+    return subprocess.run(
+        ['sh', '-c', f'exec {shlex.quote(sys.executable)} -m ovca {line}'], capture_output=True, text=True, env=env
+    )
 
 
 STARTING = """
