@@ -85,11 +85,10 @@ class MasterClaim(base.Command):
         number = self.service.claim(name)
         watch.tell(self, f'request {number}: {here} takes over, on your word that {name} is off')
         if not self.service.wait_for_master(here, leader.ttl + self.conf.cluster.fence_timeout + PATIENCE):
-            raise ServiceUnavailable(
-                f'{here} does not act as master yet; see `ovca master-show`, `ovca node-show {here}`, and the log of '
-                f'ovca.service',
-                id='claim-waits',
+            why = self.service.why_not_lead() or (
+                f'see `ovca master-show`, `ovca node-show {here}`, and the log of ovca.service'
             )
+            raise ServiceUnavailable(f'{here} does not act as master yet; {why}', id='claim-waits')
         watch.say(self, f'{here} is master')
 
     def _typed(self, peer: str) -> str:

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from ovca.backup.aftermath import RESTORED
 from ovca.db.engine import rows
-from ovca.db.models import Update
-from ovca.remaster.observe import LAST_WIPE, final_since, last_wipe, software
+from ovca.db.models import Node, Update
+from ovca.remaster.observe import LAST_WIPE, final_since, last_wipe, newest_update, software
 from ovca.remaster.protocol import ENDED, may_claim
 
 # Made once: it is asked for before each look at the lease, and with each sign of life.
@@ -35,6 +35,20 @@ def eligible_in(session: Session, update: Update | None, node: str, running_dige
     if running_digest is None:
         return False
     return update is None or _may(session, update, node, running_digest, last_wipe(session, node))
+
+
+def why_not(session: Session, name: str) -> str | None:
+    """Why what runs on a node does not allow it to lead, and what helps; None if it may."""
+    node = session.get(Node, name)
+    if node is None or node.running_digest is None:
+        return f'{name} may not lead: it is not known what runs on it; see to ovca.service there'
+    update = newest_update(session)
+    if update is None or eligible_in(session, update, name, node.running_digest):
+        return None
+    help = 'put the database back from a backup: then either node may lead'
+    if update.old_digest is not None and update.old_version is not None:
+        help = f'install it with {update.old_version}, which update {update.id} began from, or {help}'
+    return f'{name} may not lead: nothing proves that {node.running_version} was installed on it whole; {help}'
 
 
 def _may(session: Session, update: Update, node: str, digest: str, wiped: dt.datetime | None) -> bool:

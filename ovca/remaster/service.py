@@ -412,6 +412,13 @@ class Service(Asking):
         with self.database.write() as session:
             return claims.ask(session, claims.Claim(self.here, known_off), self.user)
 
+    def why_not_lead(self) -> str | None:
+        """Why what runs on this node does not allow it to lead, and what helps; None if it may."""
+        from ovca.remaster import eligible
+
+        with self.database.read() as session:
+            return eligible.why_not(session, self.here)
+
     def wait_for_master(self, name: str, seconds: float) -> bool:
         """Wait until a node acts as master; return whether it does."""
         until = self._clock() + seconds
