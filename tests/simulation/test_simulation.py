@@ -42,13 +42,6 @@ pytestmark = [pytest.mark.simulation, pytest.mark.xdist_group('simulation')]
 
 
 @pytest.fixture(scope='module')
-def simulation() -> Iterator[Simulation]:
-    made = Simulation()
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope='module')
 def faultless(simulation: Simulation) -> Outcome:
     return simulation.run(Schedule(), labels=True, trace=True)
 
@@ -58,10 +51,6 @@ COMMITS_ANYWHERE = without(
     'proving-not-pinned',
     rules=guarded('proving-proven', lambda s: s.leader_health is Health.SOAKED),
 )
-PARTS = 16
-TRIED = (6,)
-"""What there is time for in each change, of every sixteenth point; ``--singles`` tries all of them."""
-"""The single faults are tried in so many tests, as each test has to end in time on a busy machine."""
 SAME = (1, 3, 11)
 """Seeds that are run on both engines."""
 INSTALLED, PROVING = 2.6, 4.6
@@ -119,16 +108,6 @@ def test_the_same_seed_is_the_same_run_in_another_process(simulation: Simulation
     )
 
     assert done.stdout.splitlines()[: len(here.trace)] == here.trace
-
-
-@pytest.mark.parametrize('part', TRIED)
-def test_no_single_fault_at_any_point_breaks_anything(simulation: Simulation, part: int) -> None:
-    points, outcomes = spread(simulation, part=(part, PARTS))
-
-    broken = [str(outcome) for outcome in outcomes if outcome.violation is not None]
-
-    assert points > 100
-    assert broken == []
 
 
 def test_a_run_that_forks_at_a_point_is_the_run_with_the_fault(simulation: Simulation) -> None:
