@@ -301,16 +301,12 @@ def test_a_word_that_is_not_heeded_in_time_is_told(silent: Operated, monkeypatch
     assert (result.code, result.err.endswith('[claim-waits]\n')) == (7, True)
 
 
-@pytest.mark.parametrize(
-    ('old', 'advice'),
-    [('1.0.0', 'install it with 1.0.0, which update 1 began from'), (None, 'put the database back from a backup')],
-)
 def test_a_node_whose_software_is_not_proved_is_told_so_when_it_wants_to_lead(
-    silent: Operated, monkeypatch: pytest.MonkeyPatch, old: str | None, advice: str
+    silent: Operated, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lead, 'PATIENCE', 0.0)
     lease(silent, ttl=0.5)
-    silent.wiped(silent.update('INSTALL_2', old_version=old, old_digest=OLD if old else None))
+    silent.wiped(silent.update('INSTALL_2'))
     with silent.database.write() as session:
         node = session.get_one(Node, 'mn2')
         node.running_version, node.running_digest = '1.1.0', NEW
@@ -319,7 +315,7 @@ def test_a_node_whose_software_is_not_proved_is_told_so_when_it_wants_to_lead(
 
     assert (result.code, result.err.endswith('[claim-waits]\n')) == (7, True)
     assert 'mn2 may not lead: nothing proves that 1.1.0 was installed on it whole; ' in result.err
-    assert advice in result.err
+    assert 'install it with 1.0.0, which update 1 began from, or put the database back' in result.err
 
 
 # node-reinstall

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ovca.db.engine import Database
-from ovca.db.models import Entry, InstallGrant, Update
-from ovca.remaster.eligible import eligible
+from ovca.db.models import Entry, InstallGrant, Node, Update
+from ovca.remaster.eligible import eligible, why_not
 from ovca.testing import tables
 
 
@@ -74,8 +74,12 @@ def test_a_node_that_was_never_wiped_keeps_its_right_to_lead_when_it_is_to_be_in
                 consumed_at=now,
             )
         )  # fmt: skip
+    with database.write() as session:
+        session.add(Node(name='mn2', running_digest='factory', running_version='1'))
     with database.read() as session:
         wiped = eligible(session, 'mn2', 'factory')
+        why = why_not(session, 'mn2')
     database.dispose()
 
     assert (before, wiped) == (True, False)
+    assert why is not None and why.endswith('whole; put the database back from a backup: then either node may lead')
