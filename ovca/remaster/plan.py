@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
+from ovca.backup.aftermath import RESTORED
 from ovca.image.version import ImageVersion
 from ovca.remaster.directives import Kind
 from ovca.remaster.observe import Limits
@@ -135,6 +136,11 @@ def next_step(update: UpdateView) -> str:
     match update.state:
         case State.DONE:
             return 'nothing is to be done'
+        case State.ABORTED if update.reason == RESTORED:
+            return (
+                'if the nodes run two versions, as `ovca node-list` shows, give the standby what the master runs with '
+                f'`ovca node-reinstall`; then repeat `ovca activate {update.version}`'
+            )
         case State.ABORTED:
             return f'mend what the reason names, then repeat `ovca activate {update.version}`'
         case State.FAILED_DEGRADED:

@@ -23,7 +23,7 @@ class Nodes(Check):
         with self.context.database.read() as session:
             now = database_now(session)
             nodes = [session.get(Node, name) for name in (cluster.node_name, cluster.peer) if name]
-            opened = conflicts.opened(session)
+            opened, last = conflicts.opened(session), newest_update(session)
         if len(nodes) < 2:
             return self.failed('there is no second management node', 'set [cluster] peer')
         bad, facts = [], {}
@@ -45,12 +45,12 @@ class Nodes(Check):
         versions = {node.running_digest: node.running_version for node in nodes if node}
         if len(versions) > 1 and not self.context.retry:
             names = ' and '.join(sorted(str(v) for v in versions.values()))
-            remedy = (
-                f'go on with the last update: `ovca update-retry`; or give {cluster.peer} what {cluster.node_name} '
-                f'runs: `ovca node-reinstall {cluster.peer}`'
-                if opened is None
-                else f'wait for the end of update {opened.id}: `ovca update-watch`'
-            )
+            if opened is not None:
+                remedy = f'wait for the end of update {opened.id}: `ovca update-watch`'
+            else:
+                alike = f'give {cluster.peer} what {cluster.node_name} runs: `ovca node-reinstall {cluster.peer}`'
+                failed = last is not None and last.state not in (State.DONE, State.ABORTED)
+                remedy = f'go on with the last update: `ovca update-retry`; or {alike}' if failed else alike
             return self.failed(f'the nodes run {names}', remedy, facts)
         return self.passed(f'{cluster.node_name} and {cluster.peer} are healthy', facts)
 

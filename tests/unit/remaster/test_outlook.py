@@ -6,6 +6,7 @@ import datetime as dt
 
 import pytest
 
+from ovca.backup.aftermath import RESTORED
 from ovca.db.models import Directive, Event, Image, Update
 from ovca.remaster import outlook, protocol
 from ovca.remaster.outlook import Expectation
@@ -72,6 +73,15 @@ def test_when_the_node_to_trust_did_not_come_back_the_one_that_serves_is_named(
 
     assert f'{serves} serves alone, as {away} is not back' in words
     assert f'`ovca node-replace {away}` on {serves}' in words
+
+
+def test_an_update_that_a_restore_ended_is_begun_again_when_both_nodes_run_one_version(operated: Operated) -> None:
+    number = operated.started().update('ABORTED', reason=RESTORED)
+
+    words = outlook.next_step(operated.service().snapshot(number))
+
+    assert '`ovca node-reinstall`' in words
+    assert words.endswith('`ovca activate 1.1.0`')
 
 
 def test_a_paused_update_says_by_whom_since_when_and_how_it_goes_on(operated: Operated) -> None:

@@ -35,10 +35,19 @@ def test_nodes_on_two_versions_fail(checked: Checked) -> None:
     found = checked.check('nodes')
 
     assert (found.result, 'the nodes run 1.0.0 and 1.1.0' in found.detail) == ('failed', True)
-    assert 'update-retry' in found.remedy
+    assert found.remedy == 'give mn2 what mn1 runs: `ovca node-reinstall mn2`'  # there is nothing to retry
 
     with checked.database.write() as session:
-        session.add(_update(checked.database.now(session)))
+        row = _update(checked.database.now(session))
+        row.state, row.finished_at = 'FAILED_DEGRADED', row.created_at
+        session.add(row)
+    assert 'update-retry' in checked.check('nodes').remedy
+    with checked.database.write() as session:
+        session.get_one(Update, 1).state = 'ABORTED'
+    assert 'update-retry' not in checked.check('nodes').remedy
+    with checked.database.write() as session:
+        row = session.get_one(Update, 1)
+        row.state, row.finished_at = 'INSTALL_1', None
 
     found = checked.check('nodes')
     assert (found.result, 'update-retry' in found.remedy, 'ovca update-watch' in found.remedy) == (
