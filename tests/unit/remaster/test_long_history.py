@@ -16,6 +16,7 @@ from ovca.cluster.lease import Lease
 from ovca.cluster.nodes import NodeRow, Pulse
 from ovca.daemon.board import Board
 from ovca.daemon.reports import Reports
+from ovca.exceptions import UsageError
 from ovca.remaster import observe, retention
 from ovca.remaster.service import Service
 from tests.operated import OLD, Operated
@@ -84,6 +85,14 @@ def sign_of_life(service: Service) -> object:
     return row.beat(Pulse(epoch=3, role='master', health='healthy', problems={}, ready=True))
 
 
+def slip(service: Service) -> object:
+    with pytest.raises(UsageError) as caught:
+        service.journal(node='mn9', limit=5)
+    with pytest.raises(UsageError):
+        service.journal(kind='stat', limit=5)
+    return caught.value
+
+
 QUESTIONS: dict[str, Callable[[Service], object]] = {
     'update-list': lambda service: service.updates(),
     'the second page of update-list': lambda service: service.updates(2, before=5),
@@ -92,7 +101,8 @@ QUESTIONS: dict[str, Callable[[Service], object]] = {
     'what update-watch expects': lambda service: service.expectation(5),
     'event-list': lambda service: service.journal(limit=5),
     'event-list --alarms': lambda service: service.journal(kind='alarm', limit=5),
-    'event-list --node': lambda service: service.journal(node='mn9', limit=5),
+    'event-list --node': lambda service: service.journal(node='mn2', limit=5),
+    'event-list --node, and there is none': slip,
     'event-list --since': lambda service: service.journal(since=dt.timedelta(hours=1), limit=5),
     'event-list --update': lambda service: service.journal(update_id=3, limit=5),
     'image-list': lambda service: service.images(),
