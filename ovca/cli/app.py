@@ -154,6 +154,10 @@ class OvcaApp(App):
             if isinstance(exc, OSError) and exc.errno in FULL and exc.filename is None:
                 self._reader_is_gone()
                 return self._fail(_not_written(exc))
+            if isinstance(exc, UnicodeEncodeError) and (word := next(filter(_no_text, words), None)) is not None:
+                return self._fail(
+                    UsageError(f'{word!a} holds bytes that are no text; write it in UTF-8', id='not-text')
+                )
             if self.options.debug:
                 traceback.print_exc(file=self.stderr)
             extension = self.command_manager.known.get(name)
@@ -205,6 +209,11 @@ class OvcaApp(App):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, sys.__stdout__.fileno())
             os.close(null)
+
+
+def _no_text(word: str) -> bool:
+    """Whether a word of the command line has bytes that are none in this locale (PEP 383)."""
+    return any('\udc80' <= char <= '\udcff' for char in word)
 
 
 def _not_written(exc: OSError) -> OvcaError:

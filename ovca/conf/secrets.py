@@ -35,16 +35,15 @@ def content(path: str, name: str) -> bytes:
     :raises ConfigError: it cannot be read, or is open to others.
     """
     try:
-        stream = open(path, 'rb', opener=_open)  # noqa: SIM115
+        with open(path, 'rb', opener=_open) as stream:
+            state = os.fstat(stream.fileno())
+            if not stat.S_ISREG(state.st_mode):
+                raise ConfigError(f'{name} {path} cannot be read: it is no file; name one', id='secret-file')
+            if problem := openness(path, state.st_mode):
+                raise ConfigError(f'{name} {problem}', id='secret-file-open')
+            return stream.read(LARGEST + 1)
     except OSError as exc:
         raise ConfigError(f'{name} {path} cannot be read: {exc.strerror}; see to the file', id='secret-file') from exc
-    with stream:
-        state = os.fstat(stream.fileno())
-        if not stat.S_ISREG(state.st_mode):
-            raise ConfigError(f'{name} {path} cannot be read: it is no file; name one', id='secret-file')
-        if problem := openness(path, state.st_mode):
-            raise ConfigError(f'{name} {problem}', id='secret-file-open')
-        return stream.read(LARGEST + 1)
 
 
 def _open(path: str, flags: int) -> int:

@@ -34,6 +34,8 @@ URI = 'https://example.com/x.zip'
         (['image-keygen', '--', 'x', '--no-password'], 2, '--no-password stands behind --'),
         (['backup-show', ''], 2, "there is no backup ''"),
         (['backup-restore', 'x', '--configuration', '--to', ''], 2, 'argument --to: the path is empty'),
+        (['event-list', '--kind', 'caf\udce9'], 2, "'caf\\udce9' holds bytes that are no text; write it in UTF-8"),
+        (['image-keygen', 'x', '--password-file', '/proc/self/mem'], 3, 'cannot be read: Input/output error; see to'),
         (['--config-file', '', 'config-show'], 3, '--config-file names no file'),
     ],
 )
