@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import text
 
 from ovca.db import schema
-from ovca.db.models import Image
+from ovca.db.models import Image, Node
 from ovca.remaster.checks import CheckContext, Result
 from ovca.remaster.checks.image import ImagePresent
 
@@ -39,6 +39,16 @@ def test_an_image_that_is_too_new_for_what_runs_fails(checked: Checked) -> None:
         row.manifest = {**row.manifest, 'update_from': '1.0.5'}
 
     assert checked.check('version-path', '1.1.0').result is Result.FAILED
+
+
+def test_what_runs_already_is_no_update_of_itself_when_the_other_node_gets_it(checked: Checked) -> None:
+    checked.image()
+    with checked.database.write() as session:
+        session.get_one(Node, 'mn1').running_version = '1.1.0'
+
+    again = checked.check('version-path', '1.1.0', retry=True)
+
+    assert (again.result, again.detail) == ('passed', '1.1.0 runs here, and the other node gets it')
 
 
 def test_a_damaged_file_fails_with_its_path(checked: Checked) -> None:
