@@ -25,6 +25,8 @@ from typing import NoReturn
 
 import pytest
 
+gc.disable()  # until all is collected: what that makes stays, and a quarter of its time was to look through it
+
 pytest_plugins = ['ovca.testing.fixtures']
 REQUIRE_PEERS = os.environ.get('OVCA_REQUIRE_PEERS') == '1'
 BARE = os.environ.get('OVCA_TEST_BARE') == '1'
@@ -88,6 +90,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     """Refuse a pytest in which xdist's groups are none: each worker would make anew what is made once for a group."""
     gc.collect()
     gc.freeze()  # thousands of tests that stay: the collector need not look at them again and again
+    gc.enable()
     if not getattr(session.config.option, 'loadgroup', False):
         return
     lost = [item.nodeid for item in session.items if item.get_closest_marker('xdist_group') and '@' not in item.nodeid]
