@@ -88,7 +88,7 @@ class Images:
                 self._installable(offer.version)
             if (known := self._known(offer)) is not None:
                 return {**known, 'path': way}
-            uri, wanted = offer.uri, offer.version
+            uri, wanted = offer.uri, None  # the offer says more of the manifest than its version
         store = Store.from_conf(self.conf, owner=f'request {id} on {self.lease.node}')
         store.clean(self._versions)
         meter = Meter()

@@ -16,9 +16,16 @@ class BundleError(ImageError):
 
     id = 'bundle-damaged'
 
-    def __init__(self, source: str, what: str, *, id: str | None = None) -> None:
+    def __init__(
+        self,
+        source: str,
+        what: str,
+        *,
+        id: str | None = None,
+        advice: str = 'get the bundle again, or ask who made it',
+    ) -> None:
         self.source, self.what = source, what
-        super().__init__(f'{source}: {shown(what)}; get the bundle again, or ask who made it', id=id)
+        super().__init__(f'{source}: {shown(what)}; {advice}', id=id)
 
 
 class SignatureRefused(ImageError):

@@ -241,13 +241,17 @@ class _Reception:
             )
         if self.version is not None and self.version != manifest.version:
             raise BundleError(
-                self.source, f'it holds version {manifest.version}, not {self.version}', id='wrong-version'
+                self.source,
+                f'it holds version {manifest.version}, not {self.version}',
+                id='wrong-version',
+                advice='leave --image-version out, or name the URI of that version',
             )
         if manifest.iso.size > self.conf.image.max_size:
             raise BundleError(
                 self.source,
                 f'its ISO has {manifest.iso.size} bytes, more than [image] max_size allows',
                 id='image-too-large',
+                advice='raise that option if the image is to be had',
             )
         self._accept(manifest)
         return _Judged(manifest, raw, signed, name)

@@ -169,6 +169,22 @@ def test_a_bundle_that_is_not_the_one_of_the_index_is_refused(
     assert here(operated) == []
 
 
+def test_a_bundle_of_another_version_is_the_vendors_fault(
+    operated: Operated, vendor: Vendor, download: Download
+) -> None:
+    vendor.image('1.1.0', '1.0.0')
+    uri = vendor.publish()
+    vendor.image('1.2.0', '1.0.0')
+    (vendor.folder / '1.2.0.zip').replace(vendor.folder / '1.1.0.zip')
+
+    request = download(uri, version='1.1.0')
+
+    assert (request.result or {})['error_id'] == 'channel-differs', request.error
+    assert 'the channel offers version 1.1.0' in (request.error or '')
+    assert 'holds version 1.2.0' in (request.error or '')
+    assert here(operated) == []
+
+
 def test_an_index_that_goes_back_is_refused_by_both_nodes(
     operated: Operated, vendor: Vendor, download: Download
 ) -> None:

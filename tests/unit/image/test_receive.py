@@ -151,6 +151,29 @@ def test_a_plain_zip_with_an_iso_is_published_where_that_is_allowed(
     assert verify(store, '3.0.2-b852928') == []
 
 
+def test_another_version_than_was_asked_for_is_no_fault_of_the_bundle(
+    get: Get, store: Store, bundle: Path, refuse: Callable[[Manifest], None]
+) -> None:
+    with pytest.raises(ImageError, match=r'it holds version 1\.1\.0, not 9\.0; .*--image-version') as caught:
+        get(bundle, version='9.0', accept=refuse)
+
+    assert caught.value.id == 'wrong-version'
+    assert 'get the bundle again' not in str(caught.value)
+    assert nothing_published(store)
+
+
+def test_an_iso_that_is_larger_than_the_configuration_allows_names_the_option(
+    get: Get, conf: Any, store: Store, bundle: Path, refuse: Callable[[Manifest], None]
+) -> None:
+    conf.image.max_size = 1000
+
+    with pytest.raises(ImageError, match=r'more than \[image\] max_size allows; raise that option') as caught:
+        get(bundle, accept=refuse)
+
+    assert caught.value.id == 'image-too-large'
+    assert nothing_published(store)
+
+
 @pytest.mark.parametrize('name', ['../files.json', '/etc/files.json', 'a\\files.json', 'sub/files.json', 'else.json'])
 def test_a_hostile_or_foreign_member_name_is_refused(get: Get, store: Store, bundle: Path, name: str) -> None:
     changed = rezip(bundle, lambda n, d: (name if n == 'files.json' else n, d))
