@@ -59,11 +59,13 @@ def test_a_database_that_is_stopped_while_a_node_is_installed_lets_it_go_on_wher
     appliance, second, first = on_postgresql, on_postgresql.master, on_postgresql.standby
     appliance.request('update', uri=appliance.serve('1.1.0'))
     appliance.until('the first node is wiped', lambda: appliance.wiped())
+    appliance.lab.cut(first, 'boot-tls')  # it cannot say that it is written, however long the question takes
     foretold = explained(appliance, second)['if_database_fails']
     epoch = max(event.epoch for event in appliance.events() if event.epoch)
     log = appliance.lab.node(second).log
 
     postgresql_server.stop()
+    appliance.lab.mend(first, 'boot-tls')
     appliance.until('it stops serving', lambda: 'stops serving until the database is back' in log.read_text())
     time.sleep(2)  # longer than the lease lasts: nobody else may take it when the database is back
     postgresql_server.restart()
