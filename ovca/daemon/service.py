@@ -60,7 +60,7 @@ LOG = logging.getLogger(__name__)
 REPORT_INTERVAL = 60.0
 """Seconds, at least, between two looks for a report that is due; the loop wakes it when it has changed something."""
 WATCHED = 4.0
-"""Seconds between two signs to systemd of a node that does not act; its unit wants one in ten."""
+"""Seconds between two signs to systemd, at most; its unit wants one in ten."""
 
 Step = Callable[[bool], float]
 """One pass of a thread, told whether something woke it; it returns the seconds that it may rest, 0 to go on at once."""
@@ -264,7 +264,7 @@ class Ovcad:
     def _watch_interval(self) -> float:
         """Seconds until the next look whether the lease is stale; who begins to act meanwhile has just renewed it."""
         demote = float(self.conf.cluster.self_demote)
-        return min(1.0, demote / 10) if self.keeper.epoch is not None else min(WATCHED, demote / 4)
+        return min(WATCHED, demote / (10 if self.keeper.epoch is not None else 4))
 
     def steps(self) -> dict[str, Step]:
         """What the threads repeat, by their names; :attr:`wakes` may cut a rest short.

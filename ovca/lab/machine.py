@@ -138,7 +138,7 @@ class Machine:
             self.say(f'no bootable disk: {reason}')
             return self._idle()
         while True:
-            service = self._start(service_command(self.node), env=service_environment(self.node))
+            service = self._start(service_command(self.node), env={**service_environment(self.node), **MEMORY})
             found = processes.Process.of(service.pid)
             if found is not None:
                 found.write(self.node.service_pid)
@@ -197,6 +197,10 @@ class Machine:
 def mark_of(lab: spec.LabSpec, node: spec.NodeSpec) -> str:
     """What everything of this machine carries in its environment."""
     return f'{lab.folder}:{node.name}'
+
+
+MEMORY = {'PYTHONMALLOC': 'malloc', 'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
+"""As ``etc/ovca.service`` says it."""
 
 
 def environment(extra: dict[str, str]) -> dict[str, str]:

@@ -8,6 +8,8 @@ import subprocess
 from pathlib import Path
 
 from ovca import conf
+from ovca.daemon.service import WATCHED
+from ovca.lab.machine import MEMORY
 from tests.conftest import missing_peer
 
 UNIT = Path(__file__).parents[3] / 'etc/ovca.service'
@@ -36,7 +38,7 @@ def test_systemd_takes_it(tmp_path: Path) -> None:
 def test_a_service_that_hangs_is_ended_before_its_lease_is() -> None:
     ttl = next(option.default for _, options in conf.list_opts() for option in options if option.dest == 'ttl')
 
-    assert float(unit()['Service']['WatchdogSec']) < ttl
+    assert 2 * WATCHED < float(unit()['Service']['WatchdogSec']) < ttl
 
 
 def test_nothing_in_it_hides_from_others_what_a_role_mounts() -> None:
@@ -44,3 +46,7 @@ def test_nothing_in_it_hides_from_others_what_a_role_mounts() -> None:
     hiding = ('Protect', 'Private', 'ReadOnly', 'ReadWrite', 'Inaccessible', 'Bind', 'Temporary', 'RootDirectory')
 
     assert [key for key in unit()['Service'] if key.startswith(hiding)] == []
+
+
+def test_the_lab_gives_a_service_the_memory_that_the_unit_gives_it() -> None:
+    assert dict(word.split('=', 1) for word in unit()['Service']['Environment'].split()) == MEMORY
