@@ -22,14 +22,14 @@ CLONE_NEWNET = 0x40000000
 def network() -> Iterator[None]:
     """This thread, and what it starts, lives in a network that nobody else sees."""
     if os.geteuid() != 0:
-        pytest.skip('a network of its own needs root')
+        missing_peer('a network of its own needs root')
     if shutil.which('ip') is None:
         missing_peer('a network of its own needs the program ip: apt-get install iproute2')
     libc = ctypes.CDLL(None, use_errno=True)
     before = os.open('/proc/thread-self/ns/net', os.O_RDONLY)
     try:
         if libc.unshare(CLONE_NEWNET):
-            pytest.skip(f'this machine gives no network of its own: {os.strerror(ctypes.get_errno())}')
+            missing_peer(f'this machine gives no network of its own: {os.strerror(ctypes.get_errno())}')
         subprocess.run(['ip', 'link', 'set', 'lo', 'up'], check=True, timeout=10)
         yield
         assert libc.setns(before, CLONE_NEWNET) == 0
@@ -52,10 +52,11 @@ class TestVirtualIp(contracts.RoleContract):
         return VirtualIp(self.config.load())
 
 
-@pytest.mark.skipif(not Path('/proc/net/if_inet6').exists(), reason='this machine has no IPv6')
 def test_an_address_of_ipv6_is_added_alone_however_it_is_written(network: None, tmp_path: Path) -> None:
     from ovca.testing.appliance import Config
 
+    if not Path('/proc/net/if_inet6').exists():
+        missing_peer('this machine has no IPv6')
     config = Config(tmp_path)
     config.set('cluster', virtual_ip='FD00:0::7', virtual_ip_interface='lo')
     role = VirtualIp(config.load())
