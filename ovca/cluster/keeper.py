@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -257,6 +258,13 @@ class Keeper:
             LOG.warning('does not lead any more; stops serving')
             self.epoch = None
             self._stop_serving()
+
+    @property
+    def fresh_for(self) -> float:
+        """Seconds until this node has to stop serving, unless it renews the lease; infinite while it does not act."""
+        if self.epoch is None:
+            return math.inf
+        return float(self._renewed + self.conf.cluster.self_demote - self.clock())
 
     def demote_if_stale(self) -> None:
         """Stop serving when no renewal has succeeded for ``self_demote``.

@@ -20,7 +20,7 @@ from ovca import notify
 from ovca.cluster import machine
 from ovca.cluster.glance import Glance
 from ovca.cluster.health import HealthContext, HealthMonitor
-from ovca.cluster.keeper import Keeper
+from ovca.cluster.keeper import SHORTEST, Keeper
 from ovca.cluster.lease import Lease
 from ovca.cluster.nodes import NodeRow, Pulse
 from ovca.cluster.peer import PeerCare
@@ -263,8 +263,9 @@ class Ovcad:
     @property
     def _watch_interval(self) -> float:
         """Seconds until the next look whether the lease is stale; who begins to act meanwhile has just renewed it."""
-        demote = float(self.conf.cluster.self_demote)
-        return min(WATCHED, demote / (10 if self.keeper.epoch is not None else 4))
+        left, demote = self.keeper.fresh_for, float(self.conf.cluster.self_demote)
+        # Not only when it gets stale: a machine may stand still, and this clock of waiting with it.
+        return min(WATCHED, demote / (4 if left == math.inf else 10), max(SHORTEST, left))
 
     def steps(self) -> dict[str, Step]:
         """What the threads repeat, by their names; :attr:`wakes` may cut a rest short.

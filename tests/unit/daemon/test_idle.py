@@ -276,3 +276,15 @@ def test_a_time_without_services_that_no_sign_of_life_tells_of_is_no_part_of_a_s
 
     assert (stopped, service.keeper.epoch) == (None, epoch)
     assert before is not None and healthy_since() > before  # type: ignore[operator]
+
+
+def test_who_watches_the_lease_wakes_when_it_gets_stale_and_not_after(pair: Pair) -> None:
+    (master,) = (each for each in pair.nodes.values() if each.keeper.epoch is not None)
+    (standby,) = (each for each in pair.nodes.values() if each.keeper.epoch is None)
+    calm = master._watch_interval, standby._watch_interval
+
+    pair.time += master.keeper.fresh_for - 0.25  # a moment before it has to stop serving
+    soon = master._watch_interval
+
+    assert (calm, soon) == ((2.0, 4.0), pytest.approx(0.25))
+    assert standby.keeper.fresh_for == math.inf
