@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 
+READING: dict[str, Any] = {'isolation_level': 'REPEATABLE READ', 'postgresql_readonly': True}
+WRITING: dict[str, Any] = {'isolation_level': 'READ COMMITTED', 'postgresql_readonly': False}
+"""What PostgreSQL's sessions are used with; each goes from one kind of transaction to the other."""
+
 CHANGED = 'ovca-changed'
 """The mark of a session by which a row was changed whose number the driver does not tell."""
 
@@ -121,23 +125,23 @@ class Database:
     ) -> None:
         parsed = parse_url(url)
         if parsed.get_backend_name() == 'sqlite':
-            engine = sqlite.create(parsed, lock_timeout=lock_timeout)
-        else:
-            engine = postgresql.create(
-                parsed,
-                connect_timeout=connect_timeout,
-                lock_timeout=lock_timeout,
-                statement_timeout=statement_timeout,
-                idle_timeout=idle_timeout,
-            )
-        self._use(engine, time.monotonic)
+            writer = sqlite.create(parsed, lock_timeout=lock_timeout)
+            reader = sqlite.create(parsed, lock_timeout=lock_timeout, reading=True)
+            self._use(writer, reader, time.monotonic)
+            return
+        engine = postgresql.create(
+            parsed,
+            connect_timeout=connect_timeout,
+            lock_timeout=lock_timeout,
+            statement_timeout=statement_timeout,
+            idle_timeout=idle_timeout,
+        )
+        self._use(engine.execution_options(**WRITING), engine.execution_options(**READING), time.monotonic)
 
-    def _use(self, engine: Engine, monotonic: Callable[[], float]) -> None:
-        self._url, self._local, self._monotonic = engine.url, threading.local(), monotonic
+    def _use(self, writer: Engine | Connection, reader: Engine | Connection, monotonic: Callable[[], float]) -> None:
+        self._writer, self._reader = writer, reader
+        self._url, self._local, self._monotonic = writer.engine.url, threading.local(), monotonic
         self.dialect: str = self._url.get_backend_name()
-        self._writer: Engine | Connection = engine.execution_options(**_options(self.dialect, 'write'))
-        self._reader: Engine | Connection = engine.execution_options(**_options(self.dialect, 'read'))
-        self._engine = engine
         self._wrote = -math.inf
 
         @event.listens_for(self._writer, 'after_cursor_execute')
@@ -159,6 +163,11 @@ class Database:
             statement_timeout=group.statement_timeout,
             idle_timeout=group.idle_timeout,
         )
+
+    @property
+    def engines(self) -> tuple[Engine, Engine]:
+        """What writes and what reads; the two of PostgreSQL share their sessions."""
+        return self._writer.engine, self._reader.engine
 
     @property
     def file(self) -> Path | None:
@@ -237,7 +246,8 @@ class Database:
 
     def dispose(self) -> None:
         """Close all connections; the next transaction opens new ones."""
-        self._engine.dispose()
+        for engine in self.engines:
+            engine.dispose()
 
 
 def configured_url(conf: cfg.ConfigOpts) -> str:
@@ -291,11 +301,3 @@ def check_single_host(conf: cfg.ConfigOpts) -> None:
             f'this machine',
             id='sqlite-two-hosts',
         )
-
-
-def _options(dialect: str, mode: str) -> dict[str, Any]:
-    if dialect == 'sqlite':
-        return {sqlite.MODE: mode}
-    if mode == 'read':
-        return {'isolation_level': 'REPEATABLE READ', 'postgresql_readonly': True}
-    return {'isolation_level': 'READ COMMITTED', 'postgresql_readonly': False}

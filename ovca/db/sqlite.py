@@ -13,9 +13,6 @@ from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from ovca.exceptions import ConfigError
 
-MODE = 'ovca_mode'
-"""Execution option of a connection: ``read`` or ``write``."""
-
 # SQLite's locks and its shared memory do not work across hosts.
 _NETWORK = {
     'nfs',
@@ -34,8 +31,10 @@ _NETWORK = {
 _MOUNTS = Path('/proc/self/mountinfo')
 
 
-def create(url: URL, *, lock_timeout: float) -> Engine:
-    """An engine on the file; every connection waits ``lock_timeout`` seconds for a lock.
+def create(url: URL, *, lock_timeout: float, reading: bool = False) -> Engine:
+    """An engine on the file, to read or to write; every connection waits ``lock_timeout`` seconds for a lock.
+
+    They are two, as SQLite forgets all prepared statements of a connection whose mode is set.
 
     :raises ConfigError: the file is on a network file system.
     """
@@ -61,12 +60,11 @@ def create(url: URL, *, lock_timeout: float) -> Engine:
         _use_wal(connection, lock_timeout)
         cursor.execute('PRAGMA synchronous = FULL')
         cursor.execute('PRAGMA foreign_keys = ON')
+        cursor.execute(f'PRAGMA query_only = {int(reading)}')
         cursor.close()
 
     @event.listens_for(engine, 'begin')
     def begin(connection: Connection) -> None:
-        reading = connection.get_execution_options().get(MODE) == 'read'
-        connection.exec_driver_sql(f'PRAGMA query_only = {int(reading)}')
         connection.exec_driver_sql('BEGIN DEFERRED' if reading else 'BEGIN IMMEDIATE')
 
     return engine

@@ -126,7 +126,8 @@ def test_f02_a_hand_over_that_breaks_at_any_statement_has_changed_all_or_nothing
     master.while_stopping = arm
     master.later(130)
     master.loop.step()  # the checks before the hand-over
-    event.listen(on_each.database._engine, 'before_cursor_execute', count)
+    for engine in on_each.database.engines:
+        event.listen(engine, 'before_cursor_execute', count)
     broken = 0
     for statement in range(1, 100):
         master.change(Node, 'mn2', epoch_seen=master.epoch, last_seen_at=master.now())
@@ -145,7 +146,8 @@ def test_f02_a_hand_over_that_breaks_at_any_statement_has_changed_all_or_nothing
         broken += 1
         assert (update.state, update.handovers, own) == ('VERIFY_1', 0, None), statement
         assert view.acting, 'the giver serves again'
-    event.remove(on_each.database._engine, 'before_cursor_execute', count)
+    for engine in on_each.database.engines:
+        event.remove(engine, 'before_cursor_execute', count)
 
     assert broken > 15, 'it was broken at each statement of its own'
 

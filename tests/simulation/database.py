@@ -7,7 +7,7 @@ import sqlite3
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.orm import Session
@@ -71,6 +71,9 @@ class Server(ABC):
     """
 
     engine: Engine
+    reading: ClassVar[dict[str, Any]] = {}
+    writing: ClassVar[dict[str, Any]] = {}
+    """What the product gives to its engine for either kind of transaction."""
 
     def __init__(self) -> None:
         self.utc = 0.0
@@ -190,8 +193,9 @@ class SharedDatabase(Database):
         monotonic: Callable[[], float],
     ) -> None:
         self.server, self._gate, self._after = server, gate, after
-        self._use(server.engine, monotonic)
-        self._reader, self._writer = server.kept(self._reader), server.kept(self._writer)
+        engine = server.engine
+        self._use(engine.execution_options(**server.writing), engine.execution_options(**server.reading), monotonic)
+        self._writer, self._reader = (server.kept(each) for each in self.engines)
 
     @contextmanager
     def read(self) -> Iterator[Session]:

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import create_engine, event
 from sqlalchemy.pool import StaticPool
 
-from ovca.db.engine import parse_url
+from ovca.db.engine import READING, WRITING, parse_url
 from tests.simulation.database import FACTS, Server
 
 # Found before the server's own: what is asked for a time is asked here, also by the defaults of columns.
@@ -30,6 +30,8 @@ class PostgresqlServer(Server):
 
     No session has a timeout: the server's run on real time, of which a run on a busy machine takes any amount.
     """
+
+    reading, writing = READING, WRITING
 
     def __init__(self, url: str) -> None:
         super().__init__()

@@ -34,11 +34,13 @@ def counted(service: Ovcad) -> Iterator[list[str]]:
         if not statement.startswith(('BEGIN', 'PRAGMA')):
             said.append(statement)
 
-    event.listen(service.database._engine, 'before_cursor_execute', listen)
+    for engine in service.database.engines:
+        event.listen(engine, 'before_cursor_execute', listen)
     try:
         yield said
     finally:
-        event.remove(service.database._engine, 'before_cursor_execute', listen)
+        for engine in service.database.engines:
+            event.remove(engine, 'before_cursor_execute', listen)
 
 
 class Pair:
@@ -142,7 +144,8 @@ def test_an_idle_node_says_a_handful_of_statements_between_two_renewals(pair: Pa
 @pytest.mark.parametrize('returning', [True, False])
 def test_a_database_that_cannot_write_and_tell_at_once_is_asked_twice(pair: Pair, returning: bool) -> None:
     service = pair.nodes['mn1']
-    service.database._engine.dialect.update_returning = returning
+    writer, _ = service.database.engines
+    writer.dialect.update_returning = returning
     before = service._glance
 
     with counted(service) as said:

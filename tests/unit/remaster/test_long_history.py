@@ -33,9 +33,11 @@ def statements(operated: Operated) -> Iterator[list[tuple[str, object]]]:
         if statement.lstrip().startswith('SELECT'):
             said.append((statement, parameters))
 
-    event.listen(operated.database._engine, 'before_cursor_execute', listen)
+    for engine in operated.database.engines:
+        event.listen(engine, 'before_cursor_execute', listen)
     yield said
-    event.remove(operated.database._engine, 'before_cursor_execute', listen)
+    for engine in operated.database.engines:
+        event.remove(engine, 'before_cursor_execute', listen)
 
 
 def scans(operated: Operated, said: list[tuple[str, object]]) -> list[str]:
