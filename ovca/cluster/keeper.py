@@ -67,6 +67,10 @@ class Keeper:
         self._fencing: concurrent.futures.Future[str] | None = None
         self._fenced_epoch: int | None = None
         self._retry_at = 0.0
+        self._stopped: tuple[int, float, str] | None = None
+        """The epoch in which this node has stopped serving without giving it up, when, and why."""
+        self._pause: tuple[int, float, str] | None = None
+        """The same with how long it was; what the journal has not got yet."""
         self._alarmed: set[tuple[int, str]] = set()
         self.stuck: int | None = None
         """The epoch that this node holds and cannot act under, as it does not see the other node off: nobody acts."""
@@ -125,6 +129,7 @@ class Keeper:
 
     def demoting(self, epoch: int) -> None:
         """A hand-over begins: this node does not serve until the hand-over is given up."""
+        self._stopped = epoch, self.clock(), 'a hand-over was given up'
         self._handing_over, self.epoch = True, None
 
     def gave_away(self) -> None:
@@ -177,6 +182,7 @@ class Keeper:
                 self._renew(view.epoch)
                 if self.epoch != view.epoch and not self._handing_over:
                     self._serve_now(view.epoch)
+                self._tell_pause()
             case Step.FENCE:
                 self._renew(view.epoch)
                 self._fence_step(view.epoch)
@@ -251,11 +257,22 @@ class Keeper:
         while not concurrent.futures.wait([starting], timeout=self.conf.cluster.poll_interval).done:
             self._renew(epoch)
         starting.result()
+        if self._stopped is not None:
+            stopped, since, why = self._stopped
+            self._pause = (epoch, self.clock() - since, why) if stopped == epoch else None
+            self._stopped = None
+
+    def _tell_pause(self) -> None:
+        """Write to the journal for how long this node has served nobody. :raises DatabaseError: not now."""
+        if self._pause is not None and self._pause[0] == self.epoch:
+            self.lease.serves_again(*self._pause)
+        self._pause = None
 
     def _lost(self) -> None:
         self.stuck = None
         if self.epoch is not None:
             LOG.warning('does not lead any more; stops serving')
+            self._stopped = self.epoch, self.clock(), 'the lease could not be renewed'
             self.epoch = None
             self._stop_serving()
 

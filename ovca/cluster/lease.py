@@ -55,6 +55,10 @@ def _named(now: ColumnElement[dt.datetime]) -> Label[dt.datetime]:
 
 
 CLAIMED = 'claimed the lease'
+RENEWED = 'renewed {:.1f} s before'
+"""Of a holder that had let the lease expire, when it was claimed."""
+AGAIN = 'and nobody acted for {:.1f} s'
+"""Of a holder that had stopped serving, and serves again under the same epoch."""
 
 
 class LeaseExpired(LeaseLost):
@@ -154,9 +158,11 @@ class Lease:
                 raise LeaseLost(f'the lease has changed since it was watched; {_who(view)}; watch it anew')
             if not view.expired:
                 raise LeaseLost(f'the lease has not expired; {_who(view)}; wait for its ttl of {view.ttl:g} s')
+            age = None if view.renewed_at is None else (view.now - view.renewed_at).total_seconds()
+            last = '' if age is None or not view.acting else f', {RENEWED.format(age)}'
             self._take(row, view)
             row.acting, row.fence_proof = False, None
-            self._tell(session, row.epoch, f'{self.node} {CLAIMED}; before, {_who(view)}')
+            self._tell(session, row.epoch, f'{self.node} {CLAIMED}; before, {_who(view)}{last}')
             return row.epoch
 
     def reclaim(self) -> int:
@@ -210,6 +216,11 @@ class Lease:
             if off is not None:
                 is_off(session, off)
             self._tell(session, epoch, f'{self.node} acts as master: {proof}')
+
+    def serves_again(self, epoch: int, seconds: float, why: str) -> None:
+        """Note that this node, which acts, had stopped serving for so long, and why."""
+        with self.fenced(epoch) as session:
+            self._tell(session, epoch, f'{self.node} serves again: {why}, {AGAIN.format(seconds)}')
 
     def alarm(self, epoch: int, detail: str, *, cause: str) -> None:
         """Write an alarm to the journal; the holder may do that before it acts.

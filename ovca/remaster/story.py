@@ -13,6 +13,7 @@ from typing import Any, Final, Protocol
 
 from sqlalchemy.orm import Session
 
+from ovca.cluster.lease import AGAIN, CLAIMED, RENEWED
 from ovca.db.engine import now as database_now
 from ovca.db.models import Update
 from ovca.remaster import plan, reading
@@ -256,16 +257,31 @@ class LeaseEvent(Protocol):
     def detail(self) -> str: ...
 
 
+_SECONDS = r'(\d+\.\d)'
+_AGAIN = re.compile(AGAIN.format(0.0).replace('0.0', _SECONDS))
+_RENEWED = re.compile(RENEWED.format(0.0).replace('0.0', _SECONDS))
+
+
 def gaps(lease: Iterable[LeaseEvent]) -> list[Gap]:
-    """From "stopped acting", or a claim, until somebody acts; a master that died has left no word of when."""
+    """From "stopped acting", or the last renewal before a claim, until somebody acts.
+
+    A master that dies leaves no word of when; it renewed the lease, so it was alive. One that stopped and serves again
+    says for how long.
+    """
     found: list[Gap] = []
     since: dt.datetime | None = None
     for event in lease:
-        if ' acts as master' in event.detail:
+        if again := _AGAIN.search(event.detail):
+            began = event.at - dt.timedelta(seconds=float(again[1]))
+            found.append(Gap(began, event.at, _between(began, event.at)))
+        elif ' acts as master' in event.detail:
             if since is not None:
                 found.append(Gap(since, event.at, _between(since, event.at)))
             since = None
-        elif since is None and (' stopped acting' in event.detail or ' claimed the lease' in event.detail):
+        elif since is None and f' {CLAIMED}' in event.detail:
+            age = _RENEWED.search(event.detail)
+            since = event.at - dt.timedelta(seconds=float(age[1]) if age else 0.0)
+        elif since is None and ' stopped acting' in event.detail:
             since = event.at
     if since is not None:
         found.append(Gap(since, None, None))

@@ -88,3 +88,5 @@ def test_a_database_that_is_stopped_while_a_node_is_installed_lets_it_go_on_wher
     assert foretold.startswith('nothing is decided and nothing more is wiped; after 2 s '), foretold
     assert f'When the database is back {second} serves again and the update goes on where it stood' in foretold
     assert (appliance.master, appliance.wiped()) == (second, [first]), appliance.story()
+    (again,) = [event.detail for event in appliance.events('lease') if 'serves again' in event.detail]
+    assert float(again.split()[-2]) >= 2, again

@@ -123,6 +123,44 @@ def test_a_role_that_fails_in_an_unforeseen_way_ends_the_service(tmp_path: Path)
     database.dispose()
 
 
+def test_a_master_that_served_nobody_for_a_while_says_for_how_long_when_it_serves_again(tmp_path: Path) -> None:
+    database = Database(f'sqlite:///{tmp_path}/ovca.sqlite')
+    tables.prepare(database)
+    lease, time = Lease(database, 'mn1', 'run-1', ttl=30), [100.0]
+    lease.ensure_row()
+    conf: Any = SimpleNamespace(
+        cluster=SimpleNamespace(peer='mn2', ttl=30, renew_interval=10, self_demote=20, poll_interval=0.1)
+    )
+    served: list[int] = []
+    keeper = Keeper(
+        conf,
+        lease,
+        eligible=lambda: True,
+        fence=lambda: 'mn2 was seen to be off',
+        serve=served.append,
+        stop_serving=lambda: None,
+        clock=lambda: time[0],
+    )
+    while keeper.epoch is None:
+        keeper.tick()
+    epoch = keeper.epoch
+
+    time[0] += 20.5  # the database was away
+    keeper.demote_if_stale()
+    stopped = keeper.epoch
+    time[0] += 24
+    for _ in range(3):
+        keeper.tick()
+        time[0] += 11
+    with database.read() as session:
+        told = [event.detail for event in session.scalars(select(Event).where(Event.detail.contains('again')))]
+    keeper.close()
+    database.dispose()
+
+    assert (stopped, keeper.epoch, served) == (None, epoch, [epoch, epoch])
+    assert told == ['mn1 serves again: the lease could not be renewed, and nobody acted for 24.0 s']
+
+
 class Bmc:
     """The other node's, as a claimant asks it to switch off: one answer after the other, the last one for ever."""
 

@@ -22,6 +22,10 @@ def happened(operated: Operated, update: int, *told: tuple[float, dict[str, Any]
             session.flush()
 
 
+def after(seconds: float) -> dt.datetime:
+    return AT + dt.timedelta(seconds=seconds)
+
+
 def lease(detail: str) -> dict[str, Any]:
     return {'update_id': None, 'kind': 'lease', 'detail': detail}
 
@@ -98,6 +102,20 @@ def test_the_time_in_which_nobody_acted_comes_from_the_lease(operated: Operated)
     assert [gap.seconds for gap in told.gaps] == [0.5], 'what came after the end is not of the update'
     assert told.leaderless == 0.5
     assert 'mn1 handed the lease over to mn2' in [e.detail for e in told.events]
+
+
+def test_the_time_without_a_master_begins_with_the_last_word_of_the_one_that_died() -> None:
+    told = (
+        (60, 'mn1 claimed the lease; before, mn2 holds epoch 2, acting, expired, renewed 9.5 s before'),
+        (61, 'mn1 acts as master: mn2 was seen to be off'),
+        (90, 'mn1 serves again: the lease could not be renewed, and nobody acted for 12.5 s'),
+    )
+
+    events = [EventView(i, after(at), 'mn1', 'mn1', 'lease', None, None, text) for i, (at, text) in enumerate(told)]
+
+    gaps = story.gaps(events)
+
+    assert gaps == [story.Gap(after(50.5), after(61), 10.5), story.Gap(after(77.5), after(90), 12.5)]
 
 
 def test_what_operators_decided_is_told_with_who_and_how_long(operated: Operated) -> None:
