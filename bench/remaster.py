@@ -42,7 +42,7 @@ SOAKS = 3.0
 PLAIN = {
     'cluster': {'ttl': 30, 'renew_interval': 10, 'self_demote': 20, 'poll_interval': 2},
     'remaster': {'ready_age': 5},
-    'health': {'interval': 5, 'checks': 'database,shared-storage,software,peer-bmc,counted'},
+    'health': {'interval': 5, 'bmc_interval': 30, 'checks': 'database,shared-storage,software,peer-bmc,counted'},
 }
 COUNTED = Plugin(
     'ovca-counted',
@@ -122,7 +122,7 @@ def main() -> int:
             lab = Lab.create(Path(name, 'quick'), database=arguments.database, overrides=QUICK)
             lines += with_lab(lab, lambda: quick(lab, arguments.runs))
     with tempfile.TemporaryDirectory() as name:
-        lab = Lab.create(Path(name, 'idle'), overrides=PLAIN, plugins=(COUNTED,))
+        lab = Lab.create(Path(name, 'idle'), database=arguments.database, overrides=PLAIN, plugins=(COUNTED,))
         lines += with_lab(lab, lambda: idle(lab, arguments.idle))
     print(f'{"":<58}{"median":>8}{"min":>8}{"max":>8}      {"bound":>7}')
     for line in lines:

@@ -58,6 +58,7 @@ class Side:
         pair.operated.configure(
             name,
             f'[provision]\nroot = {self.root}\n[power]\ndriver = bench\nbmc = mn1:bench://1,mn2:bench://2\n'
+            f'[health]\nbmc_interval = 0\n'
             f'[remaster]\n{options}',
         )
         self.conf = conf.load(str(pair.operated.config_file))

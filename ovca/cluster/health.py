@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import collections
 import concurrent.futures
 import logging
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +23,11 @@ __all__ = ['HealthCheck', 'HealthContext']
 LOG = logging.getLogger(__name__)
 GROUP = 'ovca.health'
 CORE = ('database', 'shared-storage', 'peer-bmc', 'software')
+QUICK = 0.25
+"""Seconds after which a check that has not answered yet holds up no other."""
+
+Call = concurrent.futures.Future[str | None]
+"""A check that was called, or is about to be."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +53,9 @@ class HealthCheck(ABC):
     master and on the standby alike. ``context.acting()`` tells which of them this node is, for what only one of them
     has.
 
-    *From which thread.* From one of a pool, another one each time; the checks run side by side, but one check is never
-    called again before its last call has returned.
+    *From which thread.* From one of a pool, another one each time. Checks that answer at once are called one after the
+    other; as soon as one takes longer, the rest goes on beside it. One check is never called again before its last call
+    has returned.
 
     *How long it may take.* ``[health] timeout`` seconds; later it counts as failed, with "no answer", until that call
     returns. So give your own connections a shorter time-out.
@@ -124,7 +132,7 @@ class HealthMonitor:
         self.wakes, self._stop = threading.Event(), threading.Event()
         """Set when it is time to check at once."""
         self._checks = load(context)
-        self._calls: dict[str, concurrent.futures.Future[str | None]] = {}
+        self._calls: dict[str, Call] = {}
         self._pool = pool(len(self._checks), 'health')
 
     def run(self) -> None:
@@ -157,12 +165,14 @@ class HealthMonitor:
 
     def look(self) -> HealthReport:
         """Ask each check once, and return what they say."""
-        timeout = self.context.conf.health.timeout
+        timeout: float = self.context.conf.health.timeout
+        todo: collections.deque[tuple[HealthCheck, Call]] = collections.deque()
         for name, check in self._checks.items():
-            # A call that hangs is waited for and not made again: the others need their threads.
+            # A call that hangs is waited for and not made again.
             if name not in self._calls or self._calls[name].done():
-                self._calls[name] = self._pool.submit(check.check)
-        concurrent.futures.wait(self._calls.values(), timeout)
+                self._calls[name] = Call()
+                todo.append((check, self._calls[name]))
+        self._wait(todo, timeout)
         problems = {}
         for name, future in self._calls.items():
             if not future.done():
@@ -173,3 +183,34 @@ class HealthMonitor:
             if problem:
                 problems[name] = problem
         return HealthReport(problems, known=True)
+
+    def _wait(self, todo: collections.deque[tuple[HealthCheck, Call]], timeout: float) -> None:
+        """Have them called, until all have answered or the last one has had ``timeout`` seconds.
+
+        Each thread that is woken costs an idle node more than what most checks do, so one thread calls them all; when
+        it gets no answer, another one goes on with those that are left.
+        """
+        end = time.monotonic() + timeout
+        while not self._stop.is_set() and (left := end - time.monotonic()) > 0:
+            uncalled = bool(todo)
+            if uncalled:
+                self._pool.submit(_call_each, todo)
+            if not concurrent.futures.wait(self._calls.values(), QUICK if uncalled else left).not_done:
+                return
+            if uncalled:
+                end = time.monotonic() + timeout  # the last one was perhaps called just now
+
+
+def _call_each(todo: collections.deque[tuple[HealthCheck, Call]]) -> None:
+    """Call what nobody has called yet."""
+    while todo:
+        try:
+            check, call = todo.popleft()
+        except IndexError:  # another thread has taken it
+            return
+        try:
+            call.set_result(check.check())
+        except BaseException as exc:
+            call.set_exception(exc)
+            if not isinstance(exc, Exception):
+                raise

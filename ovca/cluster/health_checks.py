@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
+import time
 import uuid
 from pathlib import Path
 
@@ -57,19 +59,29 @@ class SharedStorage(HealthCheck):
 class PeerBmc(HealthCheck):
     """The peer's BMC answers; without it this node could not take over.
 
-    The driver is kept from one look to the next: many a BMC has room for a few sessions only, and is slow to open one.
+    That it did counts for ``[health] bmc_interval`` seconds, unless this node's role or the way to the BMC is another
+    one meanwhile; that it did not is looked at anew in each round. The driver is kept from one look to the next: many a
+    BMC has room for a few sessions only, and is slow to open one.
     """
 
     def __init__(self, context: HealthContext) -> None:
         super().__init__(context)
         self._kept: PowerDriver | None = None
+        self._circumstances: object = None
+        self._answered = -math.inf
 
     def check(self) -> str | None:
-        peer = self.context.conf.cluster.peer
+        conf, peer = self.context.conf, self.context.conf.cluster.peer
         if not peer:
             return None
-        if self._state(power_of(self.context.conf, self.context.database, peer)) is PowerState.UNKNOWN:
+        power = conf.power
+        circumstances = self.context.acting(), peer, (power.bmc or {}).get(peer), power.driver, power.user
+        if circumstances == self._circumstances and time.monotonic() - self._answered < conf.health.bmc_interval:
+            return None
+        self._circumstances = None
+        if self._state(power_of(conf, self.context.database, peer)) is PowerState.UNKNOWN:
             return f"the BMC of {peer} does not know the machine's power state"
+        self._circumstances, self._answered = circumstances, time.monotonic()
         return None
 
     def _state(self, fresh: PowerDriver) -> PowerState:

@@ -22,6 +22,17 @@ OPTS: list[cfg.Opt] = [
         mutable=True,
         help='Seconds that one health check may take.',
     ),
+    cfg.FloatOpt(
+        'bmc_interval',
+        default=30.0,
+        min=0,
+        max=3600,
+        mutable=True,
+        help=(
+            "Seconds for which a good answer of the peer's BMC counts for this node's health, as many a BMC is slow. "
+            'One that gives none is asked again in each round. 0: asked in each round.'
+        ),
+    ),
     cfg.ListOpt(
         'checks',
         item_type=types.EXTENSION,

@@ -75,7 +75,7 @@ def sections(lab: spec.LabSpec, node: spec.NodeSpec, overrides: Overrides | None
             'timeout': 3,
             'poll': 0.1,
         },
-        'health': {'interval': 1, 'timeout': 3},
+        'health': {'interval': 1, 'timeout': 3, 'bmc_interval': 0},
         'check': {'space_reserve': 0, 'network_folder': node.network},
     }
     for group, options in (overrides or {}).items():

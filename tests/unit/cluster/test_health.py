@@ -38,6 +38,16 @@ class Hangs(HealthCheck):
     def check(self):
         CALLS.append(self)
         RELEASE.wait(60)
+
+
+class Named(HealthCheck):
+    def check(self):
+        return threading.current_thread().name
+
+
+class Leaves(HealthCheck):
+    def check(self):
+        raise SystemExit('left')
 """
 
 
@@ -96,6 +106,28 @@ def test_a_check_that_hangs_is_not_called_again_and_the_others_go_on(install: In
 
     assert [dict(report.problems) for report in reports] == 3 * [{'hangs': 'no answer within 0.2 s'}]
     assert len(vendorhealth.CALLS) == 1
+
+
+def test_checks_that_answer_at_once_wake_one_thread_and_those_behind_one_that_hangs_another(
+    install: Install, monitor: Monitor
+) -> None:
+    entries = {name: 'vendorhealth:Named' for name in ('a', 'b', 'y', 'z')}
+    install('vendor', {'ovca.health': {**entries, 'hangs': 'vendorhealth:Hangs'}}, vendorhealth=VENDOR)
+    import vendorhealth
+
+    report = monitor('a', 'b', 'hangs', 'y', 'z', timeout=0.2).look()
+    vendorhealth.RELEASE.set()
+
+    threads = report.problems
+    assert threads['a'] == threads['b'] != threads['y'] == threads['z']
+    assert threads['hangs'] == 'no answer within 0.2 s'
+
+
+def test_a_check_that_leaves_its_thread_is_a_problem_and_the_others_go_on(install: Install, monitor: Monitor) -> None:
+    entries = {'leaves': 'vendorhealth:Leaves', 'good': 'vendorhealth:Good', 'raises': 'vendorhealth:Raises'}
+    install('vendor', {'ovca.health': entries}, vendorhealth=VENDOR)
+
+    assert dict(monitor('leaves', 'good', 'raises').look().problems) == {'leaves': 'left', 'raises': 'odd'}
 
 
 def test_each_fall_is_counted_so_that_one_between_two_signs_of_life_is_not_lost(

@@ -124,8 +124,8 @@ def test_an_address_that_is_none_is_refused_at_once(power):
 
 
 @pytest.fixture
-def look(appliance):
-    """The health check of mn1, which looks at the BMC of mn2."""
+def node_looks(appliance):
+    """Makes a health check of mn1, which looks at the BMC of mn2."""
     node = appliance.node('mn1')
     for name, text in (
         ('etc/ovca.conf', config.text(config.sections(appliance.spec, node, None))),
@@ -134,7 +134,13 @@ def look(appliance):
         (node.root / name).parent.mkdir(parents=True, exist_ok=True)
         (node.root / name).touch(0o600)
         (node.root / name).write_text(text)
-    return PeerBmc(HealthContext(appliance.conf('mn1'), appliance.database(), 'mn1', lambda: True))
+    return lambda conf, acting: PeerBmc(HealthContext(conf, appliance.database(), 'mn1', acting))
+
+
+@pytest.fixture
+def look(appliance, node_looks):
+    """One that looks each time it is asked."""
+    return node_looks(appliance.conf('mn1'), lambda: True)
 
 
 def asked(appliance):
@@ -150,6 +156,27 @@ def test_a_second_look_at_the_peer_asks_for_the_system_only(appliance, look):
 
     assert first > 1
     assert asked(appliance)[first:] == [appliance.node('mn2').system]
+
+
+def test_a_good_answer_counts_for_a_while_but_not_for_another_role_or_another_bmc(appliance, node_looks):
+    acting, conf = [False], appliance.conf('mn1')
+    conf.set_override('bmc_interval', 3600, group='health')
+    look = node_looks(conf, lambda: acting[0])
+    system = appliance.node('mn2').system
+
+    assert (look.check(), look.check()) == (None, None)
+    before = len(asked(appliance))
+
+    acting[0] = True
+    assert (look.check(), look.check()) == (None, None)
+    assert asked(appliance)[before:] == [system]
+
+    conf.set_override('bmc', {'mn2': f'{conf.power.bmc["mn2"]}x'}, group='power')
+    before = len(asked(appliance))
+    for _ in range(2):  # no good answer is none that counts
+        with pytest.raises(PowerError, match='no such system'):
+            look.check()
+    assert asked(appliance)[before:] == ['/redfish/v1/', '/redfish/v1/']
 
 
 def test_a_bmc_that_was_restarted_between_two_looks_is_no_trouble(appliance, look):
