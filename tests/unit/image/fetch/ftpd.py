@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,11 @@ from pyftpdlib.authorizers import DummyAuthorizer
 from pyftpdlib.handlers import DTPHandler, FTPHandler, TLS_FTPHandler
 from pyftpdlib.ioloop import IOLoop
 from pyftpdlib.servers import FTPServer
+
+# Else it writes each session to the stderr that pytest has at its first start, which is closed when the test is over.
+LOG = logging.getLogger('pyftpdlib')
+LOG.addHandler(logging.NullHandler())
+LOG.propagate = False
 
 
 class Ftpd:
