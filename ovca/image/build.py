@@ -15,7 +15,7 @@ from ovca.exceptions import ImageError, UsageError
 from ovca.image.errors import file_errors
 from ovca.image.isowriter import Node, add_file, add_tree, folder_node, write_iso
 from ovca.image.manifest import FORMAT, Manifest, check_paths
-from ovca.image.signing import CHUNK, LEVEL, MANIFEST, SIGNATURE, Password, keygen, member, sign_manifest
+from ovca.image.signing import CHUNK, LEVEL, MANIFEST, SIGNATURE, Password, keygen, member, outside, sign_manifest
 from ovca.image.version import ImageVersion
 
 __all__ = ['build', 'keygen']
@@ -63,6 +63,11 @@ def build(
             with iso.open('wb') as stream:
                 size, digest, nodes = write_iso(root, stream, 'OVCA_' + re.sub(r'[^0-9A-Z]', '_', text.upper()))
             listing = _json({'format': FORMAT, 'files': [_listed(n) for n in nodes]})
+            facts = {'name': iso.name, 'size': size, 'sha256': digest}
+            with iso.open('rb') as stream:
+                told = outside(stream, size, listing, text, str(output))
+            if told is not None:
+                facts['outside'] = told
             manifest = _json(
                 {
                     'format': FORMAT,
@@ -73,7 +78,7 @@ def build(
                     'stepping_stones': list(stepping_stones),
                     'notes': notes,
                     'checks': list(checks),
-                    'iso': {'name': iso.name, 'size': size, 'sha256': digest},
+                    'iso': facts,
                     'files_digest': hashlib.sha256(listing).hexdigest(),
                     'components': {name: _component(name, nodes) for name in trees},
                 }

@@ -32,6 +32,8 @@ class IsoFacts:
     name: str
     size: int
     sha256: str
+    outside: str | None = None
+    """The digest of what lies outside of the files that are unpacked (:func:`ovca.image.trees.digest_outside`)."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,12 @@ class Manifest:
             manifest = cls(
                 format=FORMAT,
                 version=typed(raw, 'version', str),
-                iso=IsoFacts(typed(iso, 'name', str), number(iso, 'size'), typed(iso, 'sha256', str)),
+                iso=IsoFacts(
+                    typed(iso, 'name', str),
+                    number(iso, 'size'),
+                    typed(iso, 'sha256', str),
+                    typed(iso, 'outside', str, None),
+                ),
                 files_digest=typed(raw, 'files_digest', str),
                 update_from=typed(raw, 'update_from', str, None),
                 downgrade_to=typed(raw, 'downgrade_to', str, None),
@@ -99,7 +106,8 @@ class Manifest:
             raise
         except (*UNREADABLE, ImageError) as exc:
             raise BundleError(source, f'the manifest cannot be read: {reason(exc)}', id='not-a-bundle') from exc
-        if not SHA256.fullmatch(manifest.iso.sha256) or not SHA256.fullmatch(manifest.files_digest or ''):
+        digests = [manifest.iso.sha256, manifest.files_digest or '', manifest.iso.outside or manifest.iso.sha256]
+        if not all(map(SHA256.fullmatch, digests)):
             raise BundleError(source, 'the manifest holds a digest that is not SHA-256 in hex', id='not-a-bundle')
         if not ISO_NAME.fullmatch(manifest.iso.name) or not 0 < manifest.iso.size <= LARGEST:
             raise BundleError(source, 'the manifest names no usable ISO', id='not-a-bundle')

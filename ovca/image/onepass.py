@@ -1,4 +1,4 @@
-"""The stages that inflate an ISO, hash it and write it, and give its bytes to those that write its trees."""
+"""The stages that inflate an ISO, hash it if need be, write it, and give its bytes to those that write its trees."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ovca.image.trees import BATCH, Data, Trees
 
 
 class OnePass:
-    """One way of a bundle's ISO to the disk; when all stages are done, :attr:`digest` is that of the whole.
+    """One way of a bundle's ISO to the disk.
 
     ``expected`` is its size where somebody vouches for one; else it has at most ``limit`` bytes.
     """
@@ -23,20 +23,23 @@ class OnePass:
     ) -> None:
         self._flow, self._bundle, self._member, self._source = flow, bundle, member, source
         self._expected, self._limit = expected, limit
-        self._hashed: Pipe[list[Data]] = Pipe(flow)
         self._written: Pipe[list[Data]] = Pipe(flow)
-        self._pipes = [self._hashed, self._written]
-        self.digest = hashlib.sha256()
+        self._pipes = [self._written]
+        self.digest: str | None = None
+        """That of the whole, when all stages are done; None unless it was asked for."""
         self._trees: Trees | None = None
 
-    def start(self, path: Path, trees: Trees | None) -> None:
-        """Begin to write the ISO to ``path``, and its trees with it."""
+    def start(self, path: Path, trees: Trees | None, *, hashed: bool) -> None:
+        """Begin to write the ISO to ``path``, and its trees with it; with ``hashed`` it gets its :attr:`digest`."""
         self._trees = trees
         if trees is not None:
             self._pipes.append(trees.pieces)
             trees.start()
+        if hashed:
+            whole: Pipe[list[Data]] = Pipe(self._flow)
+            self._pipes.append(whole)
+            self._flow.start('hash', lambda: self._hash(whole))
         self._flow.start('inflate', self._inflate)
-        self._flow.start('hash', self._hash)
         self._flow.start('iso', lambda: self._write(path))
 
     def _inflate(self) -> None:
@@ -60,10 +63,12 @@ class OnePass:
         for pipe in self._pipes:
             pipe.put(batch, size)
 
-    def _hash(self) -> None:
-        for batch in self._hashed:
+    def _hash(self, whole: Pipe[list[Data]]) -> None:
+        digest = hashlib.sha256()
+        for batch in whole:
             for data in batch:
-                self.digest.update(data)
+                digest.update(data)
+        self.digest = digest.hexdigest()
 
     def _write(self, path: Path) -> None:
         output = Output(path, self._expected or 0, read=self._trees is None)

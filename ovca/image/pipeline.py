@@ -197,9 +197,7 @@ class _Reception:
                 )
             facts = judged.manifest.iso
             trees = self._trees(self._iso_path(facts.name), facts.size, files, judged.manifest.version)
-            path, digest = self._iso(bundle, iso, facts.size, trees)
-            if digest != facts.sha256:
-                raise BundleError(self.source, f'{iso.name} has another digest than the manifest says')
+            path = self._vouched(bundle, iso, judged, trees)
         else:
             judged, files, data, path = self._plain(bundle, first)
             facts = judged.manifest.iso
@@ -267,16 +265,48 @@ class _Reception:
         rest = (self.fetcher.size or 0) - self.part.stat().st_size if kept else 0
         self.store.need(size + max(0, rest))
 
-    def _iso(self, bundle: Bundle, member: Member, expected: int | None, trees: Trees | None) -> tuple[Path, str]:
-        """Write the ISO, and the trees with it; return its path and digest. The end of the bundle is read, too."""
+    def _iso(
+        self, bundle: Bundle, member: Member, expected: int | None, trees: Trees | None, *, hashed: bool
+    ) -> tuple[Path, str | None]:
+        """Write the ISO, and the trees with it; return its path, and if ``hashed`` its digest.
+
+        The end of the bundle is read, too.
+        """
         target = self._iso_path(member.name)
         target.parent.mkdir(exist_ok=True)
         iso = OnePass(self.flow, bundle, member, expected, self.conf.image.max_size, self.source)
         self.receiver.trust()
-        iso.start(target, trees)
+        iso.start(target, trees, hashed=hashed)
         self.flow.wait(lambda: self._tell('download', self.receiver.received, self.fetcher.size, member.name))
         self._tell('download', self.receiver.received, self.fetcher.size, member.name, now=True)
-        return target, iso.digest.hexdigest()
+        return target, iso.digest
+
+    def _vouched(self, bundle: Bundle, member: Member, judged: _Judged, trees: Trees) -> Path:
+        """Write the ISO that a manifest vouches for, and the trees with it; return its path.
+
+        Who has signed the digests of the files and that of the rest has vouched for each byte: a digest of the whole
+        would be one of the same bytes once more. An unsigned manifest tells who the image is by that digest alone.
+
+        :raises BundleError: it is not the ISO of the manifest.
+        """
+        facts = judged.manifest.iso
+        by_parts = judged.signed_by is not None and facts.outside is not None
+        path, digest = self._iso(bundle, member, facts.size, trees, hashed=not by_parts)
+        if by_parts and trees.outside is not None:
+            if trees.outside != facts.outside:
+                raise BundleError(self.source, f'{facts.name} differs outside of its files from what the manifest says')
+        elif (digest or self._digest(path)) != facts.sha256:
+            raise BundleError(self.source, f'{facts.name} has another digest than the manifest says')
+        return path
+
+    def _digest(self, path: Path) -> str:
+        digest, done, size = hashlib.sha256(), 0, path.stat().st_size
+        with path.open('rb') as stream:
+            while data := stream.read(STEP):
+                digest.update(data)
+                done += len(data)
+                self._tell('verify', done, size, path.name)
+        return digest.hexdigest()
 
     def _iso_path(self, name: str) -> Path:
         return self.work / 'mgmt_image' / name
@@ -293,7 +323,8 @@ class _Reception:
             )
         if member.size is not None:
             self._room(2 * member.size)
-        path, digest = self._iso(bundle, member, None, None)
+        path, digest = self._iso(bundle, member, None, None, hashed=True)
+        assert digest is not None
         with Iso(path, self.limits) as iso:
             version = self.version or iso.volume_id
             listed = [self._listed(iso, entry) for entry in iso.walk() if not entry.is_dir]

@@ -8,6 +8,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable
 from copy import copy
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -16,7 +17,11 @@ from ovca.exceptions import ConfigError, UsageError
 from ovca.files import fsync_dir, write_atomic
 from ovca.image import keys, signature
 from ovca.image.errors import BundleError, file_errors
-from ovca.image.manifest import LIMIT, Manifest
+from ovca.image.iso9660 import IsoError
+from ovca.image.manifest import LIMIT, Manifest, parse_files
+from ovca.image.store import Store
+from ovca.image.trees import digest_outside
+from ovca.image.verification import tree_path
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,63}')
 MANIFEST, SIGNATURE = 'manifest.json', 'manifest.json.minisig'
@@ -123,6 +128,12 @@ def _sign_bundle(
     for info, digest in ((members[1], manifest.files_digest), (members[2], manifest.iso.sha256)):
         if _digest(source, info) != digest:
             raise BundleError(str(bundle), f'{info.filename} is not the one that the manifest names')
+    if manifest.iso.outside is not None:
+        with source.open(members[2]) as stream:
+            told = outside(stream, manifest.iso.size, source.read(members[1]), manifest.version, str(bundle))
+        if told != manifest.iso.outside:
+            what = f'{members[2].filename} differs outside of its files from what the manifest says'
+            raise BundleError(str(bundle), what)
     descriptor, name = tempfile.mkstemp(dir=output.parent, prefix=f'.{output.name}.')
     temporary = Path(name)
     try:
@@ -141,6 +152,18 @@ def _sign_bundle(
         raise
     fsync_dir(output.parent)
     return manifest
+
+
+def outside(iso: IO[bytes], size: int, listing: bytes, version: str, source: str) -> str | None:
+    """The digest of what lies outside of an ISO's files, by their list; None if its records come too late for that.
+
+    :raises BundleError: the list and the ISO are no two of one image.
+    """
+    place = partial(tree_path, Store(Path()), version)
+    try:
+        return digest_outside(iter(partial(iso.read, CHUNK), b''), size, parse_files(listing, source), place, source)
+    except IsoError as exc:
+        raise BundleError(source, f'its ISO is refused: {exc}', id=exc.id) from exc
 
 
 def member(name: str) -> zipfile.ZipInfo:

@@ -2,6 +2,7 @@
 
 Most ISOs hold their directory records before the data of their files (ours do, and those of xorriso and genisoimage).
 Then each piece of the stream is cut into the files that it holds, hashed, and written, and the ISO is never read again.
+What lies outside of the files is hashed as well: with the digests of the files that covers each byte of the ISO once.
 What had gone by before its record was known, and what lies twice in the ISO, is copied from the ISO file at the end.
 
 Nothing here is proved yet: the digest of the whole is known only after its last byte. So the trees are written out of
@@ -26,7 +27,7 @@ from ovca.image.iso9660 import Iso
 from ovca.image.limits import Limits
 from ovca.image.manifest import ListedFile
 from ovca.image.output import Output
-from ovca.image.plan import Place, Plan, Target, plan, runs
+from ovca.image.plan import Place, Plan, Run, Target, plan, runs
 
 Data = bytes | memoryview
 
@@ -49,6 +50,8 @@ class Head(io.BytesIO):
     def __init__(self, pieces: Iterator[Data], limit: int) -> None:
         super().__init__()
         self.data = bytearray()
+        self.reached = 0
+        """Where the last byte lies that was asked for."""
         self._pieces, self._limit, self._at = pieces, limit, 0
 
     def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
@@ -61,6 +64,7 @@ class Head(io.BytesIO):
         end = self._at + (size or 0)
         if end > self._limit:
             raise TooLate
+        self.reached = max(self.reached, end)
         while len(self.data) < end:
             piece = next(self._pieces, None)
             if piece is None:
@@ -104,6 +108,8 @@ class Trees:
         self._folders = False
         self.done = 0
         """Bytes of files that were written."""
+        self.outside: str | None = None
+        """What :func:`digest_outside` gives of the ISO; None until it is known, too."""
 
     def start(self) -> None:
         """Begin; what is put into :attr:`pieces` is the ISO."""
@@ -143,28 +149,24 @@ class Trees:
             return
         todo, self._late = runs(made.files)
         self._plan = made
-        digest = hashlib.sha256()
-        position = at = handed = 0
+        digest, outside = hashlib.sha256(), hashlib.sha256()
+        handed = stop = 0
         orders: list[Order] = []
-        for piece in _sliced(head.data, pieces):
-            end = position + len(piece)
-            while at < len(todo) and todo[at].offset < end:
-                run = todo[at]
-                start, stop = max(run.offset, position), min(run.end, end)
-                part = piece[start - position : stop - position]
+        for run, part, start in stretches(todo, sliced(head.data, pieces)):
+            stop = start + len(part)
+            if run is None:
+                outside.update(part)
+            else:
                 digest.update(part)
-                ended = stop == run.end
-                orders.append(Order(run.target, part, start == run.offset, ended))
-                if not ended:
-                    break
-                run.target.check(digest.hexdigest(), self._source)
-                digest = hashlib.sha256()
-                at += 1
-            position = end
-            if position - handed >= BATCH:
-                self._orders.put(orders, position - handed)
-                orders, handed = [], position
-        self._orders.put(orders, position - handed)
+                orders.append(Order(run.target, part, start == run.offset, stop == run.end))
+                if stop == run.end:
+                    run.target.check(digest.hexdigest(), self._source)
+                    digest = hashlib.sha256()
+            if stop - handed >= BATCH:
+                self._orders.put(orders, stop - handed)
+                orders, handed = [], stop
+        self._orders.put(orders, stop - handed)
+        self.outside = outside.hexdigest() if _bound(head, todo) else None
 
     # Write.
 
@@ -227,13 +229,58 @@ class Trees:
         return target.entry.size
 
 
-def _sliced(head: bytearray, pieces: Iterator[Data]) -> Iterator[memoryview]:
+def sliced(head: bytearray, pieces: Iterator[Data]) -> Iterator[memoryview]:
     """What was kept, then what comes."""
     view = memoryview(head)
     for at in range(0, len(head), READ):
         yield view[at : at + READ]
     for piece in pieces:
         yield memoryview(piece)
+
+
+def stretches(todo: list[Run], pieces: Iterable[memoryview]) -> Iterator[tuple[Run | None, memoryview, int]]:
+    """An ISO's bytes, cut where a file begins or ends: whose they are, the bytes, and where they lie."""
+    at = position = 0
+    for piece in pieces:
+        here, end = position, position + len(piece)
+        while here < end:
+            run = todo[at] if at < len(todo) and todo[at].offset < end else None
+            mine = run is not None and run.offset <= here
+            stop = end if run is None else min(run.end, end) if mine else run.offset
+            yield run if mine else None, piece[here - position : stop - position], here
+            at += run is not None and mine and stop == run.end
+            here = stop
+        position = end
+
+
+def digest_outside(
+    pieces: Iterator[Data], size: int, listed: dict[str, ListedFile], place: Place, source: str
+) -> str | None:
+    """The SHA-256 of what lies outside of the files that are unpacked: records, padding, boot code.
+
+    Together with the digests of the files it covers each byte of the ISO once. None: its records do not all come before
+    the files. Then the bytes would not be bound to their places, nor known in time by who has not got all of the ISO.
+
+    :raises BundleError: the ISO is not as the list says. :raises IsoError: it is none.
+    """
+    head = Head(pieces, HEAD)
+    try:
+        made = plan(Iso(Path(source), stream=head, length=size).walk(), listed, place, source)
+    except TooLate:
+        return None
+    todo, _ = runs(made.files)
+    if not _bound(head, todo):
+        return None
+    digest = hashlib.sha256()
+    for run, part, _ in stretches(todo, sliced(head.data, pieces)):
+        if run is None:
+            digest.update(part)
+    return digest.hexdigest()
+
+
+def _bound(head: Head, todo: list[Run]) -> bool:
+    """Whether all that says where the files lie comes before them: who changes it changes what lies outside of them."""
+    return not todo or head.reached <= todo[0].offset
 
 
 def _steps(extents: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
