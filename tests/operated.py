@@ -24,6 +24,8 @@ from ovca.remaster.service import Service
 from ovca.testing import tables
 
 OLD, NEW = 'a' * 64, 'b' * 64
+STALLED = 60.0
+"""Seconds that a whole machine may stand still in the middle of a test without the server ending a transaction."""
 MANIFEST = {
     'version': '1.1.0',
     'update_from': '1.0.0',
@@ -37,7 +39,7 @@ class Operated:
 
     def __init__(self, folder: Path, *, here: str = 'mn1', url: str | None = None) -> None:
         self.folder, self.url = folder, url or f'sqlite:///{folder / "ovca.sqlite"}'
-        self.database = Database(self.url)
+        self.database = Database(self.url, idle_timeout=STALLED)
         tables.prepare(self.database)
         self.config_file = folder / 'ovca.conf'
         self.config_file.write_text('')

@@ -15,7 +15,7 @@ from ovca.db import events
 from ovca.db.engine import Database
 from ovca.db.models import Channel, Directive, InstallGrant, Operation
 from ovca.remaster.directives import Kind
-from tests.operated import NEW, Operated
+from tests.operated import NEW, STALLED, Operated
 
 Make = Callable[..., Record]
 
@@ -90,7 +90,7 @@ def an_empty(request: pytest.FixtureRequest, tmp_path: Path) -> Empty:
             server.create(name)
             request.addfinalizer(lambda: server.drop(name))
             url = server.url(name)
-        database = Database(url)
+        database = Database(url, idle_timeout=STALLED)
         request.addfinalizer(database.dispose)
         return database
 
