@@ -301,6 +301,7 @@ class _Reception:
 
     def _digest(self, path: Path) -> str:
         digest, done, size = hashlib.sha256(), 0, path.stat().st_size
+        self._told, self._told_at = -STEP, 0.0
         with path.open('rb') as stream:
             while data := stream.read(STEP):
                 digest.update(data)

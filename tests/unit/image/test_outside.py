@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from ovca.exceptions import ImageError
-from ovca.image import Store, verify
+from ovca.image import Progress, Store, verify
 from ovca.image.errors import BundleError
 from ovca.image.iso9660 import SECTOR, Iso
 from ovca.image.signing import MANIFEST, SIGNATURE, sign_bundle, sign_manifest
@@ -116,6 +116,18 @@ def test_whatever_byte_of_the_iso_is_another_one_the_image_is_refused(
             assert ('another digest' if late else OUTSIDE) in str(caught.value), (where, str(caught.value))
 
     assert not store.mgmt('1.1.0').exists()
+
+
+def test_an_iso_that_is_read_again_shows_how_far_that_is(
+    get: Get, bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('ovca.image.trees.HEAD', 0)
+    told: list[Progress] = []
+
+    get(bundle, progress=told.append)
+
+    read = [progress for progress in told if progress.stage == 'verify']
+    assert [(progress.done, progress.text) for progress in read] == [(read[0].total, ISO)]
 
 
 def test_an_image_without_that_digest_is_judged_by_the_one_of_the_whole(
