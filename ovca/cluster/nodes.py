@@ -113,7 +113,7 @@ class NodeRow:
         service has taken the row over.
         """
         with self.database.write() as session:
-            if pulse == self._told and (seen := self._still(session)) is not None:
+            if pulse == self._told and (seen := self._still(session, pulse)) is not None:
                 return seen
             self._told = None
             found = session.execute(_own(clock(session)), {'its_name': self.name}).one_or_none()
@@ -136,9 +136,14 @@ class NodeRow:
         self._told, self._breaks = pulse, pulse.breaks
         return told
 
-    def _still(self, session: Session) -> Glance | None:
-        """Note that all is as it was told before, and look; None: the row is not there, or not this run's."""
-        mine = {'its_name': self.name, 'its_incarnation': self.incarnation}
+    def _still(self, session: Session, pulse: Pulse) -> Glance | None:
+        """Note that all is as it was told before, and look.
+
+        None: the row is not there, is not this run's, or does not say that any more. Who takes over writes that this
+        node is off; it may have stood still since it saw that, and this node is up again.
+        """
+        mine = {'its_name': self.name, 'its_incarnation': self.incarnation,
+                'its_health': pulse.health, 'its_ready': pulse.ready}  # fmt: skip
         told = glance.columns(session, self.conf.cluster.peer)
         row = change(session, _alive(clock(session)), mine, *told)
         return glance.made(row) if row is not None else None
@@ -154,7 +159,12 @@ def _own(now: ColumnElement[dt.datetime]) -> Select[Node, dt.datetime]:
 @functools.cache
 def _alive(now: ColumnElement[dt.datetime]) -> Update:
     """A sign of life in which nothing else is new."""
-    mine = update(Node).where(Node.name == bindparam('its_name'), Node.incarnation == bindparam('its_incarnation'))
+    mine = update(Node).where(
+        Node.name == bindparam('its_name'),
+        Node.incarnation == bindparam('its_incarnation'),
+        Node.health == bindparam('its_health'),
+        Node.ready == bindparam('its_ready'),
+    )
     return mine.values(last_seen_at=now)
 
 

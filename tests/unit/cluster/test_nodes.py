@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from ovca import conf as configuration
+from ovca.cluster.lease import is_off
 from ovca.cluster.nodes import NodeRow, Pulse, mac_of, power_of
 from ovca.db import events
 from ovca.db.engine import Database
@@ -84,6 +85,20 @@ def test_another_run_of_the_service_is_not_overwritten(database: Database) -> No
     late.beat(PULSE)
 
     assert (row(database).health, row(database).incarnation) == ('unknown', 'run')
+
+
+def test_a_node_that_was_taken_for_off_when_it_was_up_again_says_that_it_is_well(database: Database) -> None:
+    """Who takes over may stand still between seeing the other node off and writing that down."""
+    up = node(database)
+    up.register('1.0.0', 'a')
+    up.beat(PULSE)
+    with database.write() as session:
+        is_off(session, 'mn2')
+
+    up.beat(PULSE)
+
+    again = row(database)
+    assert (again.health, again.ready, again.healthy_since) == ('healthy', True, again.last_seen_at)
 
 
 @pytest.mark.parametrize('health', ['healthy', 'unhealthy'])
