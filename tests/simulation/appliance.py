@@ -83,6 +83,8 @@ class Appliance:
         for mishap in schedule.mishaps:
             self.later(mishap.at, str(mishap), lambda m=mishap: self._happens(m))
         self.operator = Operator(self)
+        if schedule.held is not None:
+            self.later(schedule.held, 'an operator lets it go on', lambda: self.operator.asks('continue'))
         for machine in self.machines.values():
             machine.fake.power = PowerState.ON
             machine.start_service()

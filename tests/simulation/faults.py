@@ -89,21 +89,27 @@ class Schedule:
     """How likely a question over the network arrives twice."""
     preempted: float = 0.0
     """How likely a thread is interrupted before a transaction or an effect."""
+    held: float | None = None
+    """The update was asked for with a stop before its commit point, and this is when an operator lets it go on."""
 
     def __str__(self) -> str:
         lines = [f'seed {self.seed}, image {self.image}, lost {self.lost:g}, doubled {self.doubled:g}, '
                  f'interrupted {self.preempted:g}']  # fmt: skip
+        if self.held is not None:
+            lines.append(f'held before its commit point until {self.held:g} s')
         return '\n'.join([*lines, *map(str, self.strikes), *map(str, self.mishaps)])
 
     @property
     def calm_after(self) -> float:
         """When the last fault that has a time is over."""
         ends = (m.at + (m.seconds if m.kind is not Kind.CLOCK else 0.0) for m in self.mishaps)
-        return max(ends, default=0.0)
+        return max([self.held or 0.0, *ends])
 
 
 LASTS = 45.0
 """Seconds in which faults begin."""
+HELD = 0.15
+"""How many updates are held before their commit point."""
 _TIMED = {
     Kind.KILL: (0.0, 0.0),
     Kind.POWER: (2.0, 20.0),
@@ -150,6 +156,7 @@ def drawn(seed: int, points: int, nodes: tuple[str, str]) -> Schedule:
         lost=rng.choice((0.0, 0.0, 0.05, 0.2)),
         doubled=rng.choice((0.0, 0.0, 0.2)),
         preempted=rng.choice((0.0, 0.02, 0.1)),
+        held=_between(rng, (0.0, LASTS)) if rng.random() < HELD else None,
     )
 
 

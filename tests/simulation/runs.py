@@ -13,7 +13,8 @@ import ovca
 from ovca import conf as configuration
 from ovca.daemon.site import SiteCare
 from ovca.db import schema
-from ovca.db.models import Image, Lease, Node, Update
+from ovca.db.models import Directive, Image, Lease, Node, Update
+from ovca.remaster.directives import Kind
 from tests.simulation.appliance import MACS, Appliance
 from tests.simulation.database import Server, SqliteServer
 from tests.simulation.disks import NEW, NODES, OLD, Disks
@@ -110,6 +111,13 @@ class Simulation:
             SiteCare(self.confs[name], database, []).step()
         self.disks.save()
 
+    def _hold(self) -> None:
+        """As the request does that opens the update."""
+        database = self.server.open()
+        with database.write() as session:
+            session.add(Directive(update_id=1, kind=Kind.HOLD, subject='', detail='', created_by='otto',
+                                  created_at=database.now(session)))  # fmt: skip
+
     def drawn(self, seed: int) -> Schedule:
         """The random schedule of a seed."""
         return drawn(seed, self.points, NODES)
@@ -127,6 +135,8 @@ class Simulation:
         self.disks.restore()
         self.server.restore()
         self.server.utc = 1000.0
+        if schedule.held is not None:
+            self._hold()
         appliance = Appliance(self.disks, self.server, self.confs, schedule)
         appliance.spread = spread
         appliance.trace = [] if trace else None

@@ -275,6 +275,21 @@ def test_without_the_heed_of_a_pause_the_next_stage_begins(
     assert outcome.violation.startswith('invariant 18 ')
 
 
+def test_without_the_heed_of_a_hold_the_second_node_is_wiped(
+    simulation: Simulation, faultless: Outcome, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schedule = Schedule(held=faultless.seconds + 5)
+    waited = sound(simulation, schedule)
+    assert waited.state == 'DONE'
+    assert waited.seconds > faultless.seconds + 5
+
+    monkeypatch.setattr(directives, 'active', lambda *_: [])
+    outcome = simulation.run(schedule)
+
+    assert outcome.violation is not None
+    assert outcome.violation.startswith('invariant 18 ')
+
+
 def test_without_the_rule_who_may_lead_a_half_installed_node_takes_the_lease(
     simulation: Simulation, faultless: Outcome, monkeypatch: pytest.MonkeyPatch
 ) -> None:
