@@ -59,9 +59,9 @@ class SharedStorage(HealthCheck):
 class PeerBmc(HealthCheck):
     """The peer's BMC answers; without it this node could not take over.
 
-    That it did counts for ``[health] bmc_interval`` seconds, unless this node's role or the way to the BMC is another
-    one meanwhile; that it did not is looked at anew in each round. The driver is kept from one look to the next: many a
-    BMC has room for a few sessions only, and is slow to open one.
+    That it did counts for ``[health] bmc_interval`` seconds, unless this node's role, or the BMC that ``[power]``
+    names, is another one meanwhile; that it did not is looked at anew in each round. The driver is kept from one look
+    to the next: many a BMC has room for a few sessions only, and is slow to open one.
     """
 
     def __init__(self, context: HealthContext) -> None:
