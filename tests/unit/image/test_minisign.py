@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 from pathlib import Path
@@ -13,6 +14,7 @@ from ovca.image.signing import keygen, sign
 from tests.conftest import missing_peer
 
 DATA = b'what is signed\n'
+KEY_COMMENT = 'untrusted comment: minisign public key'
 
 
 def minisign(*words: str, typed: str = '') -> str:
@@ -55,10 +57,24 @@ def test_we_sign_by_a_key_of_minisign_and_it_reads_that(tmp_path: Path, password
     assert public.read_text().splitlines()[0].split()[-1] == id.lstrip('0')  # it prints a number
 
 
-def test_the_comment_of_our_key_names_it_as_minisign_does(tmp_path: Path) -> None:
-    secret, public = keygen(tmp_path / 'keys', 'vendor')
+@pytest.mark.parametrize('first', ['0', '123456789ABCDEF'])
+def test_the_comment_of_our_key_names_it_as_minisign_does(tmp_path: Path, first: str) -> None:
+    secret, public = _key_that_starts_with(first, tmp_path)
 
     minisign('-R', '-s', str(secret), '-p', str(tmp_path / 'again.pub'))
 
-    assert public.read_bytes() == (tmp_path / 'again.pub').read_bytes()
-    assert keys.load(public.parent).keys[0].id in public.read_text()
+    comment, key = public.read_text().splitlines()
+    again, same = (tmp_path / 'again.pub').read_text().splitlines()
+    id = keys.load(public.parent).keys[0].id
+    assert key == same
+    # minisign prints a number; ours has all digits, as the list of revoked keys wants them.
+    assert (comment, again) == (f'{KEY_COMMENT} {id}', f'{KEY_COMMENT} {id.lstrip("0")}')
+
+
+def _key_that_starts_with(first: str, folder: Path) -> tuple[Path, Path]:
+    """A key pair of ours, the id of which starts with one of these digits; one of sixteen starts with each."""
+    for number in itertools.count():
+        secret, public = keygen(folder / f'keys-{number}', 'vendor')
+        if keys.load(public.parent).keys[0].id[0] in first:
+            return secret, public
+    raise AssertionError
