@@ -15,6 +15,7 @@ from ovca.exceptions import ImageError, UsageError
 from ovca.image.errors import file_errors
 from ovca.image.isowriter import Node, add_file, add_tree, folder_node, write_iso
 from ovca.image.manifest import FORMAT, Manifest, check_paths
+from ovca.image.restarts import STEP, Compressor, step_of
 from ovca.image.signing import CHUNK, LEVEL, MANIFEST, SIGNATURE, Password, keygen, member, outside, sign_manifest
 from ovca.image.version import ImageVersion
 
@@ -38,10 +39,12 @@ def build(
     notes: str = '',
     checks: tuple[str, ...] = (),
     level: int = LEVEL,
+    restart_step: int = STEP,
 ) -> Manifest:
     """Write the bundle ``output`` and return its manifest; without ``secret_key`` it is not signed.
 
-    ``checks`` are programs of the tree ``mgmt`` that are run before an update to this image begins.
+    ``checks`` are programs of the tree ``mgmt`` that are run before an update to this image begins. A download that was
+    interrupted is taken up at a multiple of ``restart_step`` bytes of the ISO, as far as :func:`restarts.step_of` can.
 
     :raises UsageError: a tree holds what an image cannot hold, a check is no program of it, a version is not older that
         has to be, or the key cannot be used. :raises ImageError: a file cannot be read or written, a version is none.
@@ -88,7 +91,7 @@ def build(
                 members[SIGNATURE] = sign_manifest(manifest, str(output), secret_key, password)
             members['files.json'] = listing
             archive = Path(place, 'bundle')
-            _zip(archive, members, iso, level)
+            _zip(archive, members, iso, level, restart_step)
             archive.replace(output)
         return Manifest.parse(manifest, str(output))
 
@@ -127,15 +130,20 @@ def _need_programs(mgmt: Path, checks: tuple[str, ...]) -> None:
             )
 
 
-def _zip(path: Path, members: dict[str, bytes], iso: Path, level: int) -> None:
+def _zip(path: Path, members: dict[str, bytes], iso: Path, level: int, step: int) -> None:
     with zipfile.ZipFile(path, 'w') as archive:
         for name, data in members.items():
             archive.writestr(member(name), data, zipfile.ZIP_DEFLATED, level)
         info = member(iso.name)
-        info.compress_type, info._compresslevel = zipfile.ZIP_DEFLATED, level  # type: ignore[attr-defined]
-        info.file_size = iso.stat().st_size
+        info.compress_type, info.file_size = zipfile.ZIP_DEFLATED, iso.stat().st_size
+        compressor = Compressor(level, info.file_size, step_of(info.file_size, step))
+        info.extra = compressor.blank
         with iso.open('rb') as source, archive.open(info, 'w') as target:
+            target._compressor = compressor  # type: ignore[attr-defined]
             shutil.copyfileobj(source, target, CHUNK)
+            # Its own flush comes with the close, and makes no place; the head is written anew there, as long as before.
+            info.extra = compressor.restarts.field() if info.extra else b''
+        info.extra = b''  # once is enough: the directory leaves it out
 
 
 def _listed(node: Node) -> dict[str, Any]:

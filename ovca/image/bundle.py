@@ -16,6 +16,7 @@ from ovca.image import deflate
 from ovca.image.errors import BundleError
 from ovca.image.limits import Limits
 from ovca.image.names import flaw
+from ovca.image.restarts import KIND, Restarts
 
 LOCAL, CENTRAL, END, END64, LOCATOR64, DESCRIPTOR = (
     b'PK\x03\x04',
@@ -53,6 +54,16 @@ class Member:
     offset: int
     told: tuple[int, int, int] = (0, 0, 0)
     """CRC, compressed size and size, as they stand before the data although they follow it."""
+    restarts: Restarts | None = None
+    """Where its content can be inflated from, if it tells that."""
+
+
+@dataclass(frozen=True)
+class Unpacked:
+    """What is known of a member's content already: its first bytes, which come of its first ``packed`` bytes."""
+
+    content: Iterator[bytes]
+    packed: int
 
 
 @dataclass(frozen=True)
@@ -112,11 +123,19 @@ class Bundle:
             told = (crc, compressed, size)
             self._member = Member(name, None, None, method, None, flags, offset, told)
         else:
-            self._member = Member(name, size, crc, method, compressed, flags, offset)
+            restarts = Restarts.parsed(extra[KIND], size, compressed) if method == 8 and KIND in extra else None
+            self._member = Member(name, size, crc, method, compressed, flags, offset, restarts=restarts)
         return self._member
 
-    def content(self, limit: int) -> Iterator[bytes | memoryview]:
+    @property
+    def position(self) -> int:
+        """How far it was read: after :meth:`next`, where the content of the member begins."""
+        return self._position
+
+    def content(self, limit: int, unpacked: Unpacked | None = None) -> Iterator[bytes | memoryview]:
         """Yield the present member's content, and check its size and CRC at the end.
+
+        With ``unpacked`` the pieces go on after the member's head where that ends: at one of its :class:`Restarts`.
 
         :raises BundleError: it is longer than ``limit`` bytes, damaged, or not as long as it says.
         """
@@ -131,7 +150,7 @@ class Bundle:
             self._ratio(member.name, member.size, member.compressed)
         size = crc = 0
         start = self._position
-        for data in self._inflate(member) if member.method == 8 else self._stored(member):
+        for data in self._inflate(member, unpacked) if member.method == 8 else self._stored(member):
             size += len(data)
             if size > limit:
                 raise BundleError(
@@ -176,10 +195,14 @@ class Bundle:
             left -= len(data)
             yield data
 
-    def _inflate(self, member: Member) -> Iterator[bytes]:
+    def _inflate(self, member: Member, unpacked: Unpacked | None) -> Iterator[bytes]:
         engine = deflate.decompressor()
         left = member.compressed
         consumed = 0
+        if unpacked is not None:
+            consumed = unpacked.packed
+            self._position += consumed
+            yield from unpacked.content
         while not engine.eof:
             data = engine.unconsumed_tail
             if not data:

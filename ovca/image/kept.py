@@ -12,6 +12,7 @@ from typing import BinaryIO
 from ovca.image.sink import Sink
 
 AHEAD = 4 * 1024 * 1024
+"""Bytes that may wait to be written."""
 SYNCED = 256 * 1024 * 1024
 """A power loss costs at most so many bytes of what was received, and the next ones."""
 SYNCED_AFTER = 15.0
@@ -23,13 +24,16 @@ GATHER = 0.25
 class Kept:
     """Writes to an open file from its present place on, in order.
 
-    What was handed over is written when the block ends, however it ends. Nothing else writes to the file meanwhile.
+    What was handed over is written when the block ends, however it ends; up to ``ahead`` bytes wait for that. Nothing
+    else writes to the file meanwhile.
     ``synced`` is told, from the other thread, up to which place a power loss cannot take anything any more.
     """
 
-    def __init__(self, stream: BinaryIO, *, synced: Callable[[int], None] = lambda place: None) -> None:
-        self._stream, self._synced = stream, synced
-        self._waiting: deque[bytes] = deque()
+    def __init__(
+        self, stream: BinaryIO, *, ahead: int = AHEAD, synced: Callable[[int], None] = lambda place: None
+    ) -> None:
+        self._stream, self._ahead, self._synced = stream, ahead, synced
+        self._waiting: deque[bytes | memoryview] = deque()
         self._size = 0
         self._ended = self._hurried = False
         self._since: float | None = None
@@ -48,13 +52,13 @@ class Kept:
         if self._thread is not None:
             self._thread.join()
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | memoryview) -> None:
         """Hand data over. :raises OSError: what was handed over before could not be written."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name='keep', daemon=True)
             self._thread.start()
         with self._changed:
-            while self._waiting and self._size + len(data) > AHEAD and self._error is None:
+            while self._waiting and self._size + len(data) > self._ahead and self._error is None:
                 self._changed.wait()
             self._raise()
             self._waiting.append(data)
@@ -108,7 +112,7 @@ class Kept:
                     self._since = now
                 self._changed.notify_all()
 
-    def _next(self) -> bytes | None:
+    def _next(self) -> bytes | memoryview | None:
         """What is to be written; nothing when what was gathered is; None at the end.
 
         It stays in the queue until it is written, so that a flush waits for it.

@@ -16,6 +16,9 @@ from ovca.image.version import ImageVersion
 
 FORMAT = 1
 LIMIT = 1024 * 1024
+"""Bytes of a manifest."""
+FILES_LIMIT = 256 * 1024 * 1024
+"""Bytes of ``files.json``."""
 SHA256 = re.compile(r'[0-9a-f]{64}')
 ISO_NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+-]{0,200}\.iso')
 COMPONENT = re.compile(r'[a-z][a-z0-9_-]{0,62}')

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from pathlib import Path
 
-from ovca.image.bundle import Bundle, Member
+from ovca.image.bundle import Bundle, Member, Unpacked
 from ovca.image.errors import BundleError
 from ovca.image.flow import Flow, Pipe
 from ovca.image.output import Output
 from ovca.image.trees import BATCH, Data, Trees
+from ovca.image.unfinished import Unfinished
 
 
 class OnePass:
@@ -29,8 +31,11 @@ class OnePass:
         """That of the whole, when all stages are done; None unless it was asked for."""
         self._trees: Trees | None = None
 
-    def start(self, path: Path, trees: Trees | None, *, hashed: bool) -> None:
-        """Begin to write the ISO to ``path``, and its trees with it; with ``hashed`` it gets its :attr:`digest`."""
+    def start(self, target: Path | Unfinished, trees: Trees | None, *, hashed: bool) -> None:
+        """Begin to write the ISO, and its trees with it; with ``hashed`` it gets its :attr:`digest`.
+
+        What is in an ``Unfinished`` one already comes from there.
+        """
         self._trees = trees
         if trees is not None:
             self._pipes.append(trees.pieces)
@@ -39,13 +44,14 @@ class OnePass:
             whole: Pipe[list[Data]] = Pipe(self._flow)
             self._pipes.append(whole)
             self._flow.start('hash', lambda: self._hash(whole))
-        self._flow.start('inflate', self._inflate)
-        self._flow.start('iso', lambda: self._write(path))
+        unpacked = target.unpacked if isinstance(target, Unfinished) else None
+        self._flow.start('inflate', lambda: self._inflate(unpacked))
+        self._flow.start('iso', lambda: self._write(target))
 
-    def _inflate(self) -> None:
+    def _inflate(self, unpacked: Unpacked | None) -> None:
         size = handed = 0
         batch: list[Data] = []
-        for data in self._bundle.content(self._expected or self._limit):
+        for data in self._bundle.content(self._expected or self._limit, unpacked):
             batch.append(data)
             size += len(data)
             if size - handed >= BATCH:
@@ -70,11 +76,14 @@ class OnePass:
                 digest.update(data)
         self.digest = digest.hexdigest()
 
-    def _write(self, path: Path) -> None:
-        output = Output(path, self._expected or 0, read=self._trees is None)
+    def _write(self, target: Path | Unfinished) -> None:
+        pieces = itertools.chain.from_iterable(self._written)
+        if isinstance(target, Unfinished):
+            target.write(pieces)
+            return
+        output = Output(target, self._expected or 0, read=self._trees is None)
         try:
-            for batch in self._written:
-                for data in batch:
-                    output.write(data)
+            for data in pieces:
+                output.write(data)
         finally:
             output.close(0o644)

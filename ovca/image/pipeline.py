@@ -25,21 +25,21 @@ from ovca.image import keys, signature
 from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused, StorageFailed
 from ovca.image.fetch import fetcher
-from ovca.image.fetch.base import Fetcher, SourceChanged
+from ovca.image.fetch.base import Fetcher, NoRanges, SourceChanged
 from ovca.image.flow import Flow, Receiver
 from ovca.image.iso9660 import Entry, Iso, IsoError
 from ovca.image.limits import Limits
-from ovca.image.manifest import ISO_NAME, LIMIT, IsoFacts, ListedFile, Manifest, agree, parse_files
+from ovca.image.manifest import FILES_LIMIT, ISO_NAME, LIMIT, IsoFacts, ListedFile, Manifest, agree, parse_files
 from ovca.image.onepass import OnePass
 from ovca.image.store import WORK, Store
 from ovca.image.trees import Trees
+from ovca.image.unfinished import Unfinished
 from ovca.image.verification import tree_path
 from ovca.image.version import ImageVersion
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-FILES_LIMIT = 256 * 1024 * 1024
 STEP = 4 * 1024 * 1024
 PAUSE = 0.2
 """Seconds between two reports: each may cost the listener a transaction."""
@@ -95,26 +95,33 @@ def receive(
     """Fetch, judge, unpack and publish a bundle.
 
     ``accept`` may refuse the manifest early. ``commit`` records the image, once it is in place; if it raises, or this
-    process dies before, there is no image. A part that was received is kept, and the same URI resumes it.
+    process dies before, there is no image. What was received is kept, or the ISO that it became, and the same URI
+    resumes it.
     ``limit_rate`` counts instead of ``[update] limit_rate``. ``notice`` is told, from another thread, what the operator
     should know of the source.
 
     :raises FetchError: the source cannot be read. :raises ImageError: the bundle is refused.
     """
     with store.lock():
+        keep_all = False
         for attempt in (1, 2):
             try:
                 source = fetcher(uri, conf, limit_rate=limit_rate)
                 source.notice = notice or source.notice
-                return _Reception(source, store, conf, progress, cancelled, accept, commit, version).run()
-            except SourceChanged:
+                reception = _Reception(source, store, conf, progress, cancelled, accept, commit, version)
+                return reception.run(keep_all=keep_all)
+            except SourceChanged as exc:
                 if attempt == 2:
                     raise
-                source.notice(f'{source.shown} has changed since a part of it was received; it is fetched anew')
+                keep_all, why = False, 'has changed since a part of it was received'
+                if isinstance(exc, NoRanges):
+                    keep_all, why = True, 'gives no ranges, although it said so'
+                source.notice(f'{source.shown} {why}; it is fetched anew')
             except _Mixed as exc:
                 # What an earlier run left does not fit to what came now, or was lost in a crash: from the start.
                 if attempt == 2:
                     raise exc.cause from exc
+                keep_all = True  # the places may be wrong
         raise RuntimeError('unreachable')
 
 
@@ -144,15 +151,21 @@ class _Reception:
         self.source = self.fetcher.shown
         self.work = store.staging / WORK
         self.part = store.staging / f'{self.fetcher.uri_digest[:16]}.part'
-        self._held = self.part.stat().st_size if self.part.exists() else 0
+        self.unfinished = Unfinished(self.part.with_suffix('.iso'), source)
+        self._held = self.part.exists() and self.part.stat().st_size > 0
+        self._keep_all = False
         self._told, self._told_at = -STEP, 0.0
         self.flow = Flow()
         self.receiver = Receiver(self.flow, self.fetcher, self.part, self._heed)
 
-    def run(self) -> PublishedImage:
+    def run(self, *, keep_all: bool = False) -> PublishedImage:
+        """With ``keep_all`` each byte that is received is kept: the source could not be taken up as it said."""
         shutil.rmtree(self.work, ignore_errors=True)
         self.work.mkdir(parents=True)
+        self._keep_all = self.fetcher.keep_all = keep_all
         try:
+            if keep_all or not self.unfinished.found(self.part, self.limits):
+                self.unfinished.forget()
             self.store.need(0)
             try:
                 published = self._receive()
@@ -176,8 +189,12 @@ class _Reception:
         return published
 
     def _forget(self) -> None:
-        for path in (self.part, self.part.with_name(self.part.name + '.json')):
-            drop(path)
+        """Remove all that is left of this source, also what a power loss has left of a note."""
+        try:
+            for path in self.store.staging.glob(f'*{self.part.stem}.*'):
+                drop(path)
+        except OSError as exc:
+            LOG.warning('what was received of %s is not removed: %s', self.source, exc)
 
     def _receive(self) -> PublishedImage:
         bundle = Bundle(self.receiver.chunks(), self.source, self.limits)
@@ -189,21 +206,25 @@ class _Reception:
                 raise BundleError(self.source, 'files.json is not the one that the manifest names')
             files = parse_files(data, self.source, self.limits)
             agree(judged.manifest, files, self.source)
-            self._room(judged.manifest.iso.size + sum(f.size for f in files.values()))
             iso = self._next(bundle)
             if iso.name != judged.manifest.iso.name:
                 raise BundleError(
                     self.source, f'it holds {iso.name} where {judged.manifest.iso.name} belongs', id='not-a-bundle'
                 )
             facts = judged.manifest.iso
-            trees = self._trees(self._iso_path(facts.name), facts.size, files, judged.manifest.version)
-            path = self._vouched(bundle, iso, judged, trees)
+            target = self._target(iso)
+            self._room(facts.size + sum(f.size for f in files.values()), target)
+            path = _path(target)
+            trees = self._trees(path, facts.size, files, judged.manifest.version)
+            self._vouched(bundle, iso, judged, trees, target)
         else:
             judged, files, data, path = self._plain(bundle, first)
             facts = judged.manifest.iso
             trees = self._trees(path, facts.size, files, judged.manifest.version)
         self._unpack(trees, facts.size, facts.name)
-        return self._stage(judged, data, path)
+        if path == self.unfinished.path:
+            self.unfinished.link(self._iso_path(facts.name))
+        return self._stage(judged, data)
 
     # Members.
 
@@ -259,30 +280,51 @@ class _Reception:
         if self.store.mgmt(manifest.version).exists():
             raise AlreadyPublished(manifest.version)
 
-    def _room(self, size: int) -> None:
-        """Check that ``size`` bytes and the rest of the bundle fit."""
-        kept = self.part.exists()  # a local file is read where it lies
-        rest = (self.fetcher.size or 0) - self.part.stat().st_size if kept else 0
+    def _room(self, size: int, target: Path | Unfinished) -> None:
+        """Check that ``size`` bytes fit, but for those that are in ``target``, and the rest of the bundle if kept."""
+        if isinstance(target, Unfinished):
+            self.store.need(size - target.known)
+            return
+        try:
+            rest = (self.fetcher.size or 0) - self.part.stat().st_size
+        except FileNotFoundError:  # a local file is read where it lies; or the source has just changed
+            rest = 0
         self.store.need(size + max(0, rest))
 
-    def _iso(
-        self, bundle: Bundle, member: Member, expected: int | None, trees: Trees | None, *, hashed: bool
-    ) -> tuple[Path, str | None]:
-        """Write the ISO, and the trees with it; return its path, and if ``hashed`` its digest.
-
-        The end of the bundle is read, too.
-        """
+    def _target(self, member: Member) -> Path | Unfinished:
+        """What the ISO is written to."""
+        if not self._keep_all and self.unfinished.suits(member):
+            return self.unfinished
         target = self._iso_path(member.name)
         target.parent.mkdir(exist_ok=True)
+        return target
+
+    def _iso(
+        self,
+        bundle: Bundle,
+        member: Member,
+        expected: int | None,
+        trees: Trees | None,
+        target: Path | Unfinished,
+        *,
+        hashed: bool,
+    ) -> str | None:
+        """Write the ISO, and the trees with it; return its digest if ``hashed``. The end of the bundle is read, too."""
+        if isinstance(target, Unfinished):
+            target.begin()
         iso = OnePass(self.flow, bundle, member, expected, self.conf.image.max_size, self.source)
         self.receiver.trust()
         iso.start(target, trees, hashed=hashed)
-        self.flow.wait(lambda: self._tell('download', self.receiver.received, self.fetcher.size, member.name))
-        self._tell('download', self.receiver.received, self.fetcher.size, member.name, now=True)
-        return target, iso.digest
+        gap = self.fetcher.gap
+        before = gap.end - gap.begin if gap is not None else 0
+        self.flow.wait(lambda: self._tell('download', before + self.receiver.received, self.fetcher.size, member.name))
+        self._tell('download', before + self.receiver.received, self.fetcher.size, member.name, now=True)
+        return iso.digest
 
-    def _vouched(self, bundle: Bundle, member: Member, judged: _Judged, trees: Trees) -> Path:
-        """Write the ISO that a manifest vouches for, and the trees with it; return its path.
+    def _vouched(
+        self, bundle: Bundle, member: Member, judged: _Judged, trees: Trees, target: Path | Unfinished
+    ) -> None:
+        """Write the ISO that a manifest vouches for, and the trees with it.
 
         Who has signed the digests of the files and that of the rest has vouched for each byte: a digest of the whole
         would be one of the same bytes once more. An unsigned manifest tells who the image is by that digest alone.
@@ -291,13 +333,12 @@ class _Reception:
         """
         facts = judged.manifest.iso
         by_parts = judged.signed_by is not None and facts.outside is not None
-        path, digest = self._iso(bundle, member, facts.size, trees, hashed=not by_parts)
+        digest = self._iso(bundle, member, facts.size, trees, target, hashed=not by_parts)
         if by_parts and trees.outside is not None:
             if trees.outside != facts.outside:
                 raise BundleError(self.source, f'{facts.name} differs outside of its files from what the manifest says')
-        elif (digest or self._digest(path)) != facts.sha256:
+        elif (digest or self._digest(_path(target))) != facts.sha256:
             raise BundleError(self.source, f'{facts.name} has another digest than the manifest says')
-        return path
 
     def _digest(self, path: Path) -> str:
         digest, done, size = hashlib.sha256(), 0, path.stat().st_size
@@ -322,9 +363,11 @@ class _Reception:
             raise SignatureRefused(
                 self.source, 'it is not signed, and [image] require_signature is true', id='unsigned'
             )
+        path = self._iso_path(member.name)
+        path.parent.mkdir(exist_ok=True)
         if member.size is not None:
-            self._room(2 * member.size)
-        path, digest = self._iso(bundle, member, None, None, hashed=True)
+            self._room(2 * member.size, path)
+        digest = self._iso(bundle, member, None, None, path, hashed=True)
         assert digest is not None
         with Iso(path, self.limits) as iso:
             version = self.version or iso.volume_id
@@ -361,7 +404,7 @@ class _Reception:
         trees.finish(lambda done: self._tell('unpack', done, size, name))
         self._tell('unpack', trees.done, size, name, now=True)
 
-    def _stage(self, judged: _Judged, files: bytes, iso: Path) -> PublishedImage:
+    def _stage(self, judged: _Judged, files: bytes) -> PublishedImage:
         folder = self.work / 'mgmt_image'
         (folder / 'manifest.json').write_bytes(judged.raw)
         (folder / 'files.json').write_bytes(files)
@@ -372,7 +415,7 @@ class _Reception:
         return PublishedImage(
             version=manifest.version,
             digest=manifest.iso.sha256,
-            iso=f'mgmt_image/{manifest.version}/{iso.name}',
+            iso=f'mgmt_image/{manifest.version}/{manifest.iso.name}',
             size=manifest.iso.size,
             files_digest=manifest.files_digest,
             manifest=manifest.as_dict(),
@@ -389,6 +432,10 @@ class _Reception:
         if now or (done - self._told >= STEP and time.monotonic() - self._told_at >= PAUSE):
             self._told, self._told_at = done, time.monotonic()
             self.progress(Progress(stage, done, total, text))
+
+
+def _path(target: Path | Unfinished) -> Path:
+    return target if isinstance(target, Path) else target.path
 
 
 class _Staged(Store):

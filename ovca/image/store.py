@@ -221,9 +221,10 @@ class Store:
         removed = []
         for left in (WORK, TRASH):
             shutil.rmtree(self.staging / left, ignore_errors=True)
-        for path in self.staging.glob('*.part*'):
-            if time.time() - path.stat().st_mtime > STALE:
-                path.unlink(missing_ok=True)
+        for files in self._left().values():
+            if time.time() - max(path.stat().st_mtime for path in files) > STALE:
+                for path in files:
+                    path.unlink(missing_ok=True)
         for component in COMPONENTS:
             parent = self.root / f'{component}_image'
             for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
@@ -231,6 +232,13 @@ class Store:
                     shutil.rmtree(folder)
                     removed.append(folder)
         return removed
+
+    def _left(self) -> dict[str, list[Path]]:
+        """What interrupted downloads have left: a part, an ISO, and their notes, by the source."""
+        found: dict[str, list[Path]] = {}
+        for path in (*self.staging.glob('*.part*'), *self.staging.glob('*.iso*')):
+            found.setdefault(path.name.lstrip('.').partition('.')[0], []).append(path)
+        return found
 
 
 def _bytes_in(folder: Path) -> int:

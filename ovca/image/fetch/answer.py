@@ -41,6 +41,11 @@ class Answer:
         return RANGE.fullmatch(self.response.headers.get('Content-Range', '').strip())
 
     @property
+    def ranges(self) -> bool:
+        """Whether the server says that it gives ranges."""
+        return self.response.status_code == 206 or self.response.headers.get('Accept-Ranges', '') == 'bytes'
+
+    @property
     def etag(self) -> str | None:
         """The ETag, if it is a strong one: then the same ETag means the same bytes."""
         etag = str(self.response.headers.get('ETag', ''))

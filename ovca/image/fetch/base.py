@@ -98,10 +98,24 @@ class Opened:
     size: int | None
     validator: str | None
     chunks: Iterator[bytes]
+    ranges: bool = False
+    """It says that it can begin anywhere, as long as it is what the validator says."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Bytes that are not wanted: from ``begin`` to before ``end``."""
+
+    begin: int
+    end: int
 
 
 class SourceChanged(SourceError):
     """The source is not what was partly received; what was received is dropped."""
+
+
+class NoRanges(SourceChanged):
+    """The source cannot be taken up in its middle, although it said that it can; perhaps it is the same."""
 
 
 class Fetcher(ABC):
@@ -133,7 +147,9 @@ class Fetcher(ABC):
 
     *What must be idempotent.* :meth:`_open`: the source is only read, however often it is opened. A ``validator`` must
     change whenever the content does; without one nothing is resumed. When it opens at 0 although bytes are there, and
-    neither ``validator`` nor ``size`` says that the source is another, what comes is compared with them.
+    neither ``validator`` nor ``size`` says that the source is another, what comes is compared with them. ``ranges`` of
+    :class:`Opened` promises that it will open at any ``offset``: then what was received need not be kept as it came.
+    (A driver that has a :meth:`stream` of its own must not promise that.)
 
     .. code-block:: python
 
@@ -158,6 +174,15 @@ class Fetcher(ABC):
         """Tells the operator what he should know, but needs not act upon."""
         self.pace = Pace(options.limit_rate)
         """Holds the rate limit."""
+        self.validator: str | None = None
+        """What vouches for the content, once it is known."""
+        self.ranges = False
+        """Whether the source has said that it can be taken up anywhere, and is the same then."""
+        self.gap: Gap | None = None
+        """What :meth:`stream` leaves out, set before: it begins within what is kept, and who reads has the rest."""
+        self.keep_all = False
+        """What it says of ranges is not relied on, nor in later downloads; set before :meth:`stream`."""
+        self._leaving = False
 
     def interrupt(self) -> None:
         """Wake the thread that waits for bytes, as they are not wanted any more; called from another thread.
@@ -167,6 +192,13 @@ class Fetcher(ABC):
         """
         return None
 
+    def leave(self) -> None:
+        """Keep no more of what comes, as the caller keeps what it becomes; called from another thread.
+
+        All that :meth:`stream` has yielded by then is kept, and lasts before anything else comes.
+        """
+        self._leaving = True
+
     @abstractmethod
     def _open(self, offset: int, validator: str | None) -> Opened:
         """Open the source at ``offset`` if it still is what ``validator`` says, else at 0."""
@@ -174,12 +206,17 @@ class Fetcher(ABC):
     def stream(self, part: Path, stopped: Callable[[], bool]) -> Iterator[bytes]:
         """Yield the whole source: what ``part`` holds already, then the rest, which is kept there as well.
 
+        The bytes of :attr:`gap` are left out, and what follows it is not kept.
+
         :raises SourceChanged: the source changed after some of it was given; begin again.
         :raises SourceError: it cannot be read.
         """
         kept = Part(part, self.uri_digest)
+        self.size, self.validator, self.ranges = kept.size, kept.validator, kept.ranges and not self.keep_all
         try:
-            yield from kept.replay()
+            yield from kept.replay(self.gap.begin if self.gap else None)
+            if self.gap is not None:
+                kept.skip(self.gap.end)
             yield from self._rest(kept, stopped)
         except SourceChanged:
             kept.forget()
@@ -195,6 +232,8 @@ class Fetcher(ABC):
                 self.size = kept.size
                 opened = self._open(kept.held, kept.validator)
                 for data in self._new(opened, kept, stopped):
+                    if self._leaving:
+                        kept.leave()
                     kept.append(data)
                     failures = 0
                     yield data
@@ -242,8 +281,12 @@ class Fetcher(ABC):
             raise SourceChanged(self.shown, 'it has changed since a part of it was received; begin again')
         self.size = opened.size
         if opened.offset == kept.held:
-            kept.remember(opened.validator, opened.size)
+            self.ranges = opened.ranges and opened.validator is not None and not self.keep_all
+            self.validator = opened.validator
+            kept.remember(opened.validator, opened.size, ranges=self.ranges)
             yield from self._limited(opened.chunks, stopped)
+        elif kept.left:
+            raise NoRanges(self.shown, 'it cannot be taken up in its middle, as it said it could; begin again')
         else:
             self.notice(
                 f'{self.shown} cannot be taken up in its middle; it is read from its beginning, and the '

@@ -17,7 +17,7 @@ from typing import Any
 
 from ovca.files import write_json
 from ovca.image.errors import StorageFailed
-from ovca.image.kept import Kept, sync
+from ovca.image.kept import AHEAD, Kept, sync
 
 READ = 1024 * 1024
 BOOT_ID = Path('/proc/sys/kernel/random/boot_id')
@@ -26,23 +26,30 @@ BOOT_ID = Path('/proc/sys/kernel/random/boot_id')
 class Part:
     """The bytes of one source from its first on, kept in a file; opened when it is made.
 
-    ``source`` names the source. ``validator`` and ``size`` are what was known of it when the bytes came.
+    ``source`` names the source. ``validator`` and ``size`` are what was known of it when the bytes came. Those that
+    others keep, as what they become, are counted and not written (:meth:`skip`, :meth:`leave`). Up to ``ahead`` bytes
+    may wait to be written.
 
     :raises StorageFailed: the file cannot be opened.
     """
 
-    def __init__(self, path: Path, source: str) -> None:
-        self.path, self.note = path, path.with_name(path.name + '.json')
-        self._source = source
+    def __init__(self, path: Path, source: str, *, ahead: int = AHEAD) -> None:
+        self.path, self.note = path, note_of(path)
+        self._source, self._ahead = source, ahead
         self.validator: str | None = None
         self.size: int | None = None
+        self.ranges = False
+        """The source said that it can be taken up anywhere."""
         self.complete = False
         """All is there: nothing has to be made sure for later."""
+        self.left = False
+        """What comes is kept elsewhere."""
+        self._synced = 0
         held = self._believed()
         with self._writing():
             self._file = path.open('r+b' if held else 'w+b', buffering=0)
             self._file.truncate(held)
-        self.held = self._synced = held
+        self.held, self._synced = held, min(held, self._synced)
         self._writer: Kept | None = None
         self._noting = threading.Lock()
 
@@ -50,22 +57,24 @@ class Part:
         try:
             known = json.loads(self.note.read_bytes())
             length = self.path.stat().st_size
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return 0
         if not isinstance(known, dict) or known.get('uri') != self._source or not known.get('validator'):
             return 0
         self.validator = str(known['validator'])
         self.size = known['size'] if isinstance(known.get('size'), int) else None
+        self.ranges = known.get('ranges') is True
+        self._synced = max(0, known['synced']) if isinstance(known.get('synced'), int) else 0
         here = boot()
         if here is None or known.get('boot') != here:
-            length = min(length, known['synced'] if isinstance(known.get('synced'), int) else 0)
+            length = min(length, self._synced)
         return length if self.size is None else min(length, self.size)
 
-    def replay(self) -> Iterator[bytes]:
-        """What is there."""
+    def replay(self, until: int | None = None) -> Iterator[bytes]:
+        """What is there, or its first ``until`` bytes."""
         with self._writing():
             self._file.seek(0)
-        left = self.held
+        left = self.held if until is None else min(until, self.held)
         while left:
             with self._writing():
                 data = self._file.read(min(READ, left))
@@ -80,21 +89,44 @@ class Part:
         with self._writing():
             return os.pread(self._file.fileno(), len(data), offset) == data
 
-    def remember(self, validator: str | None, size: int | None) -> None:
+    def remember(self, validator: str | None, size: int | None, *, ranges: bool = False) -> None:
         """Note what the source says of itself now, and which boot this is."""
-        self.validator, self.size = validator, size
+        self.validator, self.size, self.ranges = validator, size, ranges
         with self._writing():
             self._write_note()
 
-    def append(self, data: bytes) -> None:
+    def skip(self, to: int) -> None:
+        """What comes next begins there: what lies before is kept elsewhere as far as it is not here."""
+        self.held, self.left = to, True
+
+    def leave(self) -> None:
+        """From now on only count what comes. :raises StorageFailed: what came before cannot be made to stay."""
+        if not self.left:
+            self.flush()
+            self.left = True
+            with self._writing():
+                sync(self._file.fileno(), self._synced)
+                self._noted(self.held)
+
+    def cut(self, length: int) -> None:
+        """Keep the first bytes only, and go on behind them. :raises StorageFailed: the file cannot be cut."""
+        self.held, self._synced = length, min(self._synced, length)
+        with self._writing():
+            self._write_note()
+            self._file.truncate(length)
+
+    def append(self, data: bytes | memoryview) -> None:
         """Keep these bytes too; another thread writes them, and now and then makes sure that they stay.
 
         :raises StorageFailed: what came before could not be written.
         """
+        if self.left:
+            self.held += len(data)
+            return
         with self._writing():
             if self._writer is None:
                 self._file.seek(self.held)
-                self._writer = Kept(self._file, synced=self._noted)
+                self._writer = Kept(self._file, ahead=self._ahead, synced=self._noted)
             self._writer.write(data)
         self.held += len(data)
 
@@ -141,6 +173,7 @@ class Part:
                 'uri': self._source,
                 'validator': self.validator,
                 'size': self.size,
+                'ranges': self.ranges,
                 'synced': self._synced,
                 'boot': boot(),
             }
@@ -153,6 +186,11 @@ class Part:
             yield
         except OSError as exc:
             raise StorageFailed(self.path.parent, exc) from exc
+
+
+def note_of(path: Path) -> Path:
+    """The note beside a file."""
+    return path.with_name(path.name + '.json')
 
 
 def boot() -> str | None:

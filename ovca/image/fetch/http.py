@@ -93,14 +93,14 @@ class HttpFetcher(Fetcher):
                 self.shown, 'the server changes the content on the way (Content-Encoding)', id='source-altered'
             )
         if response.status_code == 200:
-            return Opened(0, answer.size, answer.validator, self._pieces(answer, 0))
+            return Opened(0, answer.size, answer.validator, self._pieces(answer, 0), answer.ranges)
         if answer.range is None or int(answer.range[1]) != offset or not headers:
             response.close()
             self.whole = True
             self.notice(f'{self.shown} answers with another range than the one asked for; it is asked for as a whole')
             return self._open(offset, validator)
         found = answer.validator or validator
-        return Opened(offset, answer.size, found, self._pieces(answer, offset))
+        return Opened(offset, answer.size, found, self._pieces(answer, offset), answer.ranges)
 
     def _beyond(self, answer: Answer, offset: int, validator: str | None) -> Opened:
         """There is nothing at ``offset``: all is there already, or the source is another."""
@@ -174,10 +174,9 @@ class HttpFetcher(Fetcher):
 
     def _pieces(self, answer: Answer, start: int) -> Iterator[bytes]:
         first, size, etag = self._chunks(answer.response), answer.size, answer.etag
-        may = answer.response.status_code == 206 or answer.response.headers.get('Accept-Ranges', '') == 'bytes'
         if (
             self._alone
-            or not may
+            or not answer.ranges
             or size is None
             or etag is None
             or self.options.limit_rate

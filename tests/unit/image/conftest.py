@@ -109,6 +109,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
     """Serves files with ETag and ranges; cuts each answer after ``limit`` bytes while that is set."""
 
     limit: int | None = None
+    tells_ranges = False
+    """Whether it says that it knows them, before it is asked for one."""
     seen: list[str | None]
     sent: list[int]
 
@@ -131,6 +133,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
             return
         self.send_response(206 if start else 200)
         self.send_header('ETag', etag)
+        if self.tells_ranges:
+            self.send_header('Accept-Ranges', 'bytes')
         self.send_header('Content-Length', str(len(data) - start))
         if start:
             self.send_header('Content-Range', f'bytes {start}-{len(data) - 1}/{len(data)}')

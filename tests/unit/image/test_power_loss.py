@@ -139,10 +139,12 @@ def cut(disk: Disk, conf: Any, uri: str, tmp_path: Path, monkeypatch: pytest.Mon
     return fail
 
 
+@pytest.mark.parametrize('kept', ['what was received', 'what it was unpacked to'])
 @pytest.mark.parametrize('megabytes', [1, 9, 20])
 def test_what_a_download_had_synced_is_received_once_and_the_rest_again(
-    cut: Cut, get: Get, server: Server, uri: str, conf: Any, megabytes: int
+    cut: Cut, get: Get, server: Server, uri: str, conf: Any, megabytes: int, kept: str
 ) -> None:
+    server.handler.tells_ranges = kept == 'what it was unpacked to'
     row = cut(received=megabytes * MEGABYTE, synced=4 * MEGABYTE)
     assert not row.exists()
     store = Store.from_conf(conf)
@@ -150,6 +152,7 @@ def test_what_a_download_had_synced_is_received_once_and_the_rest_again(
     assert get(uri, store=store).version == '1.1.0'
 
     assert verify(store, '1.1.0') == []
+    assert [path.name for path in store.staging.iterdir() if not path.name.startswith('lock')] == []
     asked = server.handler.seen[-1]
     begun = int(asked.removeprefix('bytes=').rstrip('-')) if asked else 0
     # What is on its way between the line and the disk is at most some megabytes, the synced steps are four; more may

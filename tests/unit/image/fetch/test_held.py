@@ -68,6 +68,39 @@ def test_after_a_power_loss_only_what_was_synced_counts(write: Write, part: Path
     assert part.stat().st_size == 3
 
 
+def test_what_a_kill_has_left_is_not_taken_for_synced(write: Write, part: Path, reboot: Callable[[], None]) -> None:
+    write(b'abc').close()
+    write(b'def')  # killed here
+    write(b'ghi')  # and again, after it was taken up
+    assert part.read_bytes() == b'abcdefghi'
+    reboot()
+
+    assert b''.join(Part(part, 'source').replay()) == b'abc'
+
+
+def test_a_file_that_is_cut_is_believed_no_further(write: Write, part: Path, reboot: Callable[[], None]) -> None:
+    write(b'abcdef').close()
+    again = Part(part, 'source')
+    again.cut(2)
+    again.append(b'ghijkl')
+    again.flush()  # and then the power fails
+    reboot()
+
+    assert b''.join(Part(part, 'source').replay()) == b'ab'
+    again.close()
+
+
+def test_what_others_keep_is_counted_and_not_written(write: Write, part: Path, reboot: Callable[[], None]) -> None:
+    kept = write(b'abc')
+
+    kept.leave()
+    kept.append(b'def')
+
+    assert (kept.held, part.read_bytes()) == (6, b'abc')
+    reboot()
+    assert b''.join(Part(part, 'source').replay()) == b'abc'  # it lasts, as nobody asks for it again
+
+
 def test_what_was_left_behind_in_order_survives_a_power_loss(
     write: Write, part: Path, reboot: Callable[[], None]
 ) -> None:
