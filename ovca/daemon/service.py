@@ -399,7 +399,8 @@ class Ovcad:
         )
 
     def _prove(self) -> None:
-        if self._proof_done:
+        """Prove what runs here, if an update wants to know it; none is told yet when this service has just started."""
+        if self._proof_done or (self._glance is not None and not self._glance.open):
             return
         try:
             if evidence.finalise(self.database, self.conf, node=self.name, boot_id=self.boot_id):

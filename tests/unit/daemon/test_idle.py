@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import event, select
@@ -19,6 +20,7 @@ from ovca.daemon.service import REPORT_INTERVAL, Ovcad
 from ovca.db import events
 from ovca.db.models import Lease, Node
 from ovca.exceptions import DatabaseUnavailable
+from ovca.remaster import evidence
 from tests.operated import OLD, Operated
 
 HANDFUL = 6
@@ -212,6 +214,35 @@ def test_each_change_of_what_the_threads_look_at_wakes_them_once(pair: Pair) -> 
         (True, False, Pace.CALM),
         (True, False, Pace.CALM),
     ]
+
+
+def test_what_an_installer_left_is_read_while_an_update_is_open(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    service, reads = pair.nodes['mn2'], [0]
+    true = evidence.finalise
+
+    def counting(*arguments: Any, **named: Any) -> bool:
+        reads[0] += 1
+        return true(*arguments, **named)
+
+    monkeypatch.setattr(evidence, 'finalise', counting)
+
+    def read() -> int:
+        reads[0] = 0
+        for _ in range(3):
+            service._beat()
+        return reads[0]
+
+    quiet = read()
+    number = pair.operated.update('VERIFY_1')
+    service._beat()  # which sees it
+    opened = read()
+    pair.operated.move(number, 'DONE', 'done', reason='done')
+    service._beat()
+    ended = read()
+    service._glance = None  # as after a start, or when the last look has failed
+    unknown = read()
+
+    assert (quiet, opened, ended, unknown) == (0, 3, 0, 1)
 
 
 def test_a_sign_of_life_that_fails_makes_the_service_look_often(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
