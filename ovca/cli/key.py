@@ -153,7 +153,7 @@ class ImageSign(base.ShowOne):
         import zipfile
 
         from ovca.files import write_atomic
-        from ovca.image import keys, signing
+        from ovca.image import judged, keys, signing
         from ovca.image.errors import file_errors
         from ovca.image.manifest import LIMIT, Manifest
 
@@ -166,7 +166,7 @@ class ImageSign(base.ShowOne):
             places.refuse_folder(output)
             manifest = signing.sign_bundle(file, output, key, password)
             with zipfile.ZipFile(output) as archive:
-                signature = archive.read(signing.SIGNATURE)
+                signature = archive.read(judged.SIGNATURE)
         else:
             output = output or file.with_name(f'{file.name}.minisig')
             places.refuse_folder(output)

@@ -14,9 +14,10 @@ from typing import Any
 from ovca.exceptions import ImageError, UsageError
 from ovca.image.errors import file_errors
 from ovca.image.isowriter import Node, add_file, add_tree, folder_node, write_iso
+from ovca.image.judged import FILES, MANIFEST, SIGNATURE
 from ovca.image.manifest import FORMAT, Manifest, check_paths
 from ovca.image.restarts import STEP, Compressor, step_of
-from ovca.image.signing import CHUNK, LEVEL, MANIFEST, SIGNATURE, Password, keygen, member, outside, sign_manifest
+from ovca.image.signing import CHUNK, LEVEL, Password, keygen, member, outside, sign_manifest
 from ovca.image.version import ImageVersion
 
 __all__ = ['build', 'keygen']
@@ -89,7 +90,7 @@ def build(
             members = {MANIFEST: manifest}
             if secret_key is not None:
                 members[SIGNATURE] = sign_manifest(manifest, str(output), secret_key, password)
-            members['files.json'] = listing
+            members[FILES] = listing
             archive = Path(place, 'bundle')
             _zip(archive, members, iso, level, restart_step)
             archive.replace(output)

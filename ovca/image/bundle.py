@@ -127,6 +127,13 @@ class Bundle:
             self._member = Member(name, size, crc, method, compressed, flags, offset, restarts=restarts)
         return self._member
 
+    def need(self) -> Member:
+        """As :meth:`next`. :raises BundleError: there is none, too."""
+        member = self.next()
+        if member is None:
+            raise BundleError(self.source, 'a member is missing', id='not-a-bundle')
+        return member
+
     @property
     def position(self) -> int:
         """How far it was read: after :meth:`next`, where the content of the member begins."""

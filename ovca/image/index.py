@@ -16,8 +16,9 @@ from ovca.files import write_atomic
 from ovca.image import channel
 from ovca.image.channel import FORMAT, Channel, ChannelError
 from ovca.image.errors import BundleError
+from ovca.image.judged import MANIFEST, SIGNATURE
 from ovca.image.manifest import LIMIT, Manifest
-from ovca.image.signing import MANIFEST, SIGNATURE, Password, sign
+from ovca.image.signing import Password, sign
 from ovca.image.version import ImageVersion
 
 

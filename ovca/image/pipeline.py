@@ -21,21 +21,20 @@ from typing import TYPE_CHECKING, Any
 
 from ovca.exceptions import ImageError
 from ovca.files import drop
-from ovca.image import keys, signature
 from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused, StorageFailed
 from ovca.image.fetch import fetcher
 from ovca.image.fetch.base import Fetcher, NoRanges, SourceChanged
 from ovca.image.flow import Flow, Receiver
-from ovca.image.iso9660 import Entry, Iso, IsoError
+from ovca.image.iso9660 import IsoError
+from ovca.image.judged import FILES, MANIFEST, SIGNATURE, Judged, derived, judge, need_no_signature
 from ovca.image.limits import Limits
-from ovca.image.manifest import FILES_LIMIT, ISO_NAME, LIMIT, IsoFacts, ListedFile, Manifest, agree, parse_files
+from ovca.image.manifest import FILES_LIMIT, ISO_NAME, ListedFile, Manifest, agree, parse_files
 from ovca.image.onepass import OnePass
 from ovca.image.store import WORK, Store
 from ovca.image.trees import Trees
 from ovca.image.unfinished import Unfinished
 from ovca.image.verification import tree_path
-from ovca.image.version import ImageVersion
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 STEP = 4 * 1024 * 1024
 PAUSE = 0.2
 """Seconds between two reports: each may cost the listener a transaction."""
-SIGNATURE = 'manifest.json.minisig'
 LOG = logging.getLogger(__name__)
 
 
@@ -69,14 +67,6 @@ class PublishedImage:
     manifest: dict[str, Any]
     signed_by: str | None
     source: str
-
-
-@dataclass
-class _Judged:
-    manifest: Manifest
-    raw: bytes
-    signature: bytes | None
-    signed_by: str | None
 
 
 def receive(
@@ -198,15 +188,16 @@ class _Reception:
 
     def _receive(self) -> PublishedImage:
         bundle = Bundle(self.receiver.chunks(), self.source, self.limits)
-        first = self._next(bundle)
-        if first.name == 'manifest.json':
-            judged = self._judge(bundle)
+        first = bundle.need()
+        if first.name == MANIFEST:
+            judged = judge(bundle, self.conf, self.source, self.version)
+            self._accept(judged.manifest)
             data = b''.join(bundle.content(FILES_LIMIT))
             if hashlib.sha256(data).hexdigest() != judged.manifest.files_digest:
                 raise BundleError(self.source, 'files.json is not the one that the manifest names')
             files = parse_files(data, self.source, self.limits)
             agree(judged.manifest, files, self.source)
-            iso = self._next(bundle)
+            iso = bundle.need()
             if iso.name != judged.manifest.iso.name:
                 raise BundleError(
                     self.source, f'it holds {iso.name} where {judged.manifest.iso.name} belongs', id='not-a-bundle'
@@ -228,53 +219,6 @@ class _Reception:
 
     # Members.
 
-    def _next(self, bundle: Bundle) -> Member:
-        member = bundle.next()
-        if member is None:
-            raise BundleError(self.source, 'a member is missing', id='not-a-bundle')
-        return member
-
-    def _judge(self, bundle: Bundle) -> _Judged:
-        raw = b''.join(bundle.content(LIMIT))
-        manifest = Manifest.parse(raw, self.source)
-        member = self._next(bundle)
-        signed, name = None, None
-        if member.name == SIGNATURE:
-            signed = b''.join(bundle.content(16 * 1024))
-            member = self._next(bundle)
-        elif self.conf.image.require_signature:
-            raise SignatureRefused(
-                self.source, 'it is not signed, and [image] require_signature is true', id='unsigned'
-            )
-        if member.name != 'files.json':
-            raise BundleError(self.source, f'it holds {member.name} where files.json belongs', id='not-a-bundle')
-        has_keys = bool(keys.load(Path(self.conf.image.key_folder)).keys)
-        if signed is not None and (self.conf.image.require_signature or has_keys):
-            name = signature.check(
-                raw,
-                signed,
-                Path(self.conf.image.key_folder),
-                version=manifest.version,
-                digest=manifest.iso.sha256,
-                source=self.source,
-            )
-        if self.version is not None and self.version != manifest.version:
-            raise BundleError(
-                self.source,
-                f'it holds version {manifest.version}, not {self.version}',
-                id='wrong-version',
-                advice='leave --image-version out, or name the URI of that version',
-            )
-        if manifest.iso.size > self.conf.image.max_size:
-            raise BundleError(
-                self.source,
-                f'its ISO has {manifest.iso.size} bytes, more than [image] max_size allows',
-                id='image-too-large',
-                advice='raise that option if the image is to be had',
-            )
-        self._accept(manifest)
-        return _Judged(manifest, raw, signed, name)
-
     def _accept(self, manifest: Manifest) -> None:
         self.accept(manifest)
         if self.store.mgmt(manifest.version).exists():
@@ -293,11 +237,9 @@ class _Reception:
 
     def _target(self, member: Member) -> Path | Unfinished:
         """What the ISO is written to."""
-        if not self._keep_all and self.unfinished.suits(member):
-            return self.unfinished
         target = self._iso_path(member.name)
         target.parent.mkdir(exist_ok=True)
-        return target
+        return self.unfinished if not self._keep_all and self.unfinished.suits(member) else target
 
     def _iso(
         self,
@@ -321,9 +263,7 @@ class _Reception:
         self._tell('download', before + self.receiver.received, self.fetcher.size, member.name, now=True)
         return iso.digest
 
-    def _vouched(
-        self, bundle: Bundle, member: Member, judged: _Judged, trees: Trees, target: Path | Unfinished
-    ) -> None:
+    def _vouched(self, bundle: Bundle, member: Member, judged: Judged, trees: Trees, target: Path | Unfinished) -> None:
         """Write the ISO that a manifest vouches for, and the trees with it.
 
         Who has signed the digests of the files and that of the rest has vouched for each byte: a digest of the whole
@@ -353,45 +293,22 @@ class _Reception:
     def _iso_path(self, name: str) -> Path:
         return self.work / 'mgmt_image' / name
 
-    def _plain(self, bundle: Bundle, member: Member) -> tuple[_Judged, dict[str, ListedFile], bytes, Path]:
+    def _plain(self, bundle: Bundle, member: Member) -> tuple[Judged, dict[str, ListedFile], bytes, Path]:
         """A zip with an ISO and nothing else: the manifest is derived, and nobody vouches for it."""
         if not ISO_NAME.fullmatch(member.name):
             raise BundleError(
                 self.source, f'it begins with {member.name}, not with manifest.json or a file *.iso', id='not-a-bundle'
             )
-        if self.conf.image.require_signature:
-            raise SignatureRefused(
-                self.source, 'it is not signed, and [image] require_signature is true', id='unsigned'
-            )
+        need_no_signature(self.conf, self.source)
         path = self._iso_path(member.name)
         path.parent.mkdir(exist_ok=True)
         if member.size is not None:
             self._room(2 * member.size, path)
         digest = self._iso(bundle, member, None, None, path, hashed=True)
         assert digest is not None
-        with Iso(path, self.limits) as iso:
-            version = self.version or iso.volume_id
-            listed = [self._listed(iso, entry) for entry in iso.walk() if not entry.is_dir]
-        if not version:
-            raise BundleError(
-                self.source, 'its ISO has no volume id; name the version with --image-version', id='no-version'
-            )
-        data = json.dumps({'format': 1, 'files': listed}, sort_keys=True).encode()
-        facts = IsoFacts(member.name, path.stat().st_size, digest)
-        manifest = Manifest(1, str(ImageVersion(version)), facts, hashlib.sha256(data).hexdigest())
-        self._accept(manifest)
-        raw = json.dumps(manifest.as_dict(), sort_keys=True).encode()
-        return _Judged(manifest, raw, None, None), parse_files(data, self.source, self.limits), data, path
-
-    @staticmethod
-    def _listed(iso: Iso, entry: Entry) -> dict[str, Any]:
-        row: dict[str, Any] = {'path': entry.path, 'size': entry.size, 'mode': entry.mode}
-        if entry.link is not None:
-            return {**row, 'link': entry.link}
-        digest = hashlib.sha256()
-        for data in iso.read(entry):
-            digest.update(data)
-        return {**row, 'sha256': digest.hexdigest()}
+        judged, data = derived(path, digest, self.version, self.limits, self.source)
+        self._accept(judged.manifest)
+        return judged, parse_files(data, self.source, self.limits), data, path
 
     # Trees.
 
@@ -404,10 +321,10 @@ class _Reception:
         trees.finish(lambda done: self._tell('unpack', done, size, name))
         self._tell('unpack', trees.done, size, name, now=True)
 
-    def _stage(self, judged: _Judged, files: bytes) -> PublishedImage:
+    def _stage(self, judged: Judged, files: bytes) -> PublishedImage:
         folder = self.work / 'mgmt_image'
-        (folder / 'manifest.json').write_bytes(judged.raw)
-        (folder / 'files.json').write_bytes(files)
+        (folder / MANIFEST).write_bytes(judged.raw)
+        (folder / FILES).write_bytes(files)
         if judged.signature is not None:
             (folder / SIGNATURE).write_bytes(judged.signature)
         manifest = judged.manifest

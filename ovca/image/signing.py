@@ -18,13 +18,13 @@ from ovca.files import fsync_dir, write_atomic
 from ovca.image import keys, signature
 from ovca.image.errors import BundleError, file_errors
 from ovca.image.iso9660 import IsoError
+from ovca.image.judged import FILES, MANIFEST, SIGNATURE
 from ovca.image.manifest import LIMIT, Manifest, parse_files
 from ovca.image.store import Store
 from ovca.image.trees import digest_outside
 from ovca.image.verification import tree_path
 
 NAME = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{0,63}')
-MANIFEST, SIGNATURE = 'manifest.json', 'manifest.json.minisig'
 CHUNK = 1024 * 1024
 EPOCH = (1980, 1, 1, 0, 0, 0)
 LEVEL = 4
@@ -118,7 +118,7 @@ def _sign_bundle(
 ) -> Manifest:
     members = [info for info in source.infolist() if info.filename != SIGNATURE]
     names = [info.filename for info in members]
-    if names[:2] != [MANIFEST, 'files.json'] or len(names) != 3 or members[0].file_size > LIMIT:
+    if names[:2] != [MANIFEST, FILES] or len(names) != 3 or members[0].file_size > LIMIT:
         raise BundleError(
             str(bundle), f'it holds {", ".join(names[:5])}, not manifest.json, files.json and an ISO', id='not-a-bundle'
         )
