@@ -67,6 +67,8 @@ def count(connection, cursor, statement, *_):
 
 class Counted(HealthCheck):
     def check(self):
+        if not os.path.exists(self.context.conf.provision.root + '/count'):
+            return  # to write each time what nobody reads would be a part of what is measured
         facts = {**COUNT, 'pid': os.getpid(), 'processor': time.process_time(), 'at': time.monotonic()}
         Path(self.context.conf.provision.root, 'counted.json').write_text(json.dumps(facts))
 """
@@ -271,11 +273,11 @@ def run(lab: Lab, node: str, *words: str) -> None:
 def idle(lab: Lab, span: float) -> Iterable[Line]:
     """Processor time and statements of two services that have nothing to do."""
     names = ('mn1', 'mn2')
-    until(lambda: all(counted(lab, name) for name in names))
+    pids = [str(counted(lab, name)['pid']) for name in names]
     time.sleep(20)  # what a start costs is no part of it
     peers = {
         'as it is': [sys.executable, '-c', WAKING, str(span)],
-        'memory kept awake': [sys.executable, AWAKE, str(span), *(str(counted(lab, name)['pid']) for name in names)],
+        'memory kept awake': [sys.executable, AWAKE, str(span), *pids],
     }
     for how, words in peers.items():
         before = {name: counted(lab, name) for name in names}
@@ -292,13 +294,24 @@ def idle(lab: Lab, span: float) -> Iterable[Line]:
 
 
 def counted(lab: Lab, node: str) -> dict[str, float]:
-    """What the health check of this bench has counted on a node."""
-    path = Path(lab.conf(node).provision.root) / 'counted.json'
+    """What the health check of this bench has counted on a node until its next round."""
+    root = Path(lab.conf(node).provision.root)
+    asked, answer = root / 'count', root / 'counted.json'
+    answer.unlink(missing_ok=True)
+    asked.touch()
+
+    def told() -> dict[str, float] | None:
+        try:
+            found: dict[str, float] = json.loads(answer.read_text())
+        except (FileNotFoundError, ValueError):
+            return None
+        return found
+
     try:
-        found: dict[str, float] = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
-        return {}
-    return found
+        until(told)
+    finally:
+        asked.unlink()
+    return told() or {}
 
 
 if __name__ == '__main__':
