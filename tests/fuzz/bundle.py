@@ -6,16 +6,44 @@ from tests.fuzz.driver import drive, harmless
 
 LIMIT = 1 << 20
 """How many bytes a member may become here."""
+PLACES = 8
+"""At how many places a member is taken up here."""
 
 
 def check(data: bytes) -> None:
     """Read a zip in large pieces and in small ones.
 
     It is refused by a ``BundleError`` or read, in both ways alike; names are harmless; no more comes out than is
-    allowed.
+    allowed. Taken up at a place that its head tells, it is refused or the same.
     """
     whole = _read(data, len(data) or 1)
     assert whole == _read(data, 61), 'what is read depends on how it arrives'
+    if whole is not None:
+        _take_up(data)
+
+
+def _take_up(data: bytes) -> None:
+    from ovca.image.bundle import Bundle, Unpacked
+    from ovca.image.errors import BundleError
+
+    bundle = Bundle(iter([data]), 'fuzz')
+    while (member := bundle.next()) is not None:
+        begin, content = bundle.position, b''.join(bundle.content(LIMIT))
+        if member.restarts is None:
+            continue
+        for size in range(0, len(content), max(member.restarts.step, len(content) // PLACES, 1)):
+            plain, packed = member.restarts.before(size)
+            assert plain <= size
+            assert packed < len(data)
+            if not plain:
+                continue
+            again = Bundle(iter([data[:begin], data[begin + packed :]]), 'fuzz')
+            try:
+                while (found := again.next()) is not None and found.name != member.name:
+                    b''.join(again.content(LIMIT))
+                assert b''.join(again.content(LIMIT, Unpacked(iter([content[:plain]]), packed))) == content
+            except BundleError as exc:
+                assert harmless(exc)
 
 
 def _read(data: bytes, size: int) -> list[tuple[str, int, int]] | None:
