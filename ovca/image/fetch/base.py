@@ -117,6 +117,8 @@ class SourceChanged(SourceError):
 class NoRanges(SourceChanged):
     """The source cannot be taken up in its middle, although it said that it can; perhaps it is the same."""
 
+    id = 'source-changed'
+
 
 class Fetcher(ABC):
     """Reads one URI; entry-point group ``ovca.fetch``.

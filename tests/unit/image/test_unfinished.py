@@ -24,12 +24,13 @@ from ovca.image.build import build, keygen
 from ovca.image.bundle import Bundle, Member, Unpacked
 from ovca.image.errors import AlreadyPublished, Cancelled
 from ovca.image.fetch import held
+from ovca.image.fetch.connections import Connections, Trial
 from ovca.image.restarts import KIND, Restarts, step_of
 from ovca.image.signing import sign_bundle
 from tests.conftest import missing_peer
 
 from .conftest import Get
-from .fetch.peers import Origin, serving
+from .fetch.peers import Nginx, Origin, serving
 
 MEGABYTE = 1024 * 1024
 STEP = 256 * 1024
@@ -92,9 +93,9 @@ def begun(origin: Origin) -> int:
     return int(asked.removeprefix('bytes=').rstrip('-')) if asked else 0
 
 
-def place(origin: Origin, there: int) -> int:
+def place(raw: bytes, there: int) -> int:
     """Where in the bundle it goes on when so many bytes of the ISO are there."""
-    bundle, member = iso_of(origin.content)
+    bundle, member = iso_of(raw)
     assert member.restarts is not None
     return bundle.position + member.restarts.before(there)[1]
 
@@ -233,7 +234,7 @@ def test_what_was_stopped_goes_on_where_the_iso_ends(get: Get, store: Store, ori
     get(origin.uri, progress=told.append)
 
     assert verify(store, '1.1.0') == []
-    assert begun(origin) == place(origin, there)
+    assert begun(origin) == place(origin.content, there)
     # What is there already counts as done.
     assert all(made.done >= begun(origin) / 2 for made in told if made.stage == 'download')
     assert max(made.done for made in told if made.stage == 'download') == len(origin.content)
@@ -337,8 +338,38 @@ def test_after_a_power_loss_only_what_was_synced_is_believed(
     get(origin.uri)
 
     assert verify(store, '1.1.0') == []
-    assert begun(origin) == place(origin, there)
+    assert begun(origin) == place(origin.content, there)
     assert len(origin.requests) == 2
+
+
+@pytest.mark.parametrize('connections', [1, 4])
+def test_nginx_is_taken_up_where_the_iso_ends(
+    get: Get,
+    store: Store,
+    conf: Any,
+    stock: tuple[Path, bytes],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    connections: int,
+) -> None:
+    monkeypatch.setattr(Connections, 'trial', Trial(settle=0.05, measure=0.2, range=0.1, worth=0.2))
+    conf.image.key_folder, conf.update.connections = str(stock[0]), connections
+    server = Nginx(tmp_path / 'nginx', 'limit_rate 2m;')  # of each connection
+    (server.www / 'image').write_bytes(stock[1])
+    server.run()
+    try:
+        with pytest.raises(Cancelled):
+            get(server.uri, cancelled=lambda: left(store) >= SIZE * MEGABYTE * 2 / 3)
+        there, before = left(store), server.seen()
+
+        get(server.uri)
+    finally:
+        server.stop()
+
+    assert verify(store, '1.1.0') == []
+    several = [line for line in before.splitlines() if 'bytes=' in line]
+    assert bool(several) == (connections > 1)
+    assert f'"bytes={place(stock[1], there)}-"' in server.seen().removeprefix(before)
 
 
 class Refused(ImageError):
@@ -397,7 +428,7 @@ def test_taken_up_by_another_node_and_killed_it_goes_on_there(
 
     get(origin.uri)
 
-    assert begun(origin) == place(origin, there)
+    assert begun(origin) == place(origin.content, there)
 
 
 @pytest.mark.parametrize('after', ['a refusal', 'a power loss'])
@@ -437,7 +468,7 @@ def test_a_length_that_is_told_later_changes_nothing(get: Get, store: Store, ori
     get(origin.uri)
 
     assert verify(store, '1.1.0') == []
-    assert begun(origin) == place(origin, there)
+    assert begun(origin) == place(origin.content, there)
 
 
 # What cannot be gone on with.

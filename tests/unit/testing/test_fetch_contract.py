@@ -50,6 +50,13 @@ class Lazy(Good):
         return Opened(0, len(content), str(hash(content)), self.pieces(content, 0))
 
 
+class Promises(Good):
+    """Says that it can begin anywhere, and always begins at the beginning."""
+
+    def opened(self, content, offset, validator):
+        return Opened(0, len(content), str(hash(content)), self.pieces(content, 0), ranges=True)
+
+
 class Loses(Good):
     def pieces(self, content, start):
         yield from super().pieces(content[:-1], start)
@@ -122,3 +129,11 @@ def test_a_source_that_cannot_begin_in_the_middle_may_say_so(judged: Judged) -> 
 
     # The base begins anew with an error, SourceChanged; the pipeline goes on from there.
     assert 'test_resuming_gives_exactly_the_missing_bytes' not in failed['TestLazy']
+
+
+def test_a_source_that_promises_to_begin_anywhere_has_to(judged: Judged) -> None:
+    tests = TESTS + "class TestPromises(Base):\n    name = scheme = 'promises'\n    resumes = False\n"
+
+    failed = judged({'ovca.fetch': {'promises': 'Promises'}}, DRIVERS, tests)
+
+    assert 'test_resuming_gives_exactly_the_missing_bytes' in failed['TestPromises']
