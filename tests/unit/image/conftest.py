@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import http.server
+import random
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -14,6 +15,11 @@ import pytest
 
 from ovca.image import Manifest, PublishedImage, Store, receive
 from ovca.image.build import build, keygen
+from ovca.image.bundle import Bundle, Member
+
+STEP = 256 * 1024
+SIZE = 12
+"""Bytes from place to place, and megabytes of the trees, of what :func:`stock` makes."""
 
 
 @pytest.fixture
@@ -179,3 +185,25 @@ def refuse() -> Callable[[Manifest], None]:
         raise AssertionError(f'{manifest.version} was judged although its signature is bad')
 
     return accept
+
+
+@pytest.fixture(scope='session')
+def stock(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
+    """The folder of a signed bundle's key, and the bundle: of each megabyte of its files a half compresses."""
+    folder, noise = tmp_path_factory.mktemp('stock'), random.Random(7)
+    tree = folder / 'tree'
+    tree.mkdir()
+    for number in range(SIZE):
+        (tree / f'file{number:02}').write_bytes(noise.randbytes(1024 * 1024 // 2) + bytes(1024 * 1024 // 2))
+    secret, _ = keygen(folder / 'keys', 'vendor')
+    build(folder / 'large.zip', version='1.1.0', mgmt=tree, secret_key=secret, level=1, restart_step=STEP)
+    return folder / 'keys', (folder / 'large.zip').read_bytes()
+
+
+def iso_of(raw: bytes) -> tuple[Bundle, Member]:
+    """The bundle at the head of its ISO."""
+    bundle = Bundle(iter([raw]), 'the bundle')
+    while (member := bundle.next()) is not None and not member.name.endswith('.iso'):
+        b''.join(bundle.content(1024 * 1024))
+    assert member is not None
+    return bundle, member

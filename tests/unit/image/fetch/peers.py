@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -311,3 +311,11 @@ def serving(server: Any) -> Iterator[Any]:
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def wait_for(true: Callable[[], bool]) -> None:
+    """Wait until something holds, for half a minute at most."""
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,16 +14,10 @@ from ovca.testing import contracts
 
 from .conftest import CONTENT, OTHER, Fetch, Make, leave, options
 from .ftpd import Ftpd
+from .peers import wait_for
 
 Start = Callable[..., Ftpd]
 HALF = len(CONTENT) // 2
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 class TestContract(contracts.FetchContract):

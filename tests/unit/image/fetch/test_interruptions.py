@@ -20,7 +20,7 @@ from ovca.image.fetch.answer import retry_after
 from ovca.image.fetch.base import Fetcher, SourceChanged
 
 from .conftest import CONTENT, MEGABYTE, OTHER, Fetch, Make, leave
-from .peers import Nginx, Origin
+from .peers import Nginx, Origin, wait_for
 
 HALF = len(CONTENT) // 2
 
@@ -49,13 +49,6 @@ def test_killed_at_any_moment_nothing_is_received_twice(fetch: Fetch, origin: Or
 
     assert fetch(origin.uri) == CONTENT
     assert origin.asked() == [None, *(f'bytes={length}-' for length in lengths)]
-
-
-def wait_for(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
 
 
 def test_after_a_power_loss_what_was_not_synced_is_received_again(
