@@ -148,16 +148,13 @@ class Side:
             problem = self._check.check()
         except OvcaError as exc:
             problem = str(exc)
-        with self.pair.database.read() as session:
-            may_lead = eligible(session, self.name, self.digest)
-        view = self.lease.read()
         self.row.beat(
-            Pulse(
-                epoch=view.epoch,
+            lambda session: Pulse(
+                epoch=self.lease.read(session).epoch,
                 role='standby' if self.epoch is None else 'master',
                 health='unhealthy' if problem else 'healthy',
                 problems={'peer-bmc': problem} if problem else {},
-                ready=may_lead and not problem,
+                ready=eligible(session, self.name, self.digest) and not problem,
             )
         )
 

@@ -21,6 +21,7 @@ from ovca.exceptions import DatabaseError, LeaseLost, OvcaError
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+    from sqlalchemy.orm import Session
 
 LOG = logging.getLogger(__name__)
 EARLY = 0.9
@@ -45,7 +46,7 @@ class Keeper:
         conf: cfg.ConfigOpts,
         lease: Lease,
         *,
-        eligible: Callable[[], bool],
+        eligible: Callable[[Session], bool],
         fence: Callable[[], str],
         serve: Callable[[int], None],
         stop_serving: Callable[[], None],
@@ -86,10 +87,12 @@ class Keeper:
             if not look and self._prolonged():
                 return
             self._view = None
-            view = self.lease.read()
-            self.seen_epoch = view.epoch
-            self._watch(view)
-            self._do(step(self._standing(view)), view)
+            with self.lease.database.read() as session:
+                view = self.lease.read(session)
+                self.seen_epoch = view.epoch
+                self._watch(view)
+                standing = self._standing(view, session)
+            self._do(step(standing), view)
             self._view = view
         except LeaseLost as exc:
             LOG.info('%s', exc)
@@ -140,7 +143,7 @@ class Keeper:
         """The hand-over is given up: serve again, after a re-claim if the demotion was noted."""
         self._handing_over = False
 
-    def _standing(self, view: LeaseView) -> Standing:
+    def _standing(self, view: LeaseView, session: Session) -> Standing:
         mine, vacant = view.holder == self.lease.node, view.holder is None
         watched = self.clock() - self._watched_since >= view.ttl
         # Who only watches another node lead need not ask what it may do itself.
@@ -155,7 +158,7 @@ class Keeper:
             fenced=view.fence_proof is not None,
             expired=view.expired,
             watched=watched,
-            eligible=self._eligible() if asked else True,
+            eligible=self._eligible(session) if asked else True,
             giving_up=not self._handing_over,
             has_peer=bool(self.conf.cluster.peer),
         )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
@@ -72,7 +72,8 @@ class NodeRow:
         self.name: str = conf.cluster.node_name
         self.incarnation, self.boot_id = incarnation, boot_id
         self._runs: tuple[str | None, str | None] = (None, None)
-        self._told: Pulse | None = None
+        self.told: Pulse | None = None
+        """What the row says, as far as this run of the service knows."""
         self._breaks = 0
 
     def register(self, version: str | None, digest: str | None) -> None:
@@ -105,17 +106,19 @@ class NodeRow:
         row.last_seen_at = self.database.now(session)
         return row
 
-    def beat(self, pulse: Pulse) -> Glance | None:
+    def beat(self, say: Callable[[Session], Pulse]) -> Glance | None:
         """Write how this node is now, and return what else is to be seen; while nothing changes, by one statement.
 
+        ``say`` is asked in the transaction, so it may read there what it needs.
         The time of health starts anew when epoch or role change, and after a break that could not be written. A node
         that was deleted while it could not be heard registers itself again; None says that another run of this node's
         service has taken the row over.
         """
         with self.database.write() as session:
-            if pulse == self._told and (seen := self._still(session, pulse)) is not None:
+            pulse = say(session)
+            if pulse == self.told and (seen := self._still(session, pulse)) is not None:
                 return seen
-            self._told = None
+            self.told = None
             found = session.execute(_own(clock(session)), {'its_name': self.name}).one_or_none()
             row, now = found if found is not None else (self._register(session), self.database.now(session))
             if row.incarnation != self.incarnation:
@@ -133,7 +136,7 @@ class NodeRow:
             row.last_seen_at = now
             session.flush()
             told = glance.look(session, self.conf.cluster.peer)
-        self._told, self._breaks = pulse, pulse.breaks
+        self.told, self._breaks = pulse, pulse.breaks
         return told
 
     def _still(self, session: Session, pulse: Pulse) -> Glance | None:

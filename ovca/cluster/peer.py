@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from sqlalchemy import ColumnElement, Select, bindparam, select
+from sqlalchemy.orm import Session
 
 from ovca.cluster.lease import Lease
 from ovca.db import events
@@ -46,8 +47,14 @@ class PeerCare:
 
     def tick(self, epoch: int) -> bool:
         """Look after the peer; return whether it was powered on."""
+        with self.lease.database.read() as session:
+            silent = self.silent(session)
+        return silent and self.care(epoch)
+
+    def care(self, epoch: int) -> bool:
+        """Power a silent peer on, if it is off; return whether that was done."""
         peer = self.conf.cluster.peer
-        if not peer or not self._wanted(peer):
+        if not peer:
             return False
         try:
             power = self._power(peer)
@@ -63,33 +70,36 @@ class PeerCare:
         LOG.info('%s was off and is powered on again', peer)
         return True
 
-    def _wanted(self, peer: str) -> bool:
-        with self.lease.database.read() as session:
-            found = rows(session, _heard(clock(session)), {'peer': peer}).one_or_none()
-            if found is not None:
-                now, seen, ordered, orders = found
-                if seen and (now - seen).total_seconds() <= self.conf.remaster.ready_age:
-                    return False
-                if ordered and (now - ordered).total_seconds() < min(AGAIN, self.conf.remaster.order_interval):
-                    return False
-                if orders >= self.conf.cluster.power_on_attempts:
-                    return False
-            update = session.scalars(_NEWEST).one_or_none()
-            if update is None or update.finished_at is not None:
-                return True
-            target = {'INSTALL_1': update.first, 'INSTALL_2': update.second}.get(update.state)
-            if target != peer:
-                return True
-            entry = session.get(Entry, (update.id, peer))
-            consumed = session.scalars(
-                select(InstallGrant.id).where(
-                    InstallGrant.update_id == update.id,
-                    InstallGrant.node == peer,
-                    InstallGrant.attempt == (entry.attempt if entry else 1),
-                    InstallGrant.consumed_at.is_not(None),
-                )
-            ).first()
-            return consumed is not None
+    def silent(self, session: Session) -> bool:
+        """Whether there is a peer that is not heard of, and whose power is this class's to care for now."""
+        peer = self.conf.cluster.peer
+        if not peer:
+            return False
+        found = rows(session, _heard(clock(session)), {'peer': peer}).one_or_none()
+        if found is not None:
+            now, seen, ordered, orders = found
+            if seen and (now - seen).total_seconds() <= self.conf.remaster.ready_age:
+                return False
+            if ordered and (now - ordered).total_seconds() < min(AGAIN, self.conf.remaster.order_interval):
+                return False
+            if orders >= self.conf.cluster.power_on_attempts:
+                return False
+        update = session.scalars(_NEWEST).one_or_none()
+        if update is None or update.finished_at is not None:
+            return True
+        target = {'INSTALL_1': update.first, 'INSTALL_2': update.second}.get(update.state)
+        if target != peer:
+            return True
+        entry = session.get(Entry, (update.id, peer))
+        consumed = session.scalars(
+            select(InstallGrant.id).where(
+                InstallGrant.update_id == update.id,
+                InstallGrant.node == peer,
+                InstallGrant.attempt == (entry.attempt if entry else 1),
+                InstallGrant.consumed_at.is_not(None),
+            )
+        ).first()
+        return consumed is not None
 
     def _intend(self, epoch: int, peer: str) -> bool:
         with self.lease.fenced(epoch) as session:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -45,6 +46,16 @@ _QUICK = _WAITING.where(Request.kind.not_in(LENGTHY))
 _NEWEST = select(Update.id, Update.state).order_by(Update.id.desc()).limit(1)
 
 
+@dataclass(frozen=True)
+class Waiting:
+    """What there was to do at one look."""
+
+    request: int | None
+    """The next one that the hands are free for."""
+    update: tuple[Any, ...] = ()
+    """The newest update and its state, when nothing waits."""
+
+
 class Requests:
     """The acting master's clerk. :meth:`step` is called by one thread."""
 
@@ -73,15 +84,30 @@ class Requests:
         self._carried = 0
 
     def step(self) -> bool:
-        """Take the next request, if there is one and the hands are free; return whether one was taken."""
+        """Look, and take the next request, if there is one and the hands are free; return whether one was taken."""
         epoch = self._epoch()
         if epoch is None:
             return False
-        query = _QUICK if self._worker is not None and self._worker.is_alive() else _WAITING
         with self.database.read() as session:
-            number: int | None = rows(session, query).scalar_one_or_none()
+            found = self.look(session)
+        return self.take(epoch, found)
+
+    def look(self, session: Session) -> Waiting:
+        """What there is to do for the hands that are free."""
+        if self._busy:
+            return Waiting(rows(session, _QUICK).scalar_one_or_none())
+        number: int | None = rows(session, _WAITING).scalar_one_or_none()
+        return Waiting(number, tuple(rows(session, _NEWEST).one_or_none() or ()) if number is None else ())
+
+    @property
+    def _busy(self) -> bool:
+        return self._worker is not None and self._worker.is_alive()
+
+    def take(self, epoch: int, found: Waiting) -> bool:
+        """Take the request that was found, or else tidy up; return whether one was taken."""
+        number = found.request
         if number is None:
-            self._tidy(epoch)
+            self._tidy(epoch, found.update)
             return False
         with self.lease.fenced(epoch) as session:
             row = session.get_one(Request, number, with_for_update=True)
@@ -103,12 +129,10 @@ class Requests:
             self._carry_out(epoch, number, kind, args, who)
         return True
 
-    def _tidy(self, epoch: int) -> None:
+    def _tidy(self, epoch: int, update: tuple[Any, ...]) -> None:
         """Delete the images that are too many, while the hands are free: after each request and each update's end."""
-        if self._worker is not None and self._worker.is_alive():
+        if self._busy:
             return
-        with self.database.read() as session:
-            update = rows(session, _NEWEST).one_or_none()
         moment = (epoch, self._carried, update)
         if moment == self._tidied:
             return

@@ -33,7 +33,7 @@ from ovca.daemon.notices import Notices
 from ovca.daemon.outside import Outside
 from ovca.daemon.pace import Pace
 from ovca.daemon.reports import Reports
-from ovca.daemon.requests import Requests
+from ovca.daemon.requests import Requests, Waiting
 from ovca.daemon.roles import BootService, StatusService
 from ovca.daemon.serving import Serving
 from ovca.daemon.status import status_app
@@ -50,11 +50,12 @@ from ovca.remaster.eligible import eligible
 from ovca.remaster.grants import GrantDesk
 from ovca.remaster.hands import Hands
 from ovca.remaster.loop import RemasterLoop
-from ovca.remaster.observe import newest_update
-from ovca.remaster.protocol import State
+from ovca.remaster.observe import Observation, newest_update
+from ovca.remaster.protocol import State, StateUnknown
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+    from sqlalchemy.orm import Session
 
 LOG = logging.getLogger(__name__)
 REPORT_INTERVAL = 60.0
@@ -323,10 +324,10 @@ class Ovcad:
         glance = None
         try:
             self._prove()
-            pulse = self._pulse()
-            glance = self.row.beat(pulse)
-            if pulse.health != self._said:
-                self._said = pulse.health
+            glance = self.row.beat(self._pulse)
+            told = self.row.told
+            if told is not None and told.health != self._said:
+                self._said = told.health
                 self.wakes['company'].set()  # which reads it from the row
         except LeaseLost as exc:
             LOG.info('%s', exc)
@@ -353,18 +354,30 @@ class Ovcad:
 
         Returns whether there may be more to do; None: it failed, and what woke it is still to be done.
         """
+        epoch = self._epoch()
+        if epoch is None:
+            return False
         try:
-            changed = self.requests.step() | self.loop.step()
-            epoch = self._epoch()
-            if epoch is not None:
-                self._migrate(epoch)
-                self.peer.tick(epoch)
-            return changed
+            waiting, seen, silent = self._look_around(epoch)
+            taken = self.requests.take(epoch, waiting)
+            if taken:
+                _, seen, silent = self._look_around(epoch)  # it may have changed everything
+            if self.loop.act(epoch, seen) or taken:
+                return True
+            self._migrate(epoch)
+            if silent:
+                self.peer.care(epoch)
+            return False
         except LeaseLost as exc:
             LOG.info('%s', exc)
         except OvcaError as exc:
             LOG.error('%s', exc)
         return None
+
+    def _look_around(self, epoch: int) -> tuple[Waiting, Observation | StateUnknown | None, bool]:
+        """What there is to do for requests, for the update and for the peer, at one moment."""
+        with self.database.read() as session:
+            return self.requests.look(session), self.loop.look(session, epoch), self.peer.silent(session)
 
     def _aside(self, name: str, step: Callable[[], float | None], woken: bool, *, least: float = 0.0) -> float:
         """Work that the protocol does not wait for; a step may say after how many seconds it has more to do."""
@@ -381,7 +394,7 @@ class Ovcad:
 
     # Health, proof, schema.
 
-    def _pulse(self) -> Pulse:
+    def _pulse(self, session: Session) -> Pulse:
         report = self.health.report
         epoch = self.keeper.epoch
         problems = dict(report.problems)
@@ -394,7 +407,7 @@ class Ovcad:
             role='master' if acting else 'standby',
             health=status,
             problems=problems,
-            ready=self._look() and status == 'healthy',
+            ready=self._look(session) and status == 'healthy',
             breaks=self.serving.stops + self.health.falls,
         )
 
@@ -435,7 +448,7 @@ class Ovcad:
         """The epoch under which this node tells the notifiers: also when it cannot take over, as nobody else does."""
         return self.keeper.epoch if self.keeper.epoch is not None else self.keeper.stuck
 
-    def _look(self) -> bool:
+    def _look(self, session: Session) -> bool:
         """Whether this node may lead. While no update is open the answer changes only with one, so it is kept."""
         pace = self._pace
         if pace is not Pace.BUSY and self._clock() - self._looked_at < pace.look(self.conf):
@@ -444,15 +457,14 @@ class Ovcad:
             self._clock()
         )  # before it is read: what wakes this service meanwhile makes the answer an old one
         try:
-            self._may_lead = self._eligible()
+            self._may_lead = self._eligible(session)
         except OvcaError:
             self._looked_at = -math.inf
             raise
         return self._may_lead
 
-    def _eligible(self) -> bool:
-        with self.database.read() as session:
-            return eligible(session, self.name, self.digest)
+    def _eligible(self, session: Session) -> bool:
+        return eligible(session, self.name, self.digest)
 
     def _serve(self, epoch: int) -> None:
         # What was lost before the first role could start is not served, and what runs was stopped.

@@ -72,16 +72,28 @@ class RemasterLoop:
         """When a hand-over was given up last, and why."""
 
     def step(self) -> bool:
-        """Make one decision and carry it out; return whether anything was changed."""
+        """Look, make one decision and carry it out; return whether anything was changed."""
         epoch = self.hands.epoch()
         if epoch is None:
             return False
+        with self.database.read() as session:
+            seen = self.look(session, epoch)
+        return self.act(epoch, seen)
+
+    def look(self, session: Session, epoch: int) -> Observation | StateUnknown | None:
+        """What the acting master knows of the update that needs a decision; None: none does."""
         try:
-            seen = self._observe(epoch)
+            return observe(session, me=self.node, epoch=epoch, running_digest=self.running_digest, limits=self.limits)
         except StateUnknown as exc:
-            return self._tell_unknown(epoch, exc)
-        if seen is None:
+            return exc
+
+    def act(self, epoch: int, found: Observation | StateUnknown | None) -> bool:
+        """Make one decision on what was found, and carry it out; return whether anything was changed."""
+        if isinstance(found, StateUnknown):
+            return self._tell_unknown(epoch, found)
+        if found is None:
             return False
+        seen = self._judged(found)
         if self._checks_due(seen.situation):
             self._run_checks(seen.update)
             return True
@@ -102,11 +114,7 @@ class RemasterLoop:
             LOG.info('update %s: %s', seen.update.id, exc)
             return False
 
-    def _observe(self, epoch: int) -> Observation | None:
-        with self.database.read() as session:
-            seen = observe(session, me=self.node, epoch=epoch, running_digest=self.running_digest, limits=self.limits)
-        if seen is None:
-            return None
+    def _judged(self, seen: Observation) -> Observation:
         return seen.judged(
             checks=self._stage(seen.update.id, State.REQUESTED),
             stage_checks=self._stage(seen.update.id, seen.situation.state),

@@ -57,7 +57,7 @@ class Pair:
         return Keeper(
             conf.load(str(self.operated.config_file)),
             lease,
-            eligible=lambda: True,
+            eligible=lambda session: True,
             fence=self._fence,
             serve=lambda epoch: self.served.append((name, epoch, self.machine.power)),
             stop_serving=lambda: self.served.append((name, 0, self.machine.power)),
@@ -411,7 +411,7 @@ def test_f24_what_keeps_a_node_from_leading_outlives_its_service(operated: Opera
     operated.configure('mn2')
     row = NodeRow(conf.load(str(operated.config_file)), operated.database, incarnation='the next run', boot_id='b')
     row.register('1.0.0', OLD)
-    row.beat(Pulse(3, 'standby', 'healthy', {}, True))
+    row.beat(lambda session: Pulse(3, 'standby', 'healthy', {}, True))
 
     request = Master(operated).ask('failover', epoch=3)
 

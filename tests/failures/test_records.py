@@ -263,7 +263,8 @@ def test_f11_a_state_that_this_software_does_not_know_stops_the_update_with_one_
         assert not master.loop.step()
     master.installed('1.0.0', OLD)
     service = Ovcad(master.conf)
-    may_lead = service._eligible()
+    with service.database.read() as session:
+        may_lead = service._eligible(session)
     service.keeper.close()
     service.database.dispose()
 

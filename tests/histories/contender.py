@@ -157,7 +157,7 @@ class Contender:
         self.keeper = Keeper(
             conf,
             self.lease,
-            eligible=lambda: True,
+            eligible=lambda session: True,
             fence=lambda: 'nobody is fenced here',
             serve=lambda epoch: None,
             stop_serving=lambda: None,

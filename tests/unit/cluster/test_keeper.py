@@ -34,7 +34,7 @@ def test_a_master_whose_hand_over_is_given_up_serves_again(tmp_path: Path, noted
     keeper = Keeper(
         conf,
         lease,
-        eligible=lambda: True,
+        eligible=lambda session: True,
         fence=lambda: 'mn2 was seen to be off',
         serve=served.append,
         stop_serving=lambda: None,
@@ -81,7 +81,7 @@ def test_a_role_that_starts_slowly_does_not_cost_its_node_the_lease(tmp_path: Pa
     keeper = Keeper(
         conf,
         lease,
-        eligible=lambda: True,
+        eligible=lambda session: True,
         fence=lambda: 'mn2 was seen to be off',
         serve=start,
         stop_serving=lambda: None,
@@ -110,7 +110,7 @@ def test_a_role_that_fails_in_an_unforeseen_way_ends_the_service(tmp_path: Path)
     keeper = Keeper(
         conf,
         lease,
-        eligible=lambda: True,
+        eligible=lambda session: True,
         fence=lambda: 'mn2 was seen to be off',
         serve=broken,
         stop_serving=lambda: None,
@@ -135,7 +135,7 @@ def test_a_master_that_served_nobody_for_a_while_says_for_how_long_when_it_serve
     keeper = Keeper(
         conf,
         lease,
-        eligible=lambda: True,
+        eligible=lambda session: True,
         fence=lambda: 'mn2 was seen to be off',
         serve=served.append,
         stop_serving=lambda: None,
@@ -191,7 +191,7 @@ def keeper_with(lease: Lease, bmc: Bmc) -> Keeper:
         cluster=SimpleNamespace(peer='mn1', ttl=30, renew_interval=10, self_demote=20, poll_interval=0.01)
     )
     return Keeper(
-        conf, lease, eligible=lambda: True, fence=bmc.fence, serve=lambda epoch: None, stop_serving=lambda: None
+        conf, lease, eligible=lambda session: True, fence=bmc.fence, serve=lambda epoch: None, stop_serving=lambda: None
     )
 
 
@@ -260,7 +260,7 @@ class Renewer:
         self.keeper = Keeper(
             conf,
             Lease(database, 'mn2', 'run-2', ttl=30),
-            eligible=lambda: False,
+            eligible=lambda session: False,
             fence=lambda: 'never',
             serve=lambda epoch: None,
             stop_serving=lambda: None,

@@ -72,7 +72,7 @@ def test_a_node_that_was_deleted_while_it_could_not_be_heard_comes_back(database
     with database.write() as session:
         session.delete(session.get_one(Node, 'mn2'))
 
-    own.beat(PULSE)
+    own.beat(lambda session: PULSE)
 
     found = row(database)
     assert (found.running_version, found.health, found.ready, found.boot_id) == ('1.0.0', 'healthy', True, 'boot')
@@ -82,7 +82,7 @@ def test_another_run_of_the_service_is_not_overwritten(database: Database) -> No
     node(database).register('1.0.0', 'a')
     late = NodeRow(configuration.load(overrides=BASE), database, incarnation='an older run', boot_id='boot')
 
-    late.beat(PULSE)
+    late.beat(lambda session: PULSE)
 
     assert (row(database).health, row(database).incarnation) == ('unknown', 'run')
 
@@ -91,11 +91,11 @@ def test_a_node_that_was_taken_for_off_when_it_was_up_again_says_that_it_is_well
     """Who takes over may stand still between seeing the other node off and writing that down."""
     up = node(database)
     up.register('1.0.0', 'a')
-    up.beat(PULSE)
+    up.beat(lambda session: PULSE)
     with database.write() as session:
         is_off(session, 'mn2')
 
-    up.beat(PULSE)
+    up.beat(lambda session: PULSE)
 
     again = row(database)
     assert (again.health, again.ready, again.healthy_since) == ('healthy', True, again.last_seen_at)
@@ -107,12 +107,12 @@ def test_a_break_that_could_not_be_written_ends_the_time_in_which_the_node_was_w
 ) -> None:
     own, now = node(database), replace(PULSE, health=health)
     own.register('1.0.0', 'a')
-    own.beat(now)
+    own.beat(lambda session: now)
     before = row(database)
-    own.beat(now)
+    own.beat(lambda session: now)
     same = row(database)
 
-    own.beat(replace(now, breaks=1))  # what it was meanwhile, no database has heard
+    own.beat(lambda session: replace(now, breaks=1))  # what it was meanwhile, no database has heard
 
     after = row(database)
     assert (same.healthy_since, same.unhealthy_since) == (before.healthy_since, before.unhealthy_since)

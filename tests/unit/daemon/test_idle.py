@@ -108,7 +108,8 @@ def passes(service: Ovcad, pair: Pair) -> dict[str, tuple[Callable[[], object], 
 
     def afresh() -> None:
         service.company._due, service._looked_at = 0.0, -1e9
-        service._look()
+        with service.database.read() as session:
+            service._look(session)
 
     return {
         'sign of life': (service._beat, Pace.QUIET.beat(service.conf)),

@@ -84,7 +84,7 @@ def due(service: Service) -> object:
 def sign_of_life(service: Service) -> object:
     row = NodeRow(service.conf, service.database, incarnation='this run', boot_id='boot')
     row.register('1.0.0', OLD)
-    return row.beat(Pulse(epoch=3, role='master', health='healthy', problems={}, ready=True))
+    return row.beat(lambda session: Pulse(epoch=3, role='master', health='healthy', problems={}, ready=True))
 
 
 def slip(service: Service) -> object:
