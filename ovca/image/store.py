@@ -9,6 +9,7 @@ import logging
 import os
 import shutil
 import socket
+import stat
 import struct
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -21,7 +22,7 @@ import fasteners
 
 from ovca.exceptions import DatabaseError, ImageError
 from ovca.files import fsync_dir, sync_filesystem, write_atomic
-from ovca.image.errors import AlreadyPublished, DownloadRunning, NoSpace
+from ovca.image.errors import AlreadyPublished, DownloadRunning, NoSpace, StorageFailed
 from ovca.image.manifest import Manifest
 from ovca.image.version import ImageVersion
 
@@ -117,6 +118,7 @@ class Store:
 
         They are first moved out of sight: nobody reads a half of them. What a crash leaves, :meth:`clean` removes.
         """
+        self._drop_second_name(version)
         trash = self.staging / TRASH
         shutil.rmtree(trash, ignore_errors=True)
         trash.mkdir(parents=True)
@@ -209,18 +211,30 @@ class Store:
     def clean(self, known: Collection[str] | Callable[[], Collection[str]]) -> list[Path]:
         """Remove what was killed has left: folders of versions without a row, and old parts; return the folders.
 
+        So are the names of published ISOs that they had while they were received, and what is no file among the parts.
+
         ``known`` are the versions that have a row. A function is called once no download can run: a list that was made
         before may lack an image that was published meanwhile.
 
-        :raises DownloadRunning: a download is under way.
+        :raises DownloadRunning: a download is under way. :raises StorageFailed: something cannot be removed.
         """
         with self.lock():
-            return self._clean(known() if callable(known) else known)
+            versions = known() if callable(known) else known
+            try:
+                return self._clean(versions)
+            except OSError as exc:
+                raise StorageFailed(exc.filename or self.root, exc) from exc
 
     def _clean(self, known: Collection[str]) -> list[Path]:
         removed = []
         for left in (WORK, TRASH):
             shutil.rmtree(self.staging / left, ignore_errors=True)
+        for path in (path for files in self._left().values() for path in files):
+            mode = path.lstat().st_mode
+            if stat.S_ISDIR(mode):  # a download makes files only, and cannot use anything else
+                shutil.rmtree(path)
+            elif not stat.S_ISREG(mode):
+                path.unlink()
         for files in self._left().values():
             if time.time() - max(path.stat().st_mtime for path in files) > STALE:
                 for path in files:
@@ -231,7 +245,23 @@ class Store:
                 if folder.is_dir() and folder.name not in known:
                     shutil.rmtree(folder)
                     removed.append(folder)
+        for version in known:
+            self._drop_second_name(version)
         return removed
+
+    def _drop_second_name(self, version: str) -> None:
+        """Remove the name that a published ISO had while it was received, if its download died before it did that.
+
+        The first members that may lie beside it stay: with them a download that is begun again needs no server to see
+        that the image is there, and then it removes them.
+        """
+        folder = self.mgmt(version)
+        published = [path.lstat() for path in folder.iterdir()] if folder.is_dir() else []
+        for files in self._left().values():
+            isos = [path for path in files if '.iso' in path.suffixes]
+            if any(os.path.samestat(path.lstat(), facts) for path in isos for facts in published):
+                for path in isos:
+                    path.unlink()
 
     def _left(self) -> dict[str, list[Path]]:
         """What interrupted downloads have left: a part, an ISO, and their notes, by the source."""

@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -23,10 +21,9 @@ from ovca.image.fetch import held
 from ovca.image.fetch.connections import Connections, Trial
 from ovca.image.restarts import KIND, Restarts
 
+from .breaks import MEGABYTE, child, left, parts, stopped
 from .conftest import SIZE, STEP, Get, iso_of
 from .fetch.peers import Nginx, Origin, serving, wait_for
-
-MEGABYTE = 1024 * 1024
 
 
 @pytest.fixture
@@ -36,24 +33,6 @@ def origin(stock: tuple[Path, bytes], conf: Any) -> Iterator[Origin]:
     with serving(Origin()) as server:
         server.content, server.headers = stock[1], {'Accept-Ranges': 'bytes'}
         yield server
-
-
-def left(store: Store) -> int:
-    """How much of the ISO an interrupted download has left."""
-    return sum(path.stat().st_size for path in store.staging.glob('*.iso'))
-
-
-def parts(store: Store) -> list[Path]:
-    return list(store.staging.glob('*.part'))
-
-
-def stopped(get: Get, store: Store, origin: Origin) -> None:
-    """Stop a download when a fourth of the ISO is there; the next one is not held up."""
-    origin.rate = 4 * MEGABYTE
-    with pytest.raises(Cancelled):
-        get(origin.uri, cancelled=lambda: left(store) >= SIZE * MEGABYTE / 4)
-    assert left(store) < SIZE * MEGABYTE
-    origin.rate = None
 
 
 def begun(origin: Origin) -> int:
@@ -129,33 +108,6 @@ def test_what_was_stopped_goes_on_where_the_iso_ends(get: Get, store: Store, ori
     # What is there already counts as done.
     assert all(made.done >= begun(origin) / 2 for made in told if made.stage == 'download')
     assert max(made.done for made in told if made.stage == 'download') == len(origin.content)
-
-
-CHILD = """
-    import os, resource, signal, sys, types
-    sys.path[:0] = {path!r}
-    from ovca.exceptions import DatabaseUnavailable, ImageError
-    from ovca.image import Store, receive
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
-    conf = types.SimpleNamespace(update=types.SimpleNamespace(**{update!r}), image=types.SimpleNamespace(**{image!r}))
-    def die(stage):
-        if stage == {stage!r}:
-            os.kill(os.getpid(), signal.SIGKILL)
-    try:
-        receive({uri!r}, store=Store.from_conf(conf), conf=conf, progress=lambda p: die(p.stage),
-                cancelled=lambda: False, accept=lambda m: None, commit=lambda i: die('commit'))
-    except ImageError as exc:
-        print(exc)
-"""
-
-
-def child(conf: Any, origin: Origin, *, stage: str = '', limit: int = -1) -> list[str]:
-    """What runs in a process of its own: it dies in a stage, or files cannot be longer than a limit."""
-    code = textwrap.dedent(CHILD).format(
-        path=sys.path, update=vars(conf.update), image=vars(conf.image), uri=origin.uri, stage=stage, limit=limit
-    )
-    return [sys.executable, '-c', code]
 
 
 @pytest.mark.parametrize('stage', ['unpack', 'publish', 'commit'])
@@ -459,21 +411,3 @@ def test_a_file_system_without_hard_links_gets_the_iso_by_its_name(
 
     assert verify(store, '1.1.0') == []
     assert store.iso_path('1.1.0').stat().st_mode & 0o777 == 0o644
-
-
-def test_what_nobody_takes_up_is_removed_after_a_week(get: Get, store: Store, origin: Origin) -> None:
-    stopped(get, store, origin)
-    files = [*store.staging.glob('*.part*'), *store.staging.glob('*.iso*')]
-    assert len(files) == 4
-    store.clean([])
-    assert all(path.exists() for path in files)
-    for path in files:
-        os.utime(path, (time.time() - 8 * 86400,) * 2)
-    os.utime(next(store.staging.glob('*.iso')))  # it grew until now, as it came very slowly
-    store.clean([])
-    assert all(path.exists() for path in files)
-    os.utime(next(store.staging.glob('*.iso')), (time.time() - 8 * 86400,) * 2)
-
-    store.clean([])
-
-    assert not any(path.exists() for path in files)
