@@ -14,15 +14,16 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovca.exceptions import ImageError
+from ovca.exceptions import FetchError, ImageError, Refused
 from ovca.files import drop
 from ovca.image.bundle import Bundle, Member
-from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, SignatureRefused, StorageFailed
+from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, KeyRevoked, SignatureRefused, StorageFailed
 from ovca.image.fetch import fetcher
 from ovca.image.fetch.base import Fetcher, NoRanges, SourceChanged
 from ovca.image.flow import Flow, Receiver
@@ -163,7 +164,10 @@ class _Reception:
                 self.flow.close(self.fetcher.interrupt)
                 LOG.debug('stages: %s', json.dumps({n: dataclasses.asdict(t) for n, t in self.flow.times.items()}))
             self.store.publish(self.work, published.version, lambda: self.commit(published))
-        except (IsoError, BundleError, SignatureRefused) as exc:
+        except AlreadyPublished:
+            self._forget()  # nobody will go on with it
+            raise
+        except (IsoError, BundleError, SignatureRefused, KeyRevoked) as exc:
             self._forget()
             cause = (
                 BundleError(self.source, f'its ISO is refused: {exc}', id=exc.id) if isinstance(exc, IsoError) else exc
@@ -219,21 +223,35 @@ class _Reception:
 
     # Members.
 
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Refuse nothing for what was kept before the source was asked whether it still holds that."""
+        try:
+            yield
+        except (ImageError, FetchError, Refused):
+            if self._held:
+                self.flow.close(self.fetcher.interrupt)
+                if not self.fetcher.asked:
+                    fetcher(self.fetcher.uri, self.conf).confirm(self.part)
+            raise
+
     def _accept(self, manifest: Manifest) -> None:
-        self.accept(manifest)
-        if self.store.mgmt(manifest.version).exists():
-            raise AlreadyPublished(manifest.version)
+        with self._asking():
+            self.accept(manifest)
+            if self.store.mgmt(manifest.version).exists():
+                raise AlreadyPublished(manifest.version)
 
     def _room(self, size: int, target: Path | Unfinished) -> None:
         """Check that ``size`` bytes fit, but for those that are in ``target``, and the rest of the bundle if kept."""
         if isinstance(target, Unfinished):
-            self.store.need(size - target.known)
-            return
-        try:
-            rest = (self.fetcher.size or 0) - self.part.stat().st_size
-        except FileNotFoundError:  # a local file is read where it lies; or the source has just changed
-            rest = 0
-        self.store.need(size + max(0, rest))
+            more = -target.known
+        else:
+            try:
+                more = max(0, (self.fetcher.size or 0) - self.part.stat().st_size)
+            except FileNotFoundError:  # a local file is read where it lies; or the source has just changed
+                more = 0
+        with self._asking():
+            self.store.need(size + more)
 
     def _target(self, member: Member) -> Path | Unfinished:
         """What the ISO is written to."""

@@ -7,11 +7,13 @@ import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ovca.conf import secrets
+from ovca.exceptions import OvcaError
 from ovca.image.errors import SourceError
 from ovca.image.fetch.credentials import bare
 from ovca.image.fetch.held import Part
@@ -29,6 +31,7 @@ LONGEST_PATIENCE = 600.0
 """Seconds that a source is left alone at most, whatever it asks for."""
 FIRST_ATTEMPTS = 4
 """How often a source is tried that has never answered: its address may be wrong, and somebody waits to be told."""
+CHANGED = 'it has changed since a part of it was received; begin again'
 NAP = 0.25
 """Seconds after which a sleeper looks whether it is to stop."""
 
@@ -184,6 +187,8 @@ class Fetcher(ABC):
         """What :meth:`stream` leaves out, set before: it begins within what is kept, and who reads has the rest."""
         self.keep_all = False
         """What it says of ranges is not relied on, nor in later downloads; set before :meth:`stream`."""
+        self.asked = False
+        """Whether the source has answered that it is, or may be, what is kept of it."""
         self._leaving = False
 
     def interrupt(self) -> None:
@@ -200,6 +205,27 @@ class Fetcher(ABC):
         All that :meth:`stream` has yielded by then is kept, and lasts before anything else comes.
         """
         self._leaving = True
+
+    def confirm(self, part: Path) -> None:
+        """Ask the source, once, whether it still is what ``part`` holds of it. One that does not answer may be.
+
+        :raises SourceChanged: it is not, or was found to be another before; what was received is dropped.
+        """
+        with closing(Part(part, self.uri_digest)) as kept:
+            if not kept.held or self._has_changed(kept):
+                kept.forget()
+                raise SourceChanged(self.shown, CHANGED)
+
+    def _has_changed(self, kept: Part) -> bool:
+        self.size = kept.size
+        try:
+            opened = self._open(kept.held, kept.validator)
+        except (OSError, OvcaError) as exc:
+            LOG.info('%s cannot be asked whether it has changed: %s', self.shown, exc)
+            return False
+        with suppress(OSError):
+            next(opened.chunks, None)  # only what was begun is sure to close what is open
+        return _others(kept, opened)
 
     @abstractmethod
     def _open(self, offset: int, validator: str | None) -> Opened:
@@ -276,12 +302,9 @@ class Fetcher(ABC):
 
     def _new(self, opened: Opened, kept: Part, stopped: Callable[[], bool]) -> Iterator[bytes]:
         """The bytes of what was opened that are not there yet. :raises SourceChanged: it is another source."""
-        others = kept.held and (
-            _differ(kept.size, opened.size) or _differ(kept.validator, opened.validator) or opened.offset > kept.held
-        )
-        if others or opened.offset not in (0, kept.held):
-            raise SourceChanged(self.shown, 'it has changed since a part of it was received; begin again')
-        self.size = opened.size
+        if _others(kept, opened):
+            raise SourceChanged(self.shown, CHANGED)
+        self.size, self.asked = opened.size, True
         if opened.offset == kept.held:
             self.ranges = opened.ranges and opened.validator is not None and not self.keep_all
             self.validator = opened.validator
@@ -305,7 +328,7 @@ class Fetcher(ABC):
                 return
             here = min(len(data), max(0, kept.held - at))
             if here and not kept.matches(data[:here], at):
-                raise SourceChanged(self.shown, 'it has changed since a part of it was received; begin again')
+                raise SourceChanged(self.shown, CHANGED)
             at += len(data)
             if here < len(data):
                 if not same:
@@ -342,6 +365,12 @@ class Fetcher(ABC):
             if stopped():
                 return
             time.sleep(seconds / count)
+
+
+def _others(kept: Part, opened: Opened) -> bool:
+    """Whether what was opened cannot be what is kept."""
+    differs = _differ(kept.size, opened.size) or _differ(kept.validator, opened.validator)
+    return (kept.held > 0 and differs) or opened.offset not in (0, kept.held)
 
 
 def _differ(before: object, now: object) -> bool:
