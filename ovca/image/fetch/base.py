@@ -134,7 +134,8 @@ class Fetcher(ABC):
     is opened in ``__init__``. :meth:`_open` is called to begin, and again after each break, with the number of bytes
     that are there already (``offset``) and the ``validator`` of the answer that they came with. It answers with an
     :class:`Opened`, whose ``offset`` is the one asked for if the source is still what ``validator`` says, and 0 if it
-    is not, or if that cannot be known, or if the source cannot begin in the middle.
+    is not, or if that cannot be known, or if the source cannot begin in the middle. When what is kept of a source would
+    be refused, one more driver is built and opened once, to see whether the source still is that (:meth:`confirm`).
 
     *From which thread.* From one, which does nothing else.
 

@@ -89,6 +89,26 @@ def test_a_deletion_that_a_crash_cut_off_after_the_rows_is_finished_when_it_is_b
     assert not any(folder.exists() for folder in folders)
 
 
+def test_a_deleted_iso_goes_by_the_name_as_well_that_a_killed_download_has_left(
+    operated: Operated, clerk: Clerk
+) -> None:
+    operated.image('1.1.0')
+    iso, staging = files(operated, '1.1.0')[0] / 'x.iso', operated.folder / 'shared/.ovca-staging'
+    iso.write_bytes(bytes(100_000))
+    staging.mkdir(exist_ok=True)
+    os.link(iso, staging / '0123456789abcdef.iso')
+    for left in ('0123456789abcdef.iso.json', 'fedcba9876543210.iso'):
+        (staging / left).touch()
+    operated.service().submit('image-delete', versions=['1.1.0'])
+
+    with iso.open('rb') as stream:
+        request = done(clerk(), operated)
+
+        assert request.state == 'done', request.error
+        assert os.fstat(stream.fileno()).st_nlink == 0
+    assert [path.name for path in staging.glob('*.iso*')] == ['fedcba9876543210.iso']  # of another download
+
+
 def test_a_deletion_waits_for_a_download_of_another_process(operated: Operated, clerk: Clerk) -> None:
     operated.image('1.1.0')
     folders = files(operated, '1.1.0')
