@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ovca.exceptions import FetchError, ImageError, Refused
+from ovca.exceptions import ImageError, Refused
 from ovca.files import drop
 from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, KeyRevoked, SignatureRefused, StorageFailed
@@ -194,7 +194,8 @@ class _Reception:
         bundle = Bundle(self.receiver.chunks(), self.source, self.limits)
         first = bundle.need()
         if first.name == MANIFEST:
-            judged = judge(bundle, self.conf, self.source, self.version)
+            with self._asking():
+                judged = judge(bundle, self.conf, self.source, self.version)
             self._accept(judged.manifest)
             data = b''.join(bundle.content(FILES_LIMIT))
             if hashlib.sha256(data).hexdigest() != judged.manifest.files_digest:
@@ -228,7 +229,9 @@ class _Reception:
         """Refuse nothing for what was kept before the source was asked whether it still holds that."""
         try:
             yield
-        except (ImageError, FetchError, Refused):
+        except Cancelled:
+            raise
+        except (ImageError, Refused):
             if self._held:
                 self.flow.close(self.fetcher.interrupt)
                 if not self.fetcher.asked:

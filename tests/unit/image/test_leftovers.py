@@ -16,10 +16,11 @@ from typing import Any
 
 import pytest
 
-from ovca.exceptions import DatabaseUnavailable, FetchError, ImageError
+from ovca.exceptions import DatabaseUnavailable, ImageError
 from ovca.exceptions import Refused as Forbidden
 from ovca.image import Manifest, Store, verify
 from ovca.image.build import build, keygen
+from ovca.image.channel import ChannelError
 from ovca.image.errors import AlreadyPublished, StorageFailed
 from ovca.image.fetch import fetcher
 
@@ -239,7 +240,7 @@ def for_ever(manifest: Manifest) -> None:
 def differs(manifest: Manifest) -> None:
     """Refuse the older version, as a channel does that offers the newer one."""
     if manifest.version == '1.1.0':
-        raise FetchError('the bundle holds version 1.1.0', id='channel-differs')
+        raise ChannelError('the bundle', 'it holds version 1.1.0; tell the vendor', id='channel-differs')
 
 
 def anybody(_: object) -> None:
@@ -251,7 +252,9 @@ def revoke(conf: Any) -> None:
     (folder / 'revoked').write_text((folder / 'of-1.1.0.pub').read_text().splitlines()[1])
 
 
-@pytest.mark.parametrize('why', ['published', 'forbidden', 'another than offered', 'revoked', 'too large'])
+@pytest.mark.parametrize(
+    'why', ['published', 'forbidden', 'another than offered', 'revoked', 'by an unknown key', 'too large']
+)
 def test_what_was_kept_of_an_older_version_is_not_judged_in_place_of_the_newer_one(
     get: Get, store: Store, conf: Any, origin: Origin, vendor: Vendor, monkeypatch: pytest.MonkeyPatch, why: str
 ) -> None:
@@ -266,16 +269,23 @@ def test_what_was_kept_of_an_older_version_is_not_judged_in_place_of_the_newer_o
     accept = {'forbidden': for_ever, 'another than offered': differs}.get(why, anybody)
     if why == 'revoked':
         revoke(conf)
+    if why == 'by an unknown key':
+        (Path(conf.image.key_folder) / 'of-1.1.0.pub').unlink()
     if why == 'too large':
         free = shutil.disk_usage(store.root)._replace(free=OLD + NEW)  # an image needs room for its ISO and its trees
         monkeypatch.setattr('shutil.disk_usage', lambda _: free)
     told: list[str] = []
+    lengths: list[int] = []
 
-    assert get(origin.uri, accept=accept, notice=told.append).version == '1.2.0'
+    def commit(_: object) -> None:
+        lengths.extend(path.stat().st_size for path in parts(store))
+
+    assert get(origin.uri, accept=accept, notice=told.append, commit=commit).version == '1.2.0'
 
     assert verify(store, '1.2.0') == []
     assert kept(store) == []
-    assert why == 'revoked' or any('has changed since a part of it was received' in text for text in told)
+    assert any('has changed since a part of it was received' in text for text in told)
+    assert 0 < max(lengths) < len(vendor.new) / 2  # the ISO was kept, not the bundle
 
 
 @pytest.mark.parametrize('server', ['the same', 'silent', 'without it'])
