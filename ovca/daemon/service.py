@@ -93,7 +93,7 @@ class Ovcad:
         }
         """Set when the thread of that name is to look at once."""
         self._fatal: BaseException | None = None
-        self._proof_done = self._schema_done = False
+        self._proof_done, self._schema_done = not evidence.given(self.root), False
         self._glance: Glance | None = None
         """What the last sign of life has seen; None: it failed, or there was none yet."""
         self._may_lead, self._looked_at, self._lease_due = False, -math.inf, -math.inf

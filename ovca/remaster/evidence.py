@@ -102,6 +102,14 @@ def _replaced(root: Path) -> set[str]:
     return {str(path) for path in report.get('replaced', ())}
 
 
+def given(root: Path) -> bool:
+    """Whether an installer has left a proof on this disk, legible or not; it does so before what it installs starts."""
+    try:
+        return _record(root / EVIDENCE) is not None
+    except UnreadableRecord:
+        return True
+
+
 def finalise(database: Database, conf: cfg.ConfigOpts, *, node: str, boot_id: str) -> bool:
     """Finalise this node's entry in the open update if it can be proved; return whether it was done now.
 

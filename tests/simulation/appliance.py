@@ -6,6 +6,7 @@ import contextlib
 import threading
 import traceback
 from collections.abc import Callable
+from functools import partial
 from random import Random
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -71,8 +72,10 @@ class Appliance:
         self.labels: list[str] | None = None
         self.broken = Now()
         self._strikes: dict[int, list[Strike]] = {}
-        for strike in schedule.strikes:
-            self._strikes.setdefault(strike.point, []).append(strike)
+        self._to_come: list[Task] = []
+        """The faults that have a time."""
+        self.calm_after = 0.0
+        """When the last one of these is over."""
         self.last_fault = 0.0
         self._numbers = 0
         self._jump = 0.0
@@ -80,14 +83,34 @@ class Appliance:
         self.world.version = ovca.__version__
         server.committing = self._committing
         self.watch = Watch(self)
-        for mishap in schedule.mishaps:
-            self.later(mishap.at, str(mishap), lambda m=mishap: self._happens(m))
+        self._expect(schedule, after=-1.0)
         self.operator = Operator(self)
         if schedule.held is not None:
             self.later(schedule.held, 'an operator lets it go on', lambda: self.operator.asks('continue'))
         for machine in self.machines.values():
             machine.fake.power = PowerState.ON
             machine.start_service()
+
+    def _expect(self, schedule: Schedule, *, after: float) -> None:
+        """Let the faults of a schedule happen that are still to come."""
+        for strike in schedule.strikes:
+            if strike.point >= self.points:
+                self._strikes.setdefault(strike.point, []).append(strike)
+        for mishap in schedule.mishaps:
+            if mishap.at > after:
+                what, happens = str(mishap), partial(self._happens, mishap)
+                self._to_come.append(self.later(mishap.at - self.scheduler.now, what, happens))
+        self.calm_after = schedule.calm_after
+
+    def goes_on_with(self, schedule: Schedule) -> None:
+        """From here on the faults are those of another schedule, and so is the order of threads."""
+        self.note(f'** from here on as {schedule.name}')
+        self.schedule = schedule
+        self.rng.seed(schedule.name)
+        self._strikes.clear()
+        while self._to_come:
+            self._to_come.pop().done = True
+        self._expect(schedule, after=self.scheduler.now)
 
     # Running.
 
@@ -107,14 +130,14 @@ class Appliance:
         ovca.__version__ = task.process.version
         self.server.utc = self.scheduler.now + self._jump + 1000.0
 
-    def later(self, seconds: float, what: str, work: Callable[[], None]) -> None:
+    def later(self, seconds: float, what: str, work: Callable[[], None]) -> Task:
         """Let something happen."""
 
         def happen() -> None:
             self.note(what)
             work()
 
-        self.scheduler.start(self.world, what, happen, seconds)
+        return self.scheduler.start(self.world, what, happen, seconds)
 
     def step(self) -> bool:
         """Run the next thread that is due until it rests."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import enum
 from dataclasses import dataclass, field
 from random import Random
@@ -79,6 +80,8 @@ class Schedule:
 
     seed: int | None = None
     """Of the order of threads; None: as they come."""
+    branch: tuple[int, ...] = ()
+    """It went its own way from this moment of the seed's run, and from such moments of that one."""
     strikes: tuple[Strike, ...] = ()
     mishaps: tuple[Mishap, ...] = ()
     image: str = 'good'
@@ -93,11 +96,16 @@ class Schedule:
     """The update was asked for with a stop before its commit point, and this is when an operator lets it go on."""
 
     def __str__(self) -> str:
-        lines = [f'seed {self.seed}, image {self.image}, lost {self.lost:g}, doubled {self.doubled:g}, '
+        lines = [f'seed {self.name}, image {self.image}, lost {self.lost:g}, doubled {self.doubled:g}, '
                  f'interrupted {self.preempted:g}']  # fmt: skip
         if self.held is not None:
             lines.append(f'held before its commit point until {self.held:g} s')
         return '\n'.join([*lines, *map(str, self.strikes), *map(str, self.mishaps)])
+
+    @property
+    def name(self) -> str:
+        """What it is drawn from again."""
+        return '.'.join(map(str, (self.seed, *self.branch)))
 
     @property
     def calm_after(self) -> float:
@@ -108,6 +116,11 @@ class Schedule:
 
 LASTS = 45.0
 """Seconds in which faults begin."""
+BRANCHES = 25.0
+"""Seconds of a run in which others may begin to go their own way."""
+SOON, AHEAD = 10.0, 60
+"""The seconds, and the points, within which such a run has faults of its own."""
+LOST, DOUBLED, PREEMPTED = (0.0, 0.0, 0.05, 0.2), (0.0, 0.0, 0.2), (0.0, 0.02, 0.1)
 HELD = 0.15
 """How many updates are held before their commit point."""
 _TIMED = {
@@ -139,25 +152,60 @@ _COMMON = (Kind.KILL, Kind.POWER, Kind.PAUSE, Kind.CUT, Kind.OUTAGE)
 def drawn(seed: int, points: int, nodes: tuple[str, str]) -> Schedule:
     """The random schedule of this seed; ``points`` is how many a run without faults has."""
     rng = Random(seed)
-    strikes = []
-    for _ in range(rng.choice((0, 1, 1, 2, 3))):
-        kind = rng.choice(tuple(_STRUCK))
-        strikes.append(Strike(rng.randrange(points), kind, _between(rng, _STRUCK[kind])))
-    mishaps = []
-    for _ in range(rng.choice((0, 1, 2, 3, 5))):
-        kind = rng.choice(_COMMON) if rng.random() < 0.4 else rng.choice(tuple(_TIMED))
-        at = round(rng.uniform(0.0, LASTS), 2)
-        mishaps.append(Mishap(at, kind, rng.choice(nodes), _between(rng, _TIMED[kind])))
+    strikes = _strikes(rng, rng.choice((0, 1, 1, 2, 3)), 0, points)
+    mishaps = _mishaps(rng, rng.choice((0, 1, 2, 3, 5)), (0.0, LASTS), nodes)
     return Schedule(
         seed=seed,
-        strikes=tuple(sorted(strikes, key=lambda s: s.point)),
-        mishaps=tuple(sorted(mishaps, key=lambda m: m.at)),
+        strikes=strikes,
+        mishaps=mishaps,
         image=rng.choice(('good',) * 8 + ('bad', 'bad-as-master')),
-        lost=rng.choice((0.0, 0.0, 0.05, 0.2)),
-        doubled=rng.choice((0.0, 0.0, 0.2)),
-        preempted=rng.choice((0.0, 0.02, 0.1)),
+        lost=rng.choice(LOST),
+        doubled=rng.choice(DOUBLED),
+        preempted=rng.choice(PREEMPTED),
         held=_between(rng, (0.0, LASTS)) if rng.random() < HELD else None,
     )
+
+
+def moments(schedule: Schedule, now: float, count: int) -> list[float]:
+    """When other runs may go on from this one, with faults of their own."""
+    rng = Random(f'moments of {schedule.name}')
+    return sorted(round(now + rng.uniform(0.0, BRANCHES), 2) for _ in range(count))
+
+
+def redrawn(schedule: Schedule, number: int, now: float, point: int, nodes: tuple[str, str]) -> Schedule:
+    """The schedule with other faults from now on: the branch of this number.
+
+    What has happened stays, and so does the image. At least one fault is new.
+    """
+    branch = dataclasses.replace(schedule, branch=(*schedule.branch, number))
+    rng = Random(f'branch {branch.name}')
+    struck, timed = rng.choice(((0, 1), (1, 0), (1, 0), (1, 1), (0, 2), (2, 0), (2, 1), (1, 2), (3, 2)))
+    strikes = _strikes(rng, struck, point, AHEAD)
+    mishaps = _mishaps(rng, timed, (now + 0.01, now + SOON), nodes)
+    return dataclasses.replace(
+        branch,
+        strikes=(*(s for s in schedule.strikes if s.point < point), *strikes),
+        mishaps=(*(m for m in schedule.mishaps if m.at <= now), *mishaps),
+        lost=rng.choice(LOST),
+        doubled=rng.choice(DOUBLED),
+        preempted=rng.choice(PREEMPTED),
+    )
+
+
+def _strikes(rng: Random, count: int, first: int, points: int) -> tuple[Strike, ...]:
+    found = []
+    for _ in range(count):
+        kind = rng.choice(tuple(_STRUCK))
+        found.append(Strike(first + rng.randrange(points), kind, _between(rng, _STRUCK[kind])))
+    return tuple(sorted(found, key=lambda s: s.point))
+
+
+def _mishaps(rng: Random, count: int, when: tuple[float, float], nodes: tuple[str, str]) -> tuple[Mishap, ...]:
+    found = []
+    for _ in range(count):
+        kind = rng.choice(_COMMON) if rng.random() < 0.4 else rng.choice(tuple(_TIMED))
+        found.append(Mishap(_between(rng, when), kind, rng.choice(nodes), _between(rng, _TIMED[kind])))
+    return tuple(sorted(found, key=lambda m: m.at))
 
 
 def _between(rng: Random, bounds: tuple[float, float]) -> float:

@@ -50,6 +50,7 @@ class Outcome:
 
 
 if TYPE_CHECKING:
+    from tests.simulation.branches import Branches
     from tests.simulation.spread import Spread
 
 
@@ -130,6 +131,7 @@ class Simulation:
         labels: bool = False,
         most: int = MOST,
         spread: Spread | None = None,
+        branches: Branches | None = None,
     ) -> Outcome:
         """Run one schedule to its end, or to the first violation; ``most`` bounds the passes of all threads."""
         self.disks.restore()
@@ -145,7 +147,7 @@ class Simulation:
         version = ovca.__version__  # each process of the simulation has one of its own
         try:
             with contextlib.redirect_stdout(self._silence), contextlib.redirect_stderr(self._silence):
-                self._to_the_end(appliance, most)
+                self._to_the_end(appliance, most, branches)
         finally:
             watch_files(str(self.disks.base), None)
             appliance.scheduler.clear()
@@ -155,11 +157,12 @@ class Simulation:
                        appliance.scheduler.now, appliance.scheduler.activations, appliance.labels or [],
                        appliance.trace or [])  # fmt: skip
 
-    def _to_the_end(self, appliance: Appliance, most: int) -> None:
+    def _to_the_end(self, appliance: Appliance, most: int, branches: Branches | None) -> None:
         watch, scheduler = appliance.watch, appliance.scheduler
         rested: float | None = None
-        calm = appliance.schedule.calm_after
         while watch.violation is None:
+            if branches is not None:
+                branches.at(appliance)
             if not appliance.step():
                 watch.wrong('nothing is left to be done, and the update has not ended')
                 return
@@ -167,7 +170,7 @@ class Simulation:
             if scheduler.activations > most:
                 watch.wrong(f'invariant 12: a thread goes round in a circle, {most} passes in {now:.0f} s')
                 return
-            begun = max(calm, appliance.last_fault)
+            begun = max(appliance.calm_after, appliance.last_fault)
             if now > begun + LIMIT:
                 watch.wrong(f'invariant 12: {LIMIT:g} s after the last fault the update has not come to rest')
                 return

@@ -16,7 +16,7 @@ import pickle
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,13 +27,41 @@ if TYPE_CHECKING:
     from tests.simulation.runs import Outcome, Simulation
 
 
-class Spread:
+class Tree:
+    """A run that parts: what came of it, and of each run that went on from a moment of it in a process of its own."""
+
+    def __init__(self, simulation: Simulation, results: Path) -> None:
+        self.simulation, self.results = simulation, results
+        self.child = False
+        """This process is one that was forked, and ends with its run."""
+
+    def parts(self, appliance: Appliance, what: object) -> bool:
+        """Part here: True in the run that goes its own way, and False, once that is over, in the one that goes on."""
+        content = self.simulation.disks.content()
+        child = os.fork()
+        if child == 0:
+            self.child = True
+            return True
+        _, status = os.waitpid(child, 0)
+        appliance.deaf = True
+        self.simulation.disks.restore(content)
+        appliance.deaf = False
+        if status != 0:
+            raise RuntimeError(f'the run with {what} ended with status {status}')
+        return False
+
+    def tell(self, outcome: Outcome) -> None:
+        """Write down what came of a run."""
+        with self.results.open('ab') as stream:
+            pickle.dump(outcome, stream)
+
+
+class Spread(Tree):
     """Forks at the points of one run; ``depth`` faults in one run at most."""
 
     def __init__(self, simulation: Simulation, results: Path, depth: int, part: tuple[int, int]) -> None:
-        self.simulation, self.results, self.depth, self.part = simulation, results, depth, part
-        self.child = False
-        """This process is one that was forked, and ends with its run."""
+        super().__init__(simulation, results)
+        self.depth, self.part = depth, part
         self.classes = 0
         """Points at which a fault makes a difference."""
         self._last: tuple[int, int] | None = None
@@ -47,27 +75,14 @@ class Spread:
         if number % self.part[1] != self.part[0]:
             return None
         for kind in AT_POINTS:
-            content = self.simulation.disks.content()
-            child = os.fork()
-            if child == 0:
-                strike = Strike(point, kind)
-                self.child, self.depth, self.part, self._last = True, self.depth - 1, (0, 1), None
+            strike = Strike(point, kind)
+            if self.parts(appliance, strike):
+                self.depth, self.part, self._last = self.depth - 1, (0, 1), None
                 appliance.schedule = dataclasses.replace(
                     appliance.schedule, strikes=(*appliance.schedule.strikes, strike)
                 )
                 return strike
-            _, status = os.waitpid(child, 0)
-            appliance.deaf = True
-            self.simulation.disks.restore(content)
-            appliance.deaf = False
-            if status != 0:
-                raise RuntimeError(f'the run with {kind} at point {point} ended with status {status}')
         return None
-
-    def tell(self, outcome: Outcome) -> None:
-        """Write down what came of a run."""
-        with self.results.open('ab') as stream:
-            pickle.dump(outcome, stream)
 
 
 def spread(simulation: Simulation, *, depth: int = 1, part: tuple[int, int] = (0, 1)) -> tuple[int, Iterator[Outcome]]:
@@ -76,21 +91,24 @@ def spread(simulation: Simulation, *, depth: int = 1, part: tuple[int, int] = (0
     Returns how many points make a difference in the run without faults, and what came of each schedule.
     """
     with tempfile.TemporaryDirectory() as folder:
-        results = Path(folder, 'results')
-        results.touch()
-        tree = Spread(simulation, results, depth, part)
-        try:
-            outcome = simulation.run(Schedule(), spread=tree)
-            tree.tell(outcome)
-        except BaseException:
-            if not tree.child:
-                raise
-            traceback.print_exc(file=sys.__stderr__)
-            os._exit(1)
-        if tree.child:
-            os._exit(0)
-        found = list(_read(results))
+        tree = Spread(simulation, Path(folder, 'results'), depth, part)
+        found = grown(tree, lambda: simulation.run(Schedule(), spread=tree))
     return tree.classes, iter(found)
+
+
+def grown(tree: Tree, run: Callable[[], Outcome]) -> list[Outcome]:
+    """Run what parts by ``tree``, and return what came of all; a process that was forked does not come back."""
+    tree.results.touch()
+    try:
+        tree.tell(run())
+    except BaseException:
+        if not tree.child:
+            raise
+        traceback.print_exc(file=sys.__stderr__)
+        os._exit(1)
+    if tree.child:
+        os._exit(0)
+    return list(_read(tree.results))
 
 
 def _read(results: Path) -> Iterator[Outcome]:

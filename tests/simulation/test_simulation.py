@@ -29,10 +29,11 @@ if importlib.util.find_spec('greenlet') is None and not REQUIRE_PEERS:
     pytest.skip("greenlet is not installed: pip install -e '.[test]'", allow_module_level=True)
 
 from tests.model.mutations import guarded, without
-from tests.simulation import runs
+from tests.simulation import branches, runs
 from tests.simulation.__main__ import main, sampled
-from tests.simulation.disks import NEW
-from tests.simulation.faults import Kind, Mishap, Schedule, Strike
+from tests.simulation.branches import family, named
+from tests.simulation.disks import NEW, NODES
+from tests.simulation.faults import Kind, Mishap, Schedule, Strike, redrawn
 from tests.simulation.postgresql import PostgresqlServer
 from tests.simulation.runs import Outcome, Simulation
 from tests.simulation.spread import spread
@@ -115,6 +116,36 @@ def test_a_run_that_forks_at_a_point_is_the_run_with_the_fault(simulation: Simul
 
     for outcome in outcomes:
         assert simulation.run(outcome.schedule) == outcome
+
+
+def test_a_branch_is_the_run_that_its_name_gives(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(branches, 'WIDTH', 3)
+    outcomes = family(simulation, 17)
+
+    twice = [outcome for outcome in outcomes if len(outcome.schedule.branch) == 2]
+    assert len(twice) > 4
+    for outcome in twice[::3]:
+        assert named(simulation, outcome.schedule.name) == outcome
+    assert [str(outcome) for outcome in outcomes if outcome.violation is not None] == []
+
+
+def test_a_branch_has_the_faults_up_to_its_moment_and_others_after_it(simulation: Simulation) -> None:
+    for seed in range(50):
+        stem = simulation.drawn(seed)
+        branch = redrawn(stem, 0, 20.0, 90, NODES)
+
+        assert [m for m in branch.mishaps if m.at <= 20] == [m for m in stem.mishaps if m.at <= 20]
+        assert [s for s in branch.strikes if s.point < 90] == [s for s in stem.strikes if s.point < 90]
+        mishaps = {*branch.mishaps} - {*stem.mishaps}
+        strikes = {*branch.strikes} - {*stem.strikes}
+        assert mishaps or strikes
+        assert all(mishap.at > 20 for mishap in mishaps)
+        assert all(strike.point >= 90 for strike in strikes)
+
+
+def test_a_moment_that_a_run_does_not_reach_is_no_branch(simulation: Simulation) -> None:
+    with pytest.raises(ValueError, match=r'no such branch, the run of 11\.0 is over'):
+        named(simulation, '11.0.99')
 
 
 def test_no_pair_of_faults_in_a_sample_breaks_anything(simulation: Simulation) -> None:
