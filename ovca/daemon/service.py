@@ -193,11 +193,12 @@ class Ovcad:
         self._stop.set()
         self.wake()
 
-    def wake(self) -> None:
-        """Something changed: look now."""
+    def wake(self, *, but: str | None = None) -> None:
+        """Something changed: look now, all but one thread."""
         self._looked_at = -math.inf
-        for event in self.wakes.values():
-            event.set()
+        for name, event in self.wakes.items():
+            if name != but:
+                event.set()
 
     def facts(self) -> dict[str, Any]:
         """What the status server tells."""
@@ -284,12 +285,11 @@ class Ovcad:
         }
 
     def _repeat(self, name: str, step: Step) -> None:
-        woken = True
+        woken, wakes = True, self.wakes[name]
         while not self._stop.is_set():
+            wakes.clear()  # this pass sees what it was set for; what is set from here on means another one
             seconds = step(woken)
-            woken = seconds <= 0 or self.wakes[name].wait(seconds)
-            if seconds > 0:
-                self.wakes[name].clear()
+            woken = seconds <= 0 or wakes.wait(seconds)
 
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
         try:
@@ -321,7 +321,7 @@ class Ovcad:
 
     def _beat(self) -> None:
         """Give a sign of life, and wake the threads when it tells that something has changed."""
-        glance = None
+        glance, begun = None, self._clock()
         try:
             self._prove()
             glance = self.row.beat(self._pulse)
@@ -335,7 +335,9 @@ class Ovcad:
             LOG.warning('%s', exc)
         before, self._glance = self._glance, glance
         if glance is not None and not glance.same(before, within=self.conf.remaster.ready_age):
-            self.wake()
+            # What this one said was read in the same moment, if it had not been kept; and was proved, if need be.
+            said = self._looked_at >= begun and (before is None or before.open or not glance.open)
+            self.wake(but='beat' if said else None)
 
     def _site_thread(self) -> None:
         while not self._stop.is_set():
@@ -453,9 +455,7 @@ class Ovcad:
         pace = self._pace
         if pace is not Pace.BUSY and self._clock() - self._looked_at < pace.look(self.conf):
             return self._may_lead
-        self._looked_at = (
-            self._clock()
-        )  # before it is read: what wakes this service meanwhile makes the answer an old one
+        self._looked_at = self._clock()  # before it is read: who wakes this service meanwhile makes it an old answer
         try:
             self._may_lead = self._eligible(session)
         except OvcaError:

@@ -167,11 +167,11 @@ def test_a_database_that_cannot_write_and_tell_at_once_is_asked_twice(pair: Pair
 
 
 def woken(service: Ovcad) -> bool:
-    """Whether the next sign of life wakes the loop."""
+    """Whether the next sign of life wakes the threads, but perhaps its own."""
     for flag in service.wakes.values():
         flag.clear()
     service._beat()
-    return all(flag.is_set() for flag in service.wakes.values())
+    return all(flag.is_set() for name, flag in service.wakes.items() if name != 'beat')
 
 
 def test_what_is_asked_and_not_told_is_seen_with_the_next_sign_of_life(pair: Pair) -> None:
@@ -219,6 +219,24 @@ def test_each_change_of_what_the_threads_look_at_wakes_them_once(pair: Pair) -> 
         (True, False, Pace.CALM),
         (True, False, Pace.CALM),
     ]
+
+
+def test_a_sign_of_life_is_said_again_when_what_it_said_had_been_kept(pair: Pair) -> None:
+    service, said = pair.nodes['mn2'], []
+    changes = [
+        lambda: pair.operated.update('INSTALL_1'),  # until now nothing was open, and the answer was kept
+        lambda: pair.operated.move(1, 'VERIFY_1', 'first-installed'),
+        lambda: pair.operated.move(1, 'DONE', 'done', reason='done'),
+        lambda: pair.operated.update('INSTALL_1'),
+    ]
+
+    for change in changes:
+        change()
+        assert woken(service)
+        said.append(service.wakes['beat'].is_set())
+        woken(service)
+
+    assert said == [True, False, False, True]
 
 
 @pytest.mark.parametrize(('name', 'looks'), [('mn2', (0, 3, 0, 1)), ('mn1', (0, 0, 0, 0))])
