@@ -199,7 +199,7 @@ def mark_of(lab: spec.LabSpec, node: spec.NodeSpec) -> str:
     return f'{lab.folder}:{node.name}'
 
 
-MEMORY = {'PYTHONMALLOC': 'malloc', 'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1'}
+MEMORY = {'PYTHONMALLOC': 'malloc', 'GLIBC_TUNABLES': 'glibc.malloc.hugetlb=1:glibc.malloc.arena_max=1'}
 """As ``etc/ovca.service`` says it."""
 
 
