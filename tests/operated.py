@@ -16,7 +16,7 @@ from ovca import conf
 from ovca.cluster.clock import boot_id as present_boot
 from ovca.daemon.status import status_app
 from ovca.db.engine import Database
-from ovca.db.models import Base, Entry, Event, Image, InstallGrant, Lease, Node, Operation, Request, Update
+from ovca.db.models import Base, Directive, Entry, Event, Image, InstallGrant, Lease, Node, Operation, Request, Update
 from ovca.exceptions import OvcaError
 from ovca.provision.server import HttpServer
 from ovca.remaster.protocol import State
@@ -169,6 +169,12 @@ class Operated:
                     consumed_at=now,
                 )
             )
+
+    def decides(self, update: int, kind: str, why: str = '', *, by: str = 'otto') -> None:
+        """Somebody decides something about an update, as to pause it."""
+        with self.database.write() as session:
+            now = self.database.now(session)
+            session.add(Directive(update_id=update, kind=kind, subject='', detail=why, created_at=now, created_by=by))
 
     def holds(self, name: str, *, owner: str, why: str, boot_id: str | None = None) -> None:
         """Somebody on mn1 holds an operation: this process, unless another boot is named."""

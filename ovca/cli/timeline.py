@@ -25,7 +25,8 @@ def readable(story: Story) -> dict[str, str]:
         'entries': _lines(f'{e.node}: {live.step_text(e)}' for e in story.entries),
         'accepted': _lines(f'{a.check}, by {a.by or "an operator"}: {a.detail}' for a in story.accepted),
         'pauses': _lines(
-            f'{p.kind} by {p.by or "an operator"} for {took(p.seconds)}'
+            f'{p.kind} by {p.by or "an operator"} '
+            + (f'since {p.since:%H:%M:%SZ}' if p.seconds is None else f'for {took(p.seconds)}')
             + (f', continued by {p.continued_by}' if p.continued_by else '')
             + (f': {p.reason}' if p.reason else '')
             for p in story.pauses

@@ -83,11 +83,12 @@ def told(
     peer_proven: bool = False,
     silent: str | None = None,
     alarm: str | None = None,
+    paused: str | None = None,
 ) -> dict[str, Any]:
     """Everything that ``update-explain`` shows, in its order.
 
     ``peer_proven`` says that the node that does not lead has proved what it runs; ``silent`` why nobody decides at this
-    moment; ``alarm`` is the last one of the present step.
+    moment; ``alarm`` is the last one of the present step; ``paused`` who has stopped the update, or will have.
     """
     s, update = seen.situation, seen.update
     retry = update.retry_of is not None or update.proven_at is not None
@@ -103,6 +104,7 @@ def told(
         'other_node': words.peer,
         'rule': what.rule.id,
         'now': now if silent is None else f'{silent}; as soon as a node leads: {now}',
+        'paused': paused,
         **_deadlines(seen, limits),
         'abort': what.abort.sentence,
         'abort_lands_in': what.abort.lands_in.value if what.abort.lands_in else None,

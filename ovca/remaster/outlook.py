@@ -15,7 +15,6 @@ from sqlalchemy.orm import Session
 
 from ovca.db.models import Image, Update
 from ovca.remaster import plan, reading, story
-from ovca.remaster.directives import Kind
 from ovca.remaster.protocol import State, abort_landing
 from ovca.remaster.views import EventView, Snapshot, UpdateView
 
@@ -67,10 +66,8 @@ def next_step(seen: Snapshot) -> str:
     words = WAYS[state][1].format(
         first=update.first, second=update.second, version=update.version, old=update.old_version or 'the old software'
     )
-    hold = plan.given(seen.directives, Kind.HOLD)
-    if hold is not None and update.proven_at is None and state is not State.ROLLBACK:
-        words += f'; it stops before the commit point, as {hold.created_by or "an operator"} asked'
-    return words
+    stop = plan.to_stop(update, seen.directives)
+    return words if stop is None else f'{words}; {stop}'
 
 
 def safe_to_close(seen: Snapshot) -> str:

@@ -116,6 +116,15 @@ def halted(update: UpdateView, directives: Sequence[DirectiveView]) -> str | Non
     return None
 
 
+def to_stop(update: UpdateView, directives: Sequence[DirectiveView]) -> str | None:
+    """Who wants the update to stop before its commit point, which it has not come to; None if nobody does."""
+    hold = given(directives, Kind.HOLD)
+    over = update.state.ended or update.state is State.ROLLBACK or update.abort_requested_at is not None
+    if hold is None or update.proven_at is not None or over:
+        return None
+    return f'it stops before the commit point, as {hold.created_by or "an operator"} asked'
+
+
 def given(directives: Sequence[DirectiveView], kind: Kind) -> DirectiveView | None:
     """The decision of this kind that holds now."""
     return next((d for d in reversed(directives) if d.kind == kind and d.lifted_at is None), None)

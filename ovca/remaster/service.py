@@ -445,6 +445,7 @@ class Service(Asking):
         :raises Refused: no update is open.
         """
         from ovca.remaster import foretold
+        from ovca.remaster import plan as planning
         from ovca.remaster.eligible import eligible_in
         from ovca.remaster.observe import Limits, observe
 
@@ -462,6 +463,7 @@ class Service(Asking):
             alarm = select(Event.detail).where(Event.update_id == update.id, Event.kind == 'alarm')
             alarm = alarm.where(Event.at >= update.deadline_from).order_by(Event.id.desc()).limit(1)
             last_alarm = session.scalars(alarm).first()
+            view, decided = reading.update(update), reading.directives(session, update.id, holding=True)
         if seen is None:
             raise Refused(
                 f'{node.name} is master and no part of update {update.id}; see `ovca master-show`', id='nothing-open'
@@ -471,7 +473,8 @@ class Service(Asking):
         if leader.expired or not leader.acting:
             quiet = f' and has not renewed it for {leader.age:.0f} s' if leader.expired and leader.age else ''
             silent = f'{node.name} holds the lease{quiet}, and does not serve: nothing is decided now'
-        return foretold.told(seen, limits, times, peer_proven=proven, silent=silent, alarm=last_alarm)
+        paused = planning.halted(view, decided) or planning.to_stop(view, decided)
+        return foretold.told(seen, limits, times, peer_proven=proven, silent=silent, alarm=last_alarm, paused=paused)
 
     def landing(self, update: UpdateView) -> Landing:
         """Where an abort would end now."""

@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -135,6 +136,15 @@ def test_update_list_and_update_show(operated: Operated) -> None:
     )
     assert 'update-retry' in shown['next_step']
     assert 'mn2: installing 40 %' in table
+
+
+def test_a_pause_that_is_not_over_tells_since_when(operated: Operated) -> None:
+    number = operated.started().update('VERIFY_1')
+    operated.decides(number, 'pause', 'wait for the night shift', by='eva')
+
+    table = run(operated, 'update-show').out
+
+    assert re.search(r'pauses +pause by eva since \d\d:\d\d:\d\dZ: wait for', table), table
 
 
 def test_download_tells_what_to_do_with_the_image(operated: Operated) -> None:

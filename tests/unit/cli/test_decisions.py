@@ -157,6 +157,25 @@ def test_a_script_reads_what_is_foretold_on_either_node(operated: Operated) -> N
     assert facts['if_master_fails'].startswith('nobody serves until mn1 is back')
 
 
+def test_it_tells_who_lets_the_update_wait_and_why(operated: Operated) -> None:
+    def paused() -> object:
+        return run(operated, 'update-explain', '-f', 'json').json['paused']
+
+    operated.started().image()
+    number = operated.update('VERIFY_1')
+    nobody = paused()
+    operated.decides(number, 'hold-before-commit')
+    later = paused()
+    operated.decides(number, 'pause', 'wait for the night shift', by='eva')
+    now = paused()
+
+    assert nobody is None
+    assert re.fullmatch('it stops before the commit point, as otto asked', str(later))
+    assert re.fullmatch(
+        r'paused by eva since \S+ \S+Z \(wait for the night shift\): continue with `ovca update-continue`', str(now)
+    )
+
+
 def test_a_person_gets_a_table_of_it(operated: Operated) -> None:
     operated.started().image().update('PROVING')
 

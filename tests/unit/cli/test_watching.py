@@ -16,7 +16,6 @@ import pytest
 
 from ovca import testing
 from ovca.db.engine import Database
-from ovca.db.models import Directive
 from ovca.exceptions import DatabaseUnavailable
 from ovca.remaster import elsewhere
 from tests.operated import Operated
@@ -59,15 +58,6 @@ def pictures(text: str) -> list[str]:
     """The screens that were drawn, without what steers the terminal."""
     plain = re.sub(r'\x1b\[[0-9;?]*[a-zA-Z]', '', text)
     return [f'update {part}' for part in plain.split('update ')[1:]]
-
-
-def paused(operated: Operated, update: int) -> None:
-    with operated.database.write() as session:
-        session.add(
-            Directive(
-                update_id=update, kind='pause', subject='', created_at=operated.database.now(session), created_by='otto'
-            )
-        )
 
 
 def test_both_nodes_stand_side_by_side_with_what_comes_next(operated: Operated, watch: Watch) -> None:
@@ -124,7 +114,7 @@ def test_a_terminal_that_cannot_draw_gets_lines(operated: Operated, watch: Watch
 
 def test_a_pause_is_told_with_who_and_how_to_go_on(operated: Operated, watch: Watch) -> None:
     number = operated.started().update('VERIFY_1')
-    paused(operated, number)
+    operated.decides(number, 'pause')
     child = watch()
 
     child.expect(r'paused by otto since \d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ: continue')
@@ -221,7 +211,7 @@ def test_watching_may_begin_while_the_database_is_away(operated: Operated, monke
 
 def test_a_pause_without_a_terminal_is_one_line(operated: Operated) -> None:
     number = operated.started().update('VERIFY_1')
-    paused(operated, number)
+    operated.decides(number, 'pause')
     with subprocess.Popen(
         [sys.executable, '-m', 'ovca', '--config-file', str(operated.config_file), 'update-watch'],
         stdout=subprocess.PIPE,
