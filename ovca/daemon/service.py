@@ -287,9 +287,10 @@ class Ovcad:
     def _repeat(self, name: str, step: Step) -> None:
         woken, wakes = True, self.wakes[name]
         while not self._stop.is_set():
-            wakes.clear()  # this pass sees what it was set for; what is set from here on means another one
             seconds = step(woken)
             woken = seconds <= 0 or wakes.wait(seconds)
+            if woken:  # else who has set it since the rest was over would not be heard
+                wakes.clear()  # the next pass sees what it was set for; what is set from here on means another one
 
     def _guarded(self, name: str, work: Callable[[], None]) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -348,3 +349,27 @@ def test_who_watches_the_lease_wakes_when_it_gets_stale_and_not_after(pair: Pair
 
     assert (calm, soon) == ((2.0, 4.0), pytest.approx(0.25))
     assert standby.keeper.fresh_for == math.inf
+
+
+class Late(threading.Event):
+    """Set by somebody at the very moment at which a rest is over."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        before = self.is_set()
+        self.set()
+        return before
+
+
+def test_a_waking_that_comes_when_a_rest_is_over_is_heard(pair: Pair) -> None:
+    service, told = pair.nodes['mn1'], list[bool]()
+    service.wakes['lease'] = Late()
+
+    def step(woken: bool) -> float:
+        told.append(woken)
+        if len(told) == 3:
+            service._stop.set()
+        return 60.0
+
+    service._repeat('lease', step)
+
+    assert told == [True, False, True]
