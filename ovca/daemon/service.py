@@ -367,9 +367,11 @@ class Ovcad:
                 _, seen, silent = self._look_around(epoch)  # it may have changed everything
             if self.loop.act(epoch, seen) or taken:
                 return True
-            self._migrate(epoch)
-            if silent:
-                self.peer.care(epoch)
+            try:
+                self._migrate(epoch)
+            finally:  # a schema that cannot be migrated is no reason to leave the peer off
+                if silent:
+                    self.peer.care(epoch)
             return False
         except LeaseLost as exc:
             LOG.info('%s', exc)
@@ -432,7 +434,8 @@ class Ovcad:
         """Bring the schema to this software's revision, only when no update is open and both nodes run it."""
         if self._schema_done:
             return
-        if schema.current(self.database) == schema.head():
+        there = schema.current(self.database)
+        if there is not None and schema.number(there) >= schema.number(schema.head()):
             self._schema_done = True
             return
         with self.database.read() as session:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import event, select
+from sqlalchemy import event, select, text
 
 import ovca
 from ovca import conf
@@ -21,6 +21,8 @@ from ovca.daemon.service import REPORT_INTERVAL, Ovcad
 from ovca.db import events
 from ovca.db.models import Lease, Node
 from ovca.exceptions import DatabaseUnavailable
+from ovca.power.base import Bmc, BootDevice, PowerState
+from ovca.power.fake import FakeMachine, FakePower
 from ovca.remaster import evidence
 from tests.operated import OLD, Operated
 
@@ -373,3 +375,36 @@ def test_a_waking_that_comes_when_a_rest_is_over_is_heard(pair: Pair) -> None:
     service._repeat('lease', step)
 
     assert told == [True, False, True]
+
+
+def of_revision(pair: Pair, revision: str) -> None:
+    """The schema is said to be another one, and the update to what runs here was the last."""
+    with pair.operated.database.write() as session:
+        session.execute(text('UPDATE alembic_version SET version_num = :to'), {'to': revision})
+    pair.operated.update('DONE', digest=OLD, version=ovca.__version__, old_digest=None, old_version=None)
+
+
+def test_a_schema_that_cannot_be_migrated_is_no_reason_to_leave_the_other_node_off(pair: Pair) -> None:
+    service, machine = pair.nodes['mn1'], FakeMachine(power=PowerState.OFF)
+    service.peer._power = lambda node: FakePower(Bmc(node, 'fake://2'), machine=machine, sleep=lambda _: None)
+    of_revision(pair, '0002')  # but the tables of the next one are there
+    service._schema_done = False
+    with pair.operated.database.write() as session:
+        session.get_one(Node, 'mn2').last_seen_at = None
+
+    changed = service._decide()
+
+    assert changed is None
+    assert machine.boots == [BootDevice.DISK]
+
+
+def test_who_works_on_the_schema_of_newer_software_does_not_migrate_again_and_again(pair: Pair) -> None:
+    service = pair.nodes['mn1']
+    of_revision(pair, '0004')
+    service._schema_done = False
+    service._decide()
+
+    with counted(service) as said:
+        service._decide()
+
+    assert not [statement for statement in said if 'alembic_version' in statement]
