@@ -27,6 +27,10 @@ import pytest
 
 gc.disable()  # until all is collected: what that makes stays, and a quarter of its time was to look through it
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell without job control starts what it sends to the background so, and each child would inherit it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = ['ovca.testing.fixtures']
 REQUIRE_PEERS = os.environ.get('OVCA_REQUIRE_PEERS') == '1'
 BARE = os.environ.get('OVCA_TEST_BARE') == '1'

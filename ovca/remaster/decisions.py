@@ -48,7 +48,8 @@ def pause(session: Session, by: Decider, reason: str | None) -> Update:
         # A machine that asks now boots from its disk; after the pause there is a new grant.
         for grant in _unconsumed(session, update):
             grant.revoked_at = now
-        _tell(session, update, by, 'pause', f'paused: {effect.sentence}' + (f' ({reason})' if reason else ''))
+        why = f' ({reason})' if reason else ''
+        _tell(session, update, by, 'pause', f'paused by {by.who}: {effect.sentence}{why}')
     return update
 
 
@@ -64,7 +65,8 @@ def resume(session: Session, by: Decider) -> Update:
     update.revision += 1
     update.deadline_from = database_now(session)
     note(session, by, update)
-    _tell(session, update, by, 'continue', f'goes on; it waited since {lifted[0].created_at:%Y-%m-%dT%H:%M:%SZ}')
+    since = f'{lifted[0].created_at:%Y-%m-%d %H:%M:%SZ}'
+    _tell(session, update, by, 'continue', f'{by.who} lets it go on; it waited since {since}')
     return update
 
 

@@ -88,8 +88,12 @@ def test_pausing_twice_and_continuing_twice_is_told_once(operated: Operated, mas
 
     assert (first.state, second.state, second.result) == ('done', 'done', {'update_id': 1})
     assert master.update().revision == revision
-    assert len(master.story('pause')) == 1
+    [paused] = master.story('pause')
+    assert paused.startswith('paused by otto: '), paused
+    assert paused.endswith(' (lunch)')
     assert master.ask('continue').state == 'done'
+    [continued] = master.story('continue')
+    assert continued.startswith('otto lets it go on; it waited since '), continued
     again = master.ask('continue')
     assert (again.state, again.result) == ('failed', {'error_id': 'not-paused'})
 
