@@ -30,7 +30,7 @@ from ovca.remaster.checks.patience import Patience
 from ovca.remaster.decisions import Decider
 from ovca.remaster.directives import Kind
 from ovca.remaster.observe import newest_update
-from ovca.remaster.protocol import State, abort_landing
+from ovca.remaster.protocol import ENDED, State, abort_landing
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -52,8 +52,8 @@ class Waiting:
 
     request: int | None
     """The next one that the hands are free for."""
-    update: tuple[Any, ...] = ()
-    """The newest update and its state, when nothing waits."""
+    update: tuple[int, bool] | None = None
+    """The newest update, and whether it has ended, when nothing waits."""
 
 
 class Requests:
@@ -97,7 +97,8 @@ class Requests:
         if self._busy:
             return Waiting(rows(session, _QUICK).scalar_one_or_none())
         number: int | None = rows(session, _WAITING).scalar_one_or_none()
-        return Waiting(number, tuple(rows(session, _NEWEST).one_or_none() or ()) if number is None else ())
+        newest: Any = rows(session, _NEWEST).one_or_none() if number is None else None
+        return Waiting(number, (newest.id, newest.state in ENDED) if newest is not None else None)
 
     @property
     def _busy(self) -> bool:
@@ -129,7 +130,7 @@ class Requests:
             self._carry_out(epoch, number, kind, args, who)
         return True
 
-    def _tidy(self, epoch: int, update: tuple[Any, ...]) -> None:
+    def _tidy(self, epoch: int, update: tuple[int, bool] | None) -> None:
         """Delete the images that are too many, while the hands are free: after each request and each update's end."""
         if self._busy:
             return

@@ -214,3 +214,26 @@ def test_images_are_counted_again_after_each_request_and_each_end_of_an_update(
     operated.service().submit('abort')
     assert done(master, operated).state == 'failed'
     assert tidied() == ['1.5.0', '1.4.0', '1.3.0', '1.0.0']
+
+
+def test_images_that_are_too_many_are_looked_for_when_an_update_ends_and_not_with_each_of_its_states(
+    operated: Operated, clerk: Clerk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    master, looks = clerk(), list[int]()
+    monkeypatch.setattr(master.images, 'retain', lambda epoch: looks.append(epoch) or [])
+
+    def looked() -> int:
+        looks.clear()
+        for _ in range(3):
+            assert not master.step()
+            master.join(20)
+        return len(looks)
+
+    found = [looked()]
+    number = operated.update('REQUESTED')
+    found.append(looked())
+    for state in ('INSTALL_1', 'VERIFY_1', 'PROVING', 'INSTALL_2', 'DONE'):
+        operated.move(number, state, 'the next one')
+        found.append(looked())
+
+    assert found == [1, 1, 0, 0, 0, 0, 1]
