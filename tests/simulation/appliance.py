@@ -13,14 +13,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import ovca
 from ovca.cluster import health_checks
 from ovca.cluster.health import HealthCheck, HealthContext
-from ovca.exceptions import OvcaError
 from ovca.power.base import BootDevice, PowerState
 from tests.simulation import database
 from tests.simulation.database import Server
 from tests.simulation.disks import NODES, OLD, Disks
 from tests.simulation.faults import Kind, Mishap, Now, Schedule, Strike
-from tests.simulation.machine import ANSWER, Machine
-from tests.simulation.node import Boot, Running
+from tests.simulation.machine import Machine
+from tests.simulation.node import Running
 from tests.simulation.operator import Operator
 from tests.simulation.scheduler import LEAST, Process, Scheduler, Stopped, Task
 from tests.simulation.watch import Watch
@@ -302,46 +301,6 @@ class Appliance:
                 raise database.unavailable('the reply to a commit was lost') from None
 
     # The network.
-
-    def ask_boot_service(self, label: str, question: Callable[[Boot], T]) -> T:
-        """Ask whoever has the appliance's address. :raises OSError: there is no answer."""
-        self.point(label)
-        asker = self.scheduler.current
-        assert asker is not None
-        box: list[tuple[bool, Any]] = []
-        holder = next((m for m in self.machines.values() if m.serves), None)
-        running = holder.running if holder is not None else None
-        if running is not None:
-            boot = running.serving
-            if boot is not None and running.process.alive:
-                times = 2 if self.rng.random() < self.schedule.doubled else 1
-                lost = self.rng.random() < self.schedule.lost
-                for number in range(times):
-                    self._ask(running, boot, question, box, asker, number, lost)
-                if times > 1 or lost:
-                    self.note(f'** the question arrives {times} times, the answer is {"lost" if lost else "heard"}')
-        self.scheduler.sleep(ANSWER, resting=True)
-        if not box:
-            raise TimeoutError('no answer')
-        good, answer = box[0]
-        if not good:
-            raise answer
-        result: T = answer
-        return result
-
-    def _ask(self, running: Running, boot: Boot, question: Callable[[Boot], T], box: list[tuple[bool, Any]],
-             asker: Task, number: int, lost: bool) -> None:  # fmt: skip
-        def handle() -> None:
-            try:
-                answer = (True, question(boot))
-            except OvcaError as exc:
-                answer = (False, OSError(str(exc)))
-            if not lost and not box:
-                box.append(answer)
-                self.scheduler.hasten(asker)
-
-        delay = 0.0 if number == 0 else self.rng.uniform(0.0, 3.0)
-        self.scheduler.start(running.process, 'request', handle, delay)
 
     def wake(self, machine: Machine, url: str) -> None:
         """One node's service wakes the other's."""

@@ -14,6 +14,7 @@ from ovca.provision import installer
 from ovca.provision.boot import answered, boot_script
 from ovca.provision.bounded import Pace
 from ovca.provision.client import Service, heeded
+from tests.simulation.network import ask_boot_service
 from tests.simulation.scheduler import Process
 
 if TYPE_CHECKING:
@@ -29,8 +30,6 @@ RESTART = 1.0
 """Seconds until a service that has ended is started again."""
 STEP = 0.3
 """Seconds that one step of an installer takes."""
-ANSWER = 2.0
-"""Seconds that somebody waits for an answer over the network."""
 
 
 class Bmc(FakePower):
@@ -168,7 +167,8 @@ class Machine:
     def _install(self) -> bool:
         """Ask for the boot script and do what it says; return whether a system was installed."""
         try:
-            script = self.appliance.ask_boot_service(
+            script = ask_boot_service(
+                self.appliance,
                 f'{self.name} asks for its boot script',
                 lambda role: boot_script(role.authority, role.driver, self.appliance.macs[self.name], '', PACE),
             )
@@ -225,8 +225,10 @@ class Line(Service):
     def post(self, name: str, body: dict[str, Any], *, timeout: float = 10) -> dict[str, Any]:
         machine = self._machine
         data = json.dumps({**self._identity, **body}).encode()
-        answer, status = machine.appliance.ask_boot_service(
-            f'{machine.name} says {name}', lambda role: answered(role.authority, name, data, '', PACE)
+        answer, status = ask_boot_service(
+            machine.appliance,
+            f'{machine.name} says {name}',
+            lambda role: answered(role.authority, name, data, '', PACE),
         )
         heeded(answer, status)
         if name == 'grant':

@@ -60,7 +60,7 @@ class Address(Role):
 
 
 class Boot(BootService):
-    """The boot service without sockets: whoever holds the address is asked, see :meth:`Appliance.ask_boot_service`."""
+    """The boot service without sockets: whoever holds the address is asked, see :mod:`tests.simulation.network`."""
 
     tls_facts = ('https://192.0.2.1:6642', 'f' * 64)  # type: ignore[assignment]
 
