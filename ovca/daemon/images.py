@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import logging
+import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sqlalchemy import select
 
@@ -14,7 +16,7 @@ from ovca.daemon.meter import Meter
 from ovca.daemon.orders import Orders
 from ovca.db import events
 from ovca.db.models import Image, Request
-from ovca.exceptions import LeaseLost, OvcaError, Refused
+from ovca.exceptions import DatabaseError, LeaseLost, OvcaError, Refused
 from ovca.image import channel, route
 from ovca.image.fetch import redacted
 from ovca.image.route import Terms
@@ -28,6 +30,11 @@ if TYPE_CHECKING:
     from ovca.image.channel import Offer
 
 LOG = logging.getLogger(__name__)
+LETS_GO = 180.0
+"""Seconds, at most, until a node that led before has let go of the images. It may have died: then the server of the
+shared storage keeps its lock for a while, as NFS does for 90 seconds or until that node is up again."""
+LOOK = 0.5
+"""Seconds between two looks whether it has."""
 
 
 def row_of(image: PublishedImage, at: dt.datetime) -> Image:
@@ -90,7 +97,7 @@ class Images:
                 return {**known, 'path': way}
             uri, wanted = offer.uri, None  # the offer says more of the manifest than its version
         store = Store.from_conf(self.conf, owner=f'request {id} on {self.lease.node}')
-        store.clean(self._versions)
+        self._clean(store, epoch, id, orders)
         meter = Meter()
         seen: list[Manifest] = []
 
@@ -120,9 +127,34 @@ class Images:
         except AlreadyPublished as exc:
             return self._same(exc.version, seen[-1].iso.sha256)
         except Stopped:
-            orders.heed()
-            raise
+            self._stop(orders)
         return {'version': published.version, 'digest': published.digest, **({'path': way} if way else {})}
+
+    def _clean(self, store: Store, epoch: int, id: int, orders: Orders) -> None:
+        """Remove what was killed has left. Whoever led before may be about to stop what it did with the images."""
+        from ovca.image.errors import DownloadRunning
+
+        end, told = time.monotonic() + LETS_GO, False
+        while True:
+            try:
+                store.clean(self._versions)
+                return
+            except DownloadRunning as exc:
+                if time.monotonic() > end:
+                    raise
+                if not told:
+                    self._notice(epoch, id, f'download {id} waits, as the images are still held by {exc.owner}')
+                    told = True
+            if orders():
+                self._stop(orders)
+            time.sleep(LOOK)
+
+    @staticmethod
+    def _stop(orders: Orders) -> NoReturn:
+        """End a download. :raises DownloadAborted: an operator wants it. :raises Cancelled: the next master goes on."""
+        with contextlib.suppress(DatabaseError):  # who cannot be asked is asked before it goes on
+            orders.heed()
+        raise Cancelled('this node does not lead any more')
 
     def _offered(self, epoch: int, uri: str, version: str | None) -> tuple[Offer | None, list[str]]:
         """The image of a channel to fetch, and the way that it is a step on; the index is remembered."""

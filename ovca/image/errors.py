@@ -77,6 +77,7 @@ class DownloadRunning(ImageError):
     """Another download holds the lock."""
 
     def __init__(self, owner: str) -> None:
+        self.owner = owner
         super().__init__(f'another download is running ({owner}); wait for it')
 
 

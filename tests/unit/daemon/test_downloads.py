@@ -227,6 +227,62 @@ def test_an_abort_that_a_crash_outlives_is_carried_out_by_the_next_master(
     assert (row(operated, number).result or {})['error_id'] == 'download-aborted'
 
 
+def test_a_download_that_stops_as_the_lease_is_given_away_is_gone_on_with(
+    operated: Operated, clerk: Clerk, source: Source
+) -> None:
+    master = clerk()
+    number = begun(operated, master, f'{source.url}/1.1.0.zip')
+
+    master.images._epoch = lambda: None  # it serves no more, and the row says so a moment later
+    master.join(20)
+
+    stopped = row(operated, number)
+    assert (stopped.state, stopped.error) == ('running', None)
+    source.handler.go.set()
+    following = clerk()
+    following.step()
+    following.join(20)
+    assert row(operated, number).state == 'done', row(operated, number).error
+
+
+HOLDS = """
+import sys
+sys.path[:0] = {path!r}
+from pathlib import Path
+from ovca.image import Store
+with Store(Path({root!r}), owner='request 1 on mn2').lock():
+    print('held', flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize('aborted', [False, True])
+def test_whoever_leads_next_waits_until_the_download_of_the_one_before_has_let_go(
+    operated: Operated, clerk: Clerk, source: Source, aborted: bool
+) -> None:
+    master, service = clerk(), operated.service()
+    source.handler.go.set()
+    code = HOLDS.format(path=sys.path, root=str(operated.folder / 'shared'))
+    with subprocess.Popen(
+        [sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None and holder.stdout.readline() == 'held\n'
+        number = service.submit('download', uri=f'{source.url}/1.1.0.zip')
+        master.step()
+        until(lambda: 'notice' in (row(operated, number).progress or {}) or row(operated, number).error)
+        if aborted:
+            service.abort_download(number)
+            master.join(20)
+        holder.communicate('')
+    master.join(20)
+
+    ended = row(operated, number)
+    (told,) = (event.detail for event in service.journal(kind='image', limit=9) if 'waits' in event.detail)
+    assert re.fullmatch(rf'download {number} waits, as the images are still held by request 1 on mn2, since \S+Z', told)
+    assert ended.state == ('failed' if aborted else 'done'), ended.error
+    assert (ended.result or {}).get('error_id') == ('download-aborted' if aborted else None)
+
+
 def test_what_has_ended_cannot_be_aborted(operated: Operated) -> None:
     number = operated.service().submit('download', uri='x')
     operated.finish(number, {'version': '1.1.0'})
