@@ -235,8 +235,17 @@ class _Reception:
             if self._held:
                 self.flow.close(self.fetcher.interrupt)
                 if not self.fetcher.asked:
-                    fetcher(self.fetcher.uri, self.conf).confirm(self.part)
+                    self._ask()
             raise
+
+    def _ask(self) -> None:
+        """Ask the source whether it still holds what was kept, which may take as long as it is silent."""
+        source, asking = fetcher(self.fetcher.uri, self.conf), Flow()
+        try:
+            asking.start('ask', lambda: source.confirm(self.part, asking.stopped.is_set))
+            asking.wait(self._heed)
+        finally:
+            asking.close(source.interrupt)
 
     def _accept(self, manifest: Manifest) -> None:
         with self._asking():

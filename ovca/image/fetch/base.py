@@ -207,13 +207,15 @@ class Fetcher(ABC):
         """
         self._leaving = True
 
-    def confirm(self, part: Path) -> None:
+    def confirm(self, part: Path, stopped: Callable[[], bool]) -> None:
         """Ask the source, once, whether it still is what ``part`` holds of it. One that does not answer may be.
+
+        Who is ``stopped`` meanwhile drops nothing: the part may be another download's by then.
 
         :raises SourceChanged: it is not, or was found to be another before; what was received is dropped.
         """
         with closing(Part(part, self.uri_digest)) as kept:
-            if not kept.held or self._has_changed(kept):
+            if (not kept.held or self._has_changed(kept)) and not stopped():
                 kept.forget()
                 raise SourceChanged(self.shown, CHANGED)
 
@@ -248,7 +250,8 @@ class Fetcher(ABC):
                 kept.skip(self.gap.end)
             yield from self._rest(kept, stopped)
         except SourceChanged:
-            kept.forget()
+            if not stopped():  # else it may be another download's by now
+                kept.forget()
             raise
         finally:
             kept.close()

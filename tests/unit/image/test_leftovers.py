@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from ovca.exceptions import Refused as Forbidden
 from ovca.image import Manifest, Store, verify
 from ovca.image.build import build, keygen
 from ovca.image.channel import ChannelError
-from ovca.image.errors import AlreadyPublished, StorageFailed
+from ovca.image.errors import AlreadyPublished, Cancelled, StorageFailed
 from ovca.image.fetch import fetcher
 
 from .breaks import child, left, parts
@@ -306,3 +307,30 @@ def test_what_is_still_so_or_cannot_be_asked_is_refused_and_kept(
     origin.statuses = []
     assert get(origin.uri).version == '1.1.0'
     assert origin.asked()[-1] not in (None, 'bytes=0-')
+
+
+def test_a_download_stops_at_once_also_while_a_silent_source_is_asked_whether_it_has_changed(
+    get: Get, conf: Any, store: Store, origin: Origin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(Refused):
+        get(origin.uri, commit=refuse)
+    there, asked, over, judged = left(store), threading.Event(), threading.Event(), threading.Event()
+
+    class Silent(origin.RequestHandlerClass):  # type: ignore[name-defined, misc]
+        def do_GET(self) -> None:
+            asked.set()
+            over.wait(20)
+
+    def judge(_: Manifest) -> None:
+        judged.set()
+        raise Refused('not now')
+
+    origin.RequestHandlerClass = Silent
+    monkeypatch.setattr('ovca.image.flow.LEAVE', 0.1)
+
+    with pytest.raises(Cancelled):
+        get(origin.uri, accept=judge, cancelled=lambda: judged.is_set() and asked.is_set())
+
+    over.set()
+    assert left(store) == there
+    assert len(parts(store)) == 1

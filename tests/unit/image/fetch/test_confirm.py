@@ -16,6 +16,11 @@ from .peers import Nginx, Origin
 HALF = len(CONTENT) // 2
 
 
+def never() -> bool:
+    """Whether it is to stop."""
+    return False
+
+
 def still(origin: Origin) -> None:
     """It is as it was."""
 
@@ -43,7 +48,7 @@ def test_what_may_be_the_same_is_kept(
     length = leave(make(origin.uri), part, HALF)
     now(origin)
 
-    make(origin.uri).confirm(part)
+    make(origin.uri).confirm(part, never)
 
     assert part.stat().st_size == length
     assert len(origin.requests) == 2
@@ -75,15 +80,34 @@ def test_what_is_another_is_dropped(
     now(origin)
 
     with pytest.raises(SourceChanged):
-        make(origin.uri).confirm(part)
+        make(origin.uri).confirm(part, never)
 
     assert not part.exists()
     assert fetch(origin.uri) == origin.content
 
 
+@pytest.mark.parametrize('way', ['confirm', 'stream'])
+def test_who_was_told_to_stop_drops_nothing_as_it_may_be_anothers_by_now(
+    make: Make, origin: Origin, part: Path, way: str
+) -> None:
+    length = leave(make(origin.uri), part, HALF)
+    new_tag(origin)
+
+    def stopped() -> bool:
+        return len(origin.requests) == 2  # it had asked before
+
+    if way == 'confirm':
+        make(origin.uri).confirm(part, stopped)
+    else:
+        with pytest.raises(SourceChanged):
+            list(make(origin.uri).stream(part, stopped))
+
+    assert part.stat().st_size == length
+
+
 def test_nothing_is_taken_for_the_same_when_nothing_is_there(make: Make, origin: Origin, part: Path) -> None:
     with pytest.raises(SourceChanged):
-        make(origin.uri).confirm(part)
+        make(origin.uri).confirm(part, never)
 
     assert not part.exists()
     assert origin.requests == []
@@ -92,7 +116,7 @@ def test_nothing_is_taken_for_the_same_when_nothing_is_there(make: Make, origin:
 def test_a_complete_one_is_confirmed_without_a_byte(make: Make, fetch: Fetch, origin: Origin, part: Path) -> None:
     fetch(origin.uri)
 
-    make(origin.uri).confirm(part)
+    make(origin.uri).confirm(part, never)
 
     assert part.read_bytes() == CONTENT
     assert origin.sent == len(CONTENT)
@@ -107,9 +131,9 @@ def test_nginx_and_an_ftp_server_are_asked_the_same(
         part = tmp_path / f'{name}.part'
         leave(make(uri), part, HALF)
         if same:
-            make(uri).confirm(part)
+            make(uri).confirm(part, never)
         else:
             file.write_bytes(OTHER + b'longer')
             with pytest.raises(SourceChanged):
-                make(uri).confirm(part)
+                make(uri).confirm(part, never)
         assert part.exists() == same
