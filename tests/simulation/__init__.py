@@ -21,6 +21,8 @@ How data passes::
 * :class:`~tests.simulation.faults.Schedule` says all that makes a run what it is: the seed of the order of threads,
   strikes (a fault at a numbered point), mishaps (a fault at a time), what the network loses or doubles, and what the
   image is worth. The same schedule gives the same run, to the letter of its trace.
+* A *branch* of a schedule has the same faults up to a moment, and others from then on:
+  :mod:`tests.simulation.branches`. Module :mod:`tests.simulation.spread` parts at points, and tries one fault at each.
 * A *point* is where something may break: before and after each commit, each order to a BMC, each role that starts or
   stops, each reboot; before each file that is written, renamed or removed, and each question over the network. They
   are numbered in the order in which they are passed.
