@@ -278,14 +278,18 @@ class Appliance:
         """Before each transaction. :raises DatabaseUnavailable: there is no way to the database now."""
         self._interrupted()
         machine = self.machine_here()
-        for strike in list(self._strikes.get(self.points, ())) if writing else ():
+        for strike in self._pauses() if writing and machine is not None else ():
             # Its commit is the next point: who is paused there has read, and has not begun to write.
-            if strike.kind is Kind.PAUSE and machine is not None:
-                self._strikes[self.points].remove(strike)
-                self.note(f'** {strike}')
-                self._pause(machine, strike.seconds)
+            self.note(f'** {strike}')
+            self._pause(machine, strike.seconds)
         if self.broken.outage or (machine is not None and self.broken.cut.get(machine.name)):
             raise database.unavailable('an outage')
+
+    def _pauses(self) -> list[Strike]:
+        """Take away those of the next point: while the first of them lasts, others go on to points of their own."""
+        strikes = self._strikes.pop(self.points, [])
+        self._strikes[self.points] = [strike for strike in strikes if strike.kind is not Kind.PAUSE]
+        return [strike for strike in strikes if strike.kind is Kind.PAUSE]
 
     def _committing(self, tables: set[str]) -> None:
         self.point(f'before: commit {" ".join(sorted(tables))}', inside=True)

@@ -263,6 +263,16 @@ def test_without_the_check_of_the_epoch_a_master_of_yesterday_decides(
     assert outcome.violation.startswith('invariant 2 ')
 
 
+def test_two_pauses_at_one_point_come_one_after_the_other(simulation: Simulation, faultless: Outcome) -> None:
+    begins = where(faultless, 'mn1: before: commit entry event update')
+    strikes = (Strike(begins, Kind.PAUSE, 4.0), Strike(begins, Kind.PAUSE, 1.0))
+
+    outcome = simulation.run(Schedule(strikes=strikes), trace=True)
+
+    assert outcome.violation is None, str(outcome)
+    assert [line[10:] for line in outcome.trace if 'pause' in line] == [f'** {strike}' for strike in strikes]
+
+
 def test_a_node_that_stands_still_while_it_starts_its_roles_goes_on(simulation: Simulation) -> None:
     # Its watchdog wakes first, finds the lease stale, and waits to stop the roles; then the lease is renewed.
     outcome = simulation.run(simulation.drawn(244))
