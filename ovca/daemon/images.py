@@ -16,7 +16,7 @@ from ovca.daemon.meter import Meter
 from ovca.daemon.orders import Orders
 from ovca.db import events
 from ovca.db.models import Image, Request
-from ovca.exceptions import DatabaseError, LeaseLost, OvcaError, Refused
+from ovca.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost, OvcaError, Refused
 from ovca.image import channel, route
 from ovca.image.fetch import redacted
 from ovca.image.route import Terms
@@ -288,7 +288,8 @@ class Images:
         if self._epoch() != epoch:
             raise Cancelled('this node does not lead any more')
         speed, left = meter.read(progress.stage, progress.done, progress.total)
-        with self.lease.fenced(epoch) as session:
+        # It goes on without a database; should that be away for longer, this node leads no more.
+        with contextlib.suppress(DatabaseUnavailable), self.lease.fenced(epoch) as session:
             session.get_one(Request, id).progress = {
                 'stage': progress.stage,
                 'done': progress.done,

@@ -10,6 +10,7 @@ import datetime as dt
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import select
@@ -23,7 +24,7 @@ from ovca.daemon.surroundings import Worker, run_checks, spawn
 from ovca.db import events
 from ovca.db.engine import rows
 from ovca.db.models import UNFINISHED, Image, Node, Request, Update
-from ovca.exceptions import LeaseLost, OvcaError, Refused, UsageError
+from ovca.exceptions import DatabaseUnavailable, LeaseLost, OvcaError, Refused, UsageError
 from ovca.remaster import acceptance, checks, claims, conflicts, decisions, directives, inventory, locks, operations
 from ovca.remaster.checks import CheckResult
 from ovca.remaster.checks.patience import Patience
@@ -114,7 +115,8 @@ class Requests:
             row = session.get_one(Request, number, with_for_update=True)
             if row.state not in UNFINISHED:
                 return True  # aborted meanwhile; look for the next one
-            again, row.state, row.taken_epoch = row.taken_epoch is not None, 'running', epoch
+            again, repeated = row.taken_epoch is not None, row.taken_epoch == epoch
+            row.state, row.taken_epoch = 'running', epoch
             args, kind, who, done = dict(row.args), row.kind, row.created_by, row.result
         if done is not None:
             # It was noted in the transaction that did it; only that it is finished could not be written.
@@ -124,10 +126,11 @@ class Requests:
             # The hand-over ends this request in its own transaction; so that one was given up, and is not tried again.
             self._finish(epoch, number, error=GIVEN_UP, result={'error_id': 'hand-over-given-up'}, exit_code=6)
             return True
+        carry_out = partial(self._carry_out, epoch, number, kind, args, who, repeated=repeated)
         if kind in LENGTHY:
-            self._worker = self._spawn(f'request-{number}', lambda: self._carry_out(epoch, number, kind, args, who))
+            self._worker = self._spawn(f'request-{number}', carry_out)
         else:
-            self._carry_out(epoch, number, kind, args, who)
+            carry_out()
         return True
 
     def _tidy(self, epoch: int, update: tuple[int, bool] | None) -> None:
@@ -152,13 +155,18 @@ class Requests:
         if self._worker is not None:
             self._worker.join(timeout)
 
-    def _carry_out(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> None:
+    def _carry_out(
+        self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str, *, repeated: bool = False
+    ) -> None:
         try:
             result = self._dispatch(epoch, id, kind, args, who)
         except LeaseLost as exc:
             LOG.info('request %s stays open for the next master: %s', id, exc)
             return
         except OvcaError as exc:
+            if isinstance(exc, DatabaseUnavailable) and not repeated:
+                LOG.warning('request %s is begun again: %s', id, exc)
+                return
             LOG.error('request %s (%s): %s', id, kind, exc)
             self._finish(epoch, id, result={'error_id': exc.id}, error=str(exc), exit_code=exc.exit_code)
         except Exception as exc:

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from ovca import conf
 from ovca.cluster.lease import Lease
 from ovca.daemon.requests import Requests
 from ovca.db import models
-from ovca.exceptions import Refused
+from ovca.exceptions import DatabaseUnavailable, Refused
 from tests.operated import OLD, Operated
 
 Clerk = Callable[..., Requests]
@@ -46,3 +48,18 @@ def clerk(operated: Operated) -> Clerk:
         )
 
     return make
+
+
+def breaks(lease: Lease, call: int) -> None:
+    """The connection to the database breaks once: in this one of the next transactions that hold the lease."""
+    whole, left = lease.fenced, [call]
+
+    @contextmanager
+    def fenced(epoch: int, *, acting: bool = True) -> Iterator[Session]:
+        left[0] -= 1
+        with whole(epoch, acting=acting) as session:
+            yield session
+            if left[0] == 0:
+                raise DatabaseUnavailable('the connection was lost; check that the database runs')
+
+    lease.fenced = fenced  # type: ignore[method-assign]

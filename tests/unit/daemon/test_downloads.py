@@ -21,7 +21,7 @@ from ovca.db.models import Image, Request
 from ovca.exceptions import ImageError, Refused
 from ovca.image.build import build, keygen
 from tests.operated import Operated
-from tests.unit.daemon.conftest import Clerk
+from tests.unit.daemon.conftest import Clerk, breaks
 
 SIZE = 3_000_000
 
@@ -243,6 +243,20 @@ def test_a_download_that_stops_as_the_lease_is_given_away_is_gone_on_with(
     following.step()
     following.join(20)
     assert row(operated, number).state == 'done', row(operated, number).error
+
+
+def test_a_download_goes_on_when_the_database_was_lost_for_a_moment(
+    operated: Operated, clerk: Clerk, source: Source
+) -> None:
+    master = clerk()
+    number = begun(operated, master, f'{source.url}/1.1.0.zip')
+    breaks(master.lease, 1)  # in which it tells how far it is
+
+    source.handler.go.set()
+    master.join(20)
+
+    assert row(operated, number).state == 'done', row(operated, number).error
+    assert source.handler.asked == [None]
 
 
 HOLDS = """

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from ovca.daemon.requests import Requests
 from ovca.db.models import Request
 from ovca.exceptions import ImageError, Refused
 from tests.operated import OLD, Operated
-from tests.unit.daemon.conftest import Clerk
+from tests.unit.daemon.conftest import Clerk, breaks
 
 
 def test_the_operator_sees_the_class_and_the_id_of_the_masters_error(operated: Operated, clerk: Clerk) -> None:
@@ -145,6 +146,22 @@ def test_what_is_quick_does_not_wait_for_a_download(operated: Operated, clerk: C
     with pipe.open('wb'):
         pass
     busy.join(20)
+
+
+@pytest.mark.parametrize(
+    ('kind', 'args'), [('image-delete', {'versions': ['1.1.0']}), ('node-add', {'name': 'cn1', 'kind': 'compute'})]
+)
+def test_a_request_that_the_database_was_lost_for_is_begun_again(
+    operated: Operated, clerk: Clerk, kind: str, args: dict[str, Any]
+) -> None:
+    operated.image('1.1.0')
+    operated.service().submit(kind, **args)
+    master = clerk()
+    breaks(master.lease, 2)  # the first one takes the request
+
+    states = [done(master, operated).state, done(master, operated).state]
+
+    assert states == ['running', 'done'], operated.requests()[-1].error
 
 
 def test_nodes_are_kept_by_requests(operated: Operated, clerk: Clerk) -> None:
