@@ -39,3 +39,16 @@ def test_the_lowest_version_that_is_promised_is_the_lowest_that_is_tried(require
 @pytest.mark.parametrize('requirement', requirements(), ids=str)
 def test_the_newest_version_that_is_tried_is_one_that_is_promised(requirement: Requirement) -> None:
     assert requirement.specifier.contains(pins('constraints.txt')[canonicalize_name(requirement.name)])
+
+
+def test_the_tests_are_run_by_the_same_tools_with_the_lowest_as_with_the_newest() -> None:
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / 'setup.cfg')
+    promised = {canonicalize_name(requirement.name) for requirement in requirements()}
+    lines = parser['options.extras_require']['test'].splitlines()
+    tools = {canonicalize_name(Requirement(line).name) for line in lines if line} - promised
+    lowest, newest = pins('constraints-lowest.txt'), pins('constraints.txt')
+    pinned = tools & lowest.keys()
+
+    assert 'pytest' in pinned
+    assert {tool: lowest[tool] for tool in pinned} == {tool: newest[tool] for tool in pinned}
