@@ -7,7 +7,8 @@ import datetime as dt
 import logging
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NoReturn
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from sqlalchemy import select
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from ovca.image import Manifest, Progress, PublishedImage, Store
     from ovca.image.channel import Offer
 
+T = TypeVar('T')
 LOG = logging.getLogger(__name__)
 LETS_GO = 180.0
 """Seconds, at most, until a node that led before has let go of the images. It may have died: then the server of the
@@ -97,7 +99,7 @@ class Images:
                 return {**known, 'path': way}
             uri, wanted = offer.uri, None  # the offer says more of the manifest than its version
         store = Store.from_conf(self.conf, owner=f'request {id} on {self.lease.node}')
-        self._clean(store, epoch, id, orders)
+        self._when_free(epoch, id, 'download', lambda: store.clean(self._versions), lambda: self._go_on(orders))
         meter = Meter()
         seen: list[Manifest] = []
 
@@ -130,24 +132,29 @@ class Images:
             self._stop(orders)
         return {'version': published.version, 'digest': published.digest, **({'path': way} if way else {})}
 
-    def _clean(self, store: Store, epoch: int, id: int, orders: Orders) -> None:
-        """Remove what was killed has left. Whoever led before may be about to stop what it did with the images."""
+    def _when_free(self, epoch: int, id: int, what: str, work: Callable[[], T], heed: Callable[[], None]) -> T:
+        """Do what needs the lock of the images: whoever led before may be about to end what it does with them.
+
+        ``heed`` is called while that is waited for. :raises DownloadRunning: it does not let go.
+        """
         from ovca.image.errors import DownloadRunning
 
         end, told = time.monotonic() + LETS_GO, False
         while True:
             try:
-                store.clean(self._versions)
-                return
+                return work()
             except DownloadRunning as exc:
                 if time.monotonic() > end:
                     raise
                 if not told:
-                    self._notice(epoch, id, f'download {id} waits, as the images are still held by {exc.owner}')
+                    self._notice(epoch, id, f'{what} {id} waits, as the images are still held by {exc.owner}')
                     told = True
-            if orders():
-                self._stop(orders)
+            heed()
             time.sleep(LOOK)
+
+    def _go_on(self, orders: Orders) -> None:
+        if orders():
+            self._stop(orders)
 
     @staticmethod
     def _stop(orders: Orders) -> NoReturn:
@@ -221,8 +228,12 @@ class Images:
                 epoch=epoch,
             )
 
-    def delete(self, epoch: int, versions: list[str], who: str) -> dict[str, Any]:
+    def delete(self, epoch: int, id: int, versions: list[str], who: str) -> dict[str, Any]:
         """Delete the rows, then the folders; begun again after a crash it deletes what is left."""
+        work = partial(self._delete, epoch, versions, who)
+        return self._when_free(epoch, id, 'deletion', work, lambda: self._leads(epoch))
+
+    def _delete(self, epoch: int, versions: list[str], who: str) -> dict[str, Any]:
         from ovca.image import Store
 
         store = Store.from_conf(self.conf, owner=f'a deletion on {self.lease.node}')
@@ -266,12 +277,15 @@ class Images:
         from ovca.image.errors import StorageFailed
 
         for version in versions:
-            if self._epoch() != epoch:  # the next master may have published it anew
-                raise Cancelled('this node does not lead any more')
+            self._leads(epoch)  # else the next master may have published it anew
             try:
                 store.remove(version)
             except OSError as exc:
                 raise StorageFailed(store.root, exc) from exc
+
+    def _leads(self, epoch: int) -> None:
+        if self._epoch() != epoch:
+            raise Cancelled('this node does not lead any more')
 
     def _notice(self, epoch: int, id: int, text: str) -> None:
         """Tell it in the log, the journal, and to whoever waits for the request, until it goes on."""
@@ -285,8 +299,7 @@ class Images:
             LOG.warning('this is not in the journal: %s', exc)
 
     def _progress(self, epoch: int, id: int, progress: Progress, meter: Meter) -> None:
-        if self._epoch() != epoch:
-            raise Cancelled('this node does not lead any more')
+        self._leads(epoch)
         speed, left = meter.read(progress.stage, progress.done, progress.total)
         # It goes on without a database; should that be away for longer, this node leads no more.
         with contextlib.suppress(DatabaseUnavailable), self.lease.fenced(epoch) as session:

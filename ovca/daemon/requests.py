@@ -219,7 +219,7 @@ class Requests:
             case 'abort':
                 return self._abort(epoch, args, who)
             case 'image-delete':
-                return self.images.delete(epoch, args['versions'], who)
+                return self.images.delete(epoch, id, args['versions'], who)
             case 'node-add' | 'node-set' | 'node-delete':
                 return self._node(epoch, kind, args, who)
             case 'lock-break':

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +49,14 @@ def clerk(operated: Operated) -> Clerk:
         )
 
     return make
+
+
+def until(condition: Callable[[], object]) -> None:
+    """Wait until something holds."""
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, 'it does not come'
+        time.sleep(0.02)
 
 
 def breaks(lease: Lease, call: int) -> None:

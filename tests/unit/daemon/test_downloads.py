@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,7 @@ from ovca.db.models import Image, Request
 from ovca.exceptions import ImageError, Refused
 from ovca.image.build import build, keygen
 from tests.operated import Operated
-from tests.unit.daemon.conftest import Clerk, breaks
+from tests.unit.daemon.conftest import Clerk, breaks, until
 
 SIZE = 3_000_000
 
@@ -88,13 +88,6 @@ def source(tmp_path: Path, operated: Operated) -> Iterator[Source]:
     server.shutdown()
     thread.join()
     server.server_close()
-
-
-def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline, 'it does not come'
-        time.sleep(0.02)
 
 
 def row(operated: Operated, number: int) -> Request:

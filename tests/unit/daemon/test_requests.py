@@ -4,15 +4,17 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from ovca.daemon.requests import Requests
 from ovca.db.models import Request
 from ovca.exceptions import ImageError, Refused
+from ovca.image import Store
+from ovca.image.errors import DownloadRunning
 from tests.operated import OLD, Operated
-from tests.unit.daemon.conftest import Clerk, breaks
+from tests.unit.daemon.conftest import Clerk, breaks, until
 
 
 def test_the_operator_sees_the_class_and_the_id_of_the_masters_error(operated: Operated, clerk: Clerk) -> None:
@@ -120,8 +122,34 @@ def test_a_deletion_waits_for_a_download_of_another_process(operated: Operated, 
 
     with subprocess.Popen([sys.executable, '-c', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
         assert other.stdout is not None and other.stdout.readline() == b'locked\n'
-        done(clerk(), operated)
+        master = clerk()
+        assert master.step()
+        until(lambda: 'notice' in (operated.requests()[-1].progress or {}) or operated.requests()[-1].error)
+        waits = all(folder.exists() for folder in folders), [image.version for image in operated.service().images()]
         other.kill()
+    master.join(20)
+
+    assert waits == (True, ['1.1.0'])
+    assert operated.service().wait(number).result == {'versions': ['1.1.0'], 'bytes': 200}
+    assert journal(operated)[1].startswith(
+        f'deletion {number} waits, as the images are still held by process {other.pid} on '
+    )
+
+
+def test_a_deletion_gives_up_when_the_images_stay_locked(
+    operated: Operated, clerk: Clerk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operated.image('1.1.0')
+    folders = files(operated, '1.1.0')
+    number = operated.service().submit('image-delete', versions=['1.1.0'])
+
+    def held(_: Store) -> NoReturn:
+        raise DownloadRunning('request 1 on mn2')
+
+    monkeypatch.setattr(Store, 'lock', held)
+    monkeypatch.setattr('ovca.daemon.images.LETS_GO', -1)
+
+    done(clerk(), operated)
 
     with pytest.raises(ImageError, match='another download is running') as caught:
         operated.service().wait(number)
