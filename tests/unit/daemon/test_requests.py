@@ -131,7 +131,7 @@ def test_a_deletion_waits_for_a_download_of_another_process(operated: Operated, 
 
     assert waits == (True, ['1.1.0'])
     assert operated.service().wait(number).result == {'versions': ['1.1.0'], 'bytes': 200}
-    assert journal(operated)[1].startswith(
+    assert journal(operated)[0].startswith(
         f'deletion {number} waits, as the images are still held by process {other.pid} on '
     )
 
