@@ -159,6 +159,11 @@ class Guests:
         if self._known.get(guest.peer) is guest:
             del self._known[guest.peer]
 
+    def dismiss(self) -> None:
+        """Close what is left when the event loop has ended: who came at that moment belongs to nobody else."""
+        for guest in list(self._known.values()):
+            guest.close()
+
     def ends(self, peer: Peer) -> bool:
         """Whether this connection was ended, and is not closed yet."""
         guest = self._known.get(peer)

@@ -86,7 +86,7 @@ class HttpServer:
         self.port = listener.getsockname()[1]
         self._server, self._socket = server, listener
         self._thread = threading.Thread(
-            target=self._run, args=(server, listener), name=f'http-{self.port}', daemon=True
+            target=self._run, args=(server, listener, guests), name=f'http-{self.port}', daemon=True
         )
         self._thread.start()
         end = time.monotonic() + START_TIMEOUT
@@ -126,7 +126,7 @@ class HttpServer:
         return listener
 
     @staticmethod
-    def _run(server: QuietServer, listener: socket.socket) -> None:
+    def _run(server: QuietServer, listener: socket.socket, guests: Guests) -> None:
         async def serve() -> None:
             await server.serve(sockets=[listener])
             # What still hangs here would keep its client waiting on a server that is gone.
@@ -140,6 +140,8 @@ class HttpServer:
             asyncio.run(serve())
         except Exception:
             LOG.exception('the HTTP server ended')
+        finally:
+            guests.dismiss()
 
     def stop(self) -> None:
         """Stop within a second; open transfers are cut. Stopping twice is fine."""

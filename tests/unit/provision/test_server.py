@@ -119,6 +119,18 @@ def test_idle_connections_do_not_hold_a_stop_up(server):
     assert not reachable(server)
 
 
+def test_who_connects_as_the_server_stops_is_not_left_waiting(server):
+    for _ in range(3):
+        crowd = [socket.create_connection(('127.0.0.1', server.port), timeout=10) for _ in range(20)]
+
+        server.stop()
+
+        assert all(ended(connection) for connection in crowd)
+        for connection in crowd:
+            connection.close()
+        server.start()
+
+
 def test_a_request_that_hangs_does_not_hold_a_stop_up(server, stuck):
     connection = socket.create_connection(('127.0.0.1', server.port), timeout=10)
     connection.sendall(b'GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n')
