@@ -116,7 +116,11 @@ class Notices:
             self._tell(notifier, journal.messages)
         acting = self._epoch() is not None
         self._settle(journal, acting=acting)
-        waits = [each.due - self._clock() for (name, id), each in self._tries.items() if id not in self._told[name]]
+        waits = [
+            attempt.due - self._clock()
+            for (name, id), attempt in self._tries.items()
+            if id in journal.messages and not _was_told(self._told[name], id, journal.messages[id])
+        ]
         return max(0.0, min(waits)) if acting and waits else None
 
     def _read(self, session: Session) -> Journal:
@@ -136,9 +140,9 @@ class Notices:
 
     def _tell(self, notifier: Notifier, messages: Mapping[int, Message]) -> None:
         """Tell one notifier, in order, as long as this node acts: a message waits for the one before it."""
-        told = self._told.setdefault(notifier.name, set())
+        told = self._told.setdefault(notifier.name, {})
         for id, each in messages.items():
-            if id in told:
+            if _was_told(told, id, each):
                 continue
             attempt = self._tries.setdefault((notifier.name, id), Try())
             if self._epoch() is None or self._clock() < attempt.due:
@@ -154,27 +158,31 @@ class Notices:
                 LOG.error('ALARM: %s did not take event %s in %s attempts: %s', notifier.name, id, ATTEMPTS, each.text)
             else:
                 self._said.pop(notifier.name, None)
-            told.add(id)
+            told[id] = each.at
             self._save()
 
     def _settle(self, journal: Journal, *, acting: bool) -> None:
         """Pass over what is old and told, so that the tail of the journal stays short."""
         if acting:
-            waiting = (id for id in journal.messages if any(id not in self._told[n.name] for n in self.notifiers))
+            waiting = (
+                id
+                for id, each in journal.messages.items()
+                if not all(_was_told(self._told[n.name], id, each) for n in self.notifiers)
+            )
             settled = min(journal.aged, next(waiting, journal.aged + 1) - 1)
         else:
             settled = journal.aged if journal.elsewhere else self._settled or 0
         if settled == self._settled and self._path.exists():
             return
         self._settled = settled
-        for ids in self._told.values():
-            ids -= {id for id in ids if id <= settled}
+        for name, told in self._told.items():
+            self._told[name] = {id: at for id, at in told.items() if id > settled}
         for key in [key for key in self._tries if key[1] <= settled]:
             del self._tries[key]
         self._save()
 
     def _save(self) -> None:
-        told = {name: sorted(ids) for name, ids in self._told.items() if ids}
+        told = {name: {id: at.isoformat() for id, at in ids.items()} for name, ids in self._told.items() if ids}
         try:
             write_json(self._path, {'settled': self._settled, 'told': told})
         except OSError as exc:
@@ -211,10 +219,19 @@ def _view(row: Update | None) -> UpdateView | None:
     return reading.update(row) if row is not None and row.state in set(State) else None
 
 
-def _saved(path: Path) -> tuple[int | None, dict[str, set[int]]]:
+def _was_told(told: Mapping[int, dt.datetime], id: int, message: Message) -> bool:
+    """Whether an event was told: a younger one of its number is another, since the database was put back."""
+    at = told.get(id)
+    return at is not None and message.at <= at
+
+
+def _saved(path: Path) -> tuple[int | None, dict[str, dict[int, dt.datetime]]]:
     """What the file says; nothing, when there is none or a crash of the disk has left it unreadable."""
     try:
         saved = json.loads(path.read_bytes())
-        return int(saved['settled']), {str(name): set(map(int, ids)) for name, ids in saved['told'].items()}
+        return int(saved['settled']), {
+            name: {int(id): dt.datetime.fromisoformat(at).astimezone(dt.UTC) for id, at in ids.items()}
+            for name, ids in saved['told'].items()
+        }
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None, {}

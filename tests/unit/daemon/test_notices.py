@@ -7,7 +7,7 @@ import logging
 from pathlib import Path
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import delete, func, select
 
 from ovca import conf
 from ovca.daemon.notices import ATTEMPTS, HELD, Notices
@@ -131,6 +131,23 @@ def test_a_restart_tells_what_happened_meanwhile_and_nothing_twice(site: Site) -
     second.step()
 
     assert site.texts('mn1') == ['one', 'two', 'three']
+
+
+def test_what_happens_after_a_restore_is_told_though_its_number_was_told_before(site: Site) -> None:
+    site.alarm('before the backup')
+    first = site.node('mn1')
+    first.step()
+    with site.operated.database.read() as session:
+        backed_up = session.scalars(select(func.max(Event.id))).one()
+    site.alarm('it fails')
+    first.step()
+    with site.operated.database.write() as session:  # the backup is put back, and numbers are given again
+        session.execute(delete(Event).where(Event.id > backed_up))
+    site.alarm('it fails again')
+
+    site.node('mn1').step()
+
+    assert site.texts('mn1') == ['before the backup', 'it fails', 'it fails again']
 
 
 def test_what_happened_while_nobody_led_is_told_by_the_next_master(site: Site) -> None:
