@@ -63,12 +63,13 @@ def append(
 ) -> None:
     """Add one line, at the database's time; it is kept only if the caller's transaction is.
 
-    ``node`` is whom it is about, ``actor`` who did it (the same, unless given).
+    ``node`` is whom it is about, ``actor`` who did it (the same, unless given). Bytes of a file's name in ``detail``
+    that are no UTF-8 are escaped: no database takes them, and what happened must be told all the same.
     """
     session.add(
         Event(
             kind=kind,
-            detail=detail,
+            detail=detail.encode(errors='backslashreplace').decode(),
             update_id=update_id,
             node=node,
             actor=actor if actor is not None else node or '',

@@ -6,6 +6,7 @@ other time, and whatever goes wrong, it says "boot from the local disk". Grants 
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from collections.abc import Callable
@@ -31,6 +32,13 @@ QUESTIONS = ('grant', 'progress', 'written', 'failed')
 FIRMWARE = ('snponly.efi', 'undionly.kpxe')
 MAC = re.compile(r'[0-9a-f]{2}(?:[:-][0-9a-f]{2}){5}')
 VERSION = re.compile(r'[A-Za-z0-9][A-Za-z0-9._+~-]{0,127}')
+
+
+class Answer(JSONResponse):
+    """JSON in ASCII: of a file's name that is not UTF-8 nothing is lost."""
+
+    def render(self, content: Any) -> bytes:
+        return json.dumps(content, separators=(',', ':')).encode()
 
 
 class TooLarge(Exception):
@@ -123,9 +131,9 @@ def tls_app(authority: Authority) -> Starlette:
             try:
                 data = await _body(request)
             except TooLarge as exc:
-                return JSONResponse({'error': str(exc)}, 413)
+                return Answer({'error': str(exc)}, 413)
             answer, status = await turns.call(answered, authority, name, data, _address(request), pace)
-            return JSONResponse(answer, status)
+            return Answer(answer, status)
 
         return handler
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ovca.files import write_atomic, write_json
+from ovca.image.names import shown
 from ovca.provision.client import InstallError
 
 REPORT = 'var/lib/ovca/site-report.json'
@@ -141,7 +142,7 @@ def put_back(
         try:
             put(root, file, owners)
         except (OSError, InstallError, ValueError) as exc:
-            problems.setdefault(item, f'{file["path"]}: {exc}')
+            problems.setdefault(item, f'{shown(file["path"])}: {exc}')
             continue
         done[item] += 1
         if file['path'] in image:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ovca.exceptions import ProvisionError
+from ovca.image.names import shown
 from ovca.provision.site.state import FAILED, SiteState, load
 from ovca.remaster.checks import Check, CheckResult
 
@@ -56,7 +57,7 @@ def prospect(state: SiteState) -> Prospect:
     return Prospect(
         state.node,
         lost=state.losses_total,
-        first=tuple(loss.path for loss in state.losses[:FEW]),
+        first=tuple(shown(loss.path) for loss in state.losses[:FEW]),
         failed=tuple(item.name for item in state.items if item.outcome == FAILED),
         unknown=state.compared,
     )

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
 from ovca.exceptions import ProvisionError
+from ovca.image.names import shown
 from ovca.provision import putback
 from ovca.provision.authority import SiteFile, SiteFolder, decode_file, encode_file
 
@@ -179,7 +180,7 @@ class FileItem(SiteItem):
             state, data = read
             if len(data) > LARGEST:
                 raise SiteItemError(
-                    f'site item {self.name}: {name} has {state.st_size} bytes, more than {LARGEST}; '
+                    f'site item {self.name}: {shown(name)} has {state.st_size} bytes, more than {LARGEST}; '
                     f'it is no setting, take it out of the patterns'
                 )
             total += len(data)

@@ -19,6 +19,7 @@ from typing import Any
 
 from ovca.exceptions import ProvisionError
 from ovca.files import write_atomic
+from ovca.image.names import shown
 from ovca.provision.authority import SiteBundle, SiteFile, decode_file, encode_file
 from ovca.provision.site.survey import MOST, Loss, Why
 
@@ -69,7 +70,7 @@ class SiteState:
         """What the installer gets."""
         about = {
             'items': [_item(item) for item in self.items],
-            'lost': [f'{loss.path} ({loss.why})' for loss in self.losses],
+            'lost': [f'{shown(loss.path)} ({loss.why})' for loss in self.losses],
             'lost_total': self.losses_total,
             'compared': self.compared,
             'saved_at': self.looked_at or self.saved_at,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +157,24 @@ def test_the_service_puts_back_what_no_file_holds_and_tells_of_all_items_once(si
         ('site', 'mn1: the site item network failed: etc/x: no space'),
     ]
     assert state.load(site.shared, 'mn1').report['lost'] == ['etc/motd (changed)']
+
+
+def test_names_that_are_not_utf_8_are_saved_and_told(site: Site) -> None:
+    name = os.fsdecode(b'etc/x\xfc')
+    site.operated.configure('mn1', f'[provision]\nroot = {site.root}\nsite_files = etc/x*\n')
+    site.lay(name, 'x')
+    site.installed(site.operated.update('INSTALL_1'))
+    report = json.loads((site.root / 'var/lib/ovca/site-report.json').read_text())
+    report['lost'] = [f'{name} (added)']
+    report['items'][1]['detail'] = f'{name}: no space'
+    site.lay('var/lib/ovca/site-report.json', json.dumps(report))
+
+    site.restarted().step()
+
+    assert site.saved()[name] == b'x'
+    first, second = site.told()
+    assert 'as etc/x\\udcfc (added)' in first[1]
+    assert second == ('site', 'mn1: the site item network failed: etc/x\\udcfc: no space')
 
 
 def test_an_item_that_cannot_be_put_back_is_kept_and_tried_at_the_next_start(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import threading
 import time
@@ -115,6 +116,18 @@ def test_each_site_item_is_reported_and_one_that_fails_leaves_the_others_alone(s
     pending = stage.root / 'var/lib/ovca/site-pending.json'
     assert (json.loads(pending.read_text()), pending.stat().st_mode & 0o777) == ({'lights': 'b24='}, 0o600)
     assert not set(report['items'][3]) & {'data'}, 'what no file holds may be a secret'
+
+
+def test_a_name_that_is_not_utf_8_does_not_keep_a_node_from_being_installed(stage):
+    name = os.fsdecode(b'etc/M\xfcller.conf')
+    files = (SiteFile('etc/ovca.conf', 0o640, b'c', 'configuration'), SiteFile(name, 0o600, b'm', 'files'))
+    stage.arm(SiteBundle(files, {'lost': [f'{name}.old (added)'], 'lost_total': 1}))
+
+    done = stage.install()
+
+    assert done.returncode == 0, done.stderr
+    assert os.listdir(os.fsencode(stage.root / 'etc')).count(b'M\xfcller.conf') == 1  # noqa: PTH208
+    assert (stage.root / name).read_bytes() == b'm'
 
 
 def test_without_its_configuration_a_node_is_not_installed(stage):

@@ -43,6 +43,10 @@ def test_it_passes_when_nothing_would_be_lost(saved) -> None:
             'mn2: 4 files would not be carried over: etc/a, etc/b, etc/c and others',
         ),
         ({'losses': LOSSES[:1], 'losses_total': 1}, 'mn2: 1 file would not be carried over: etc/a'),
+        (
+            {'losses': (Loss('etc/M\udcfcller', Why.ADDED),), 'losses_total': 1},
+            'mn2: 1 file would not be carried over: etc/M\\udcfcller',
+        ),
         ({'items': (ItemState('lights', state.FAILED, 'x'),)}, 'mn2: the site items lights could not be saved'),
         ({'compared': 'no list'}, 'mn2: which files would not be carried over is not known: no list'),
     ],
