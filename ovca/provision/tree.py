@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import stat
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,6 +26,8 @@ MARKER = '.ovca-lab'
 INSTALLED = 'etc/ovca/installed.json'
 EVIDENCE = 'var/lib/ovca/evidence.json'
 PREFIX = 'mgmt_image/'
+MOUNTS = Path('/proc/self/mountinfo')
+OCTAL = re.compile(rb'\\([0-7]{3})')
 Tell = Callable[[float, str], None]
 
 
@@ -52,11 +55,13 @@ def check_root(root: Path, *, real: bool = False, keep: Sequence[Path] = ()) -> 
 
 
 def _mounts() -> list[Path]:
+    """Where something is mounted, as proc(5) tells it: a name is bytes, of which the kernel escapes few."""
     try:
-        lines = Path('/proc/self/mountinfo').read_text().splitlines()
+        lines = MOUNTS.read_bytes().split(b'\n')
     except OSError:
         return []
-    return [Path(line.split()[4].encode().decode('unicode_escape')) for line in lines]
+    names = (line.split(b' ')[4] for line in lines if line)
+    return [Path(os.fsdecode(OCTAL.sub(lambda found: bytes([int(found[1], 8)]), name))) for name in names]
 
 
 def wipe(root: Path, *, real: bool = False) -> None:

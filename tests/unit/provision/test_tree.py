@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,18 @@ def test_a_marker_that_is_a_link_is_no_marker(stage):
     with pytest.raises(InstallError, match='no mounted target'):
         install(stage)
     assert stage.untouched()
+
+
+@pytest.mark.parametrize('name', ['nfs', 'Daten für alle', 'a\\b', 'x\r\x85y', os.fsdecode(b'M\xfcller')])
+def test_a_mount_is_found_whatever_its_name(tmp_path, monkeypatch, name):
+    # As the kernel writes it: of the odd bytes only these are escaped.
+    escaped = os.fsencode(tmp_path / name).replace(b'\\', b'\\134').replace(b' ', b'\\040')
+    (tmp_path / 'mountinfo').write_bytes(b'36 35 98:0 /a ' + escaped + b' rw - ext4 /dev/x rw\n')
+    monkeypatch.setattr(tree, 'MOUNTS', tmp_path / 'mountinfo')
+    (tmp_path / '.ovca-lab').touch()
+
+    with pytest.raises(InstallError, match=re.escape(f'{name} is mounted inside')):
+        tree.check_root(tmp_path)
 
 
 def test_a_root_with_something_mounted_in_it_is_not_emptied(stage, monkeypatch):
