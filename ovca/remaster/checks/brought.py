@@ -114,6 +114,10 @@ def _run(context: CheckContext, row: Image, path: str, given: bytes) -> CheckRes
         return _judge(id, row, said)
     except ProgramFailed as exc:
         return _failed(id, f'the check {path} of image {row.version}: {exc}', row)
+    except OSError as exc:
+        where = f': {exc.filename}' if exc.filename else ''
+        told = f'the check {path} of image {row.version} cannot be run: {exc.strerror}{where}'
+        return _failed(id, told, row, 'make room there, then run `ovca check` again')
 
 
 def _tree(context: CheckContext, row: Image) -> Path:

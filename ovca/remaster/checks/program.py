@@ -35,8 +35,11 @@ def run(argv: Sequence[str], *, given: bytes, env: Mapping[str, str], timeout: f
 
     :raises ProgramFailed: it cannot be started, takes longer than ``timeout`` seconds, or says more than ``limit``
         bytes.
+    :raises OSError: there is no room for its folder.
     """
-    with tempfile.TemporaryDirectory(prefix='ovca-check-') as folder, tempfile.TemporaryFile() as stdin:
+    # What it leaves there may resist, or grow while it is removed: that is no reason to lose its answer.
+    place = tempfile.TemporaryDirectory(prefix='ovca-check-', ignore_cleanup_errors=True)
+    with place as folder, tempfile.TemporaryFile() as stdin:
         stdin.write(given)
         stdin.seek(0)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 
@@ -111,6 +112,17 @@ def test_what_it_leaves_behind_does_not_keep_its_answer_back(checked: Checked, t
 
     assert found.result is Result.PASSED
     assert gone(int(pid.read_text()))
+
+
+def test_where_there_is_no_room_for_a_program_its_check_fails_and_says_what_to_do(
+    checked: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'gone'))
+
+    found = brought(checked, says(GOOD))
+
+    assert (found.result, found.remedy) == ('failed', 'make room there, then run `ovca check` again')
+    assert found.detail.startswith(f'the check {PLACE} of image 1.1.0 cannot be run: No such file or directory: {tmp_path}')
 
 
 def gone(pid: int) -> bool:
