@@ -84,7 +84,7 @@ def _create(conf: cfg.ConfigOpts, database: Database, shelf: Shelf, *, by: str, 
         try:
             revision, version, foreign = _save_tables(writer, database, conf.cluster.node_name)
             for path in _configuration(conf):
-                writer.add_file(f'{CONFIGURATION}{os.path.normpath(path)}', path)  # a record holds no ".."
+                writer.add_file(CONFIGURATION + _plain(path), path)
             _save_site(writer, Path(conf.image.shared_storage) / site.FOLDER)
             for named, source in base.load(conf).items():
                 _save_source(writer, named, source, folder / SOURCES)
@@ -137,6 +137,11 @@ def _configuration(conf: cfg.ConfigOpts) -> Iterator[Path]:
     """The files that this configuration was read from: the vendor's, and the site's."""
     for source in getattr(conf, 'sources', ()):
         yield Path(source.path).absolute()
+
+
+def _plain(path: Path) -> str:
+    """An absolute path as a record may hold it: without "..", and with one slash at its beginning."""
+    return '/' + os.path.normpath(path).lstrip('/')
 
 
 def _save_site(writer: Writer, folder: Path) -> None:

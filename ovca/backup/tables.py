@@ -192,4 +192,5 @@ def _quoted(connection: Connection, name: str) -> str:
 
 
 def _line(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, separators=(',', ':')).encode() + b'\n'
+    # In ASCII: JSON in a column may hold half a character, as of a file's name, which no UTF-8 has.
+    return json.dumps(value, separators=(',', ':')).encode() + b'\n'

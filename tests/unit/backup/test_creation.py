@@ -88,6 +88,14 @@ def test_a_configuration_that_was_named_by_way_of_the_folder_above_can_be_put_ba
     assert shelf.usable(made.id)[1].content(f'configuration{operated.config_file}') is not None
 
 
+def test_a_configuration_that_was_named_with_two_slashes_can_be_put_back(operated: Operated, shelf: Shelf) -> None:
+    named = conf.load(f'/{operated.config_file}')
+
+    record = creation.create(named, operated.database, by='otto', why='a test', shelf=shelf)
+
+    assert shelf.usable(record.id)[1].content(f'configuration{operated.config_file}') is not None
+
+
 def test_rows_that_are_written_meanwhile_are_not_half_in_it(
     operated: Operated, shelf: Shelf, make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from ovca.backup.shelf import Shelf
 from ovca.cluster.lease import Lease, LeaseLost
 from ovca.db import schema
 from ovca.db.engine import Database
-from ovca.db.models import Directive, Event, InstallGrant, Node, Operation, Request, Update
+from ovca.db.models import Directive, Event, Image, InstallGrant, Node, Operation, Request, Update
 from ovca.db.models import Lease as LeaseRow
 from ovca.exceptions import BackupError, Refused, SchemaError
 from ovca.provision.authority import SiteFile, SiteFolder
@@ -75,6 +75,19 @@ def test_there_and_back_again_nothing_is_lost(operated: Operated, shelf: Shelf, 
     after = rows(operated.database)
     untouched = set(before) - {'lease', 'event'}
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
+
+
+def test_half_a_character_in_a_row_comes_back_as_it_is(
+    operated: Operated, shelf: Shelf, make: Make, empty: Database
+) -> None:
+    told = {'seen': os.fsdecode(b'/etc/M\xfcller.conf')}
+    with operated.database.write() as session:
+        session.scalars(select(Image)).one().manifest = told
+
+    restore(operated, shelf, make().id, empty)
+
+    with empty.read() as session:
+        assert session.scalars(select(Image)).one().manifest == told
 
 
 def test_nobody_leads_and_the_next_epoch_is_new(operated: Operated, shelf: Shelf, make: Make, empty: Database) -> None:
