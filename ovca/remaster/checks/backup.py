@@ -6,12 +6,11 @@ import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
 
+from ovca.backup.shelf import Shelf
 from ovca.conf import storage
-from ovca.image.strictjson import UNREADABLE, loads, typed
+from ovca.exceptions import BackupError
 from ovca.remaster.checks import Check, CheckResult
 
-RECORD = 'backup.json'
-LARGEST = 1024 * 1024
 AHEAD = dt.timedelta(hours=1)
 
 
@@ -49,16 +48,11 @@ class FreshBackup(Check):
 
 
 def _times(folder: Path) -> Iterator[dt.datetime]:
-    """When the backups in a folder were made; one that cannot be read does not count."""
+    """When the backups in a folder were made; one that cannot be used does not count, as far as a look can tell."""
     try:
-        places = [place / RECORD for place in folder.iterdir() if not place.name.startswith('.')]
-    except OSError:
+        found = Shelf(folder).backups()
+    except BackupError:
         return
-    for place in places:
-        try:
-            with place.open('rb') as stream:
-                made = dt.datetime.fromisoformat(typed(loads(stream.read(LARGEST)), 'created_at', str))
-        except (OSError, *UNREADABLE):
-            continue
-        if made.tzinfo is not None:
-            yield made.astimezone(dt.UTC)
+    for each in found:
+        if each.record is not None and not each.problem:
+            yield each.record.created_at

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from ovca.backup.creation import create
+from ovca.backup.shelf import Shelf
 from ovca.remaster.checks import Result
 
 from .conftest import Checked
@@ -16,12 +18,14 @@ from .conftest import Checked
 HOUR = dt.timedelta(hours=1)
 
 
-def saved(checked: Checked, hours: float, folder: Path | None = None) -> None:
-    """There is a backup that is so many hours old."""
-    place = (folder or checked.config.shared / 'backup') / f'{hours:g}'
-    place.mkdir(parents=True)
+def saved(checked: Checked, hours: float, folder: Path | None = None) -> Path:
+    """There is a backup that is so many hours old, in the folder that is returned."""
+    place = folder or checked.config.shared / 'backup'
+    place.mkdir(parents=True, exist_ok=True)
     made = dt.datetime.now(dt.UTC) - hours * HOUR
-    (place / 'backup.json').write_text(json.dumps({'created_at': made.isoformat()}))
+    conf = checked.config.load()
+    record = create(conf, checked.database, by='otto', why='a test', shelf=Shelf(place), clock=lambda: made)
+    return place / record.id
 
 
 def test_a_backup_of_today_passes(checked: Checked) -> None:
@@ -31,10 +35,18 @@ def test_a_backup_of_today_passes(checked: Checked) -> None:
     assert checked.check('backup').result is Result.PASSED
 
 
-def test_a_backup_that_the_product_made_passes(checked: Checked) -> None:
-    create(checked.config.load(), checked.database, by='otto', why='before the move')
+def test_a_backup_that_was_cut_does_not_count(checked: Checked) -> None:
+    checked.config.set('backup', required=False)
+    older, newest = saved(checked, 30), saved(checked, 1)
+    os.truncate(newest / 'backup.zip', 100)
 
-    assert checked.check('backup').result is Result.PASSED
+    found = checked.check('backup')
+
+    assert (found.result, found.detail) == (Result.WARNING, f'the newest backup is of {at(older)}')
+
+
+def at(backup: Path) -> str:
+    return json.loads((backup / 'backup.json').read_text())['created_at'][:19] + 'Z'
 
 
 def test_a_backup_from_the_future_does_not_count(checked: Checked) -> None:
@@ -73,9 +85,9 @@ def test_the_folder_of_the_configuration_counts(checked: Checked, tmp_path: Path
 def test_backups_that_a_wipe_of_the_node_takes_are_none(
     checked: Checked, not_mounted: None, tmp_path: Path, required: bool, result: Result
 ) -> None:
+    saved(checked, 1, tmp_path / 'else')
     checked.config.set('image', shared_storage_mounted=True)
     checked.config.set('backup', required=required, folder=tmp_path / 'else')
-    saved(checked, 1, tmp_path / 'else')
 
     found = checked.check('backup')
 
@@ -89,8 +101,8 @@ def test_backups_that_a_wipe_of_the_node_takes_are_none(
 def test_the_shared_storage_that_is_not_mounted_is_no_place_for_backups_either(
     checked: Checked, not_mounted: None
 ) -> None:
-    checked.config.set('image', shared_storage_mounted=True)
     saved(checked, 1)
+    checked.config.set('image', shared_storage_mounted=True)
 
     found = checked.check('backup')
 
