@@ -85,7 +85,8 @@ def bmcs(conf: Configuration, values: Values, known: Database | None) -> Iterato
             yield _skipped(where, f'{bad} is wrong')
             continue
         try:
-            state = nodes.power_of(conf, known, node).state() if known else power.load(conf, node).state()
+            with nodes.power_of(conf, known, node) if known else power.load(conf, node) as driver:
+                state = driver.state()
         except OvcaError as exc:
             # A node may be alone, and never be installed from the network.
             alone = exc.id == 'no-bmc' and not values.get('cluster.peer')

@@ -92,9 +92,14 @@ class PeerBmc(HealthCheck):
                 state = kept.state()
                 self._kept = kept
                 return state
-        state = fresh.state()
-        self._kept = fresh
-        return state
+        try:
+            state = fresh.state()
+            self._kept = fresh
+            return state
+        finally:
+            for each in (kept, fresh):
+                if each is not None and each is not self._kept:
+                    each.close()
 
 
 class Software(HealthCheck):

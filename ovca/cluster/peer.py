@@ -57,13 +57,13 @@ class PeerCare:
         if not peer:
             return False
         try:
-            power = self._power(peer)
-            if power.state() is not PowerState.OFF:
-                return False
-            if not self._intend(epoch, peer):
-                return False
-            power.set_boot_once(BootDevice.DISK)
-            power.on()
+            with self._power(peer) as power:
+                if power.state() is not PowerState.OFF:
+                    return False
+                if not self._intend(epoch, peer):
+                    return False
+                power.set_boot_once(BootDevice.DISK)
+                power.on()
         except PowerError as exc:
             LOG.error('%s', exc)
             return False

@@ -41,7 +41,8 @@ class Outside:
         peer = self._conf.cluster.peer
         LOG.warning('powers %s off before it takes over', peer)
         try:
-            self.power(peer).off_and_wait(self._conf.cluster.fence_timeout)
+            with self.power(peer) as power:
+                power.off_and_wait(self._conf.cluster.fence_timeout)
         except (PowerError, ConfigError):  # a BMC that nobody can speak to proves nothing, whatever the reason
             word = claims.take(self._database, self._name, peer)
             if word is None:

@@ -14,7 +14,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Self
 from urllib.parse import urlsplit, urlunsplit
 
 from ovca.exceptions import PowerError
@@ -113,9 +113,10 @@ class PowerDriver(ABC):
 
     *When it is called.* A driver is built for each task, with the :class:`Bmc` of one machine: the address from
     ``[power] bmc``, which only the driver understands, and the user and password. Nothing is connected in ``__init__``.
-    The health of a node asks one driver for the peer's state all the time, and another one when that has failed; an
-    install chooses the network for the next boot and cycles the power; a take-over powers the other node off. ovcad
-    imports the class at its start.
+    At the end of the task it is closed: what a driver keeps open at the BMC, which has room for a few sessions only, it
+    gives back in :meth:`_close`. The health of a node asks one driver for the peer's state all the time, and another
+    one when that has failed; an install chooses the network for the next boot and cycles the power; a take-over powers
+    the other node off. ovcad imports the class at its start.
 
     *From which thread.* From one at a time for each driver; several drivers may talk to one BMC at once.
 
@@ -164,6 +165,20 @@ class PowerDriver(ABC):
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.bmc, self._clock, self._sleep = bmc, clock, sleep
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of what is held at the BMC; that it cannot be asked is no error. The driver can be used again."""
+        try:
+            with self._talking('closing'):
+                self._close()
+        except PowerError as exc:
+            LOG.debug('%s', exc)
 
     def state(self) -> PowerState:
         """Read the power state. :raises PowerError: it cannot be read."""
@@ -270,6 +285,10 @@ class PowerDriver(ABC):
 
     def _eject_media(self) -> None:
         raise NotImplementedError
+
+    def _close(self) -> None:
+        """Give back what is held at the BMC, as a session, within ``bmc.timeout`` seconds; there may be nothing."""
+        return None
 
     def _foreign(self) -> tuple[type[Exception], ...]:
         """The exceptions by which the driver's library tells of the world."""

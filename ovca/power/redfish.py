@@ -59,6 +59,7 @@ class RedfishPower(PowerDriver):
         self._prefix = f'{before.rstrip("/")}{MARK}/'
         self._identity = parts.path if after else None
         self._service: Any = None
+        self._login: Any = None
 
     def _state(self) -> PowerState:
         sushy = _sushy()
@@ -150,8 +151,13 @@ class RedfishPower(PowerDriver):
         )
         # No proxy leads to a BMC, and a .netrc knows nothing of it.
         connector._session.trust_env = False
-        login = _login(bmc.user, bmc.password) if bmc.user else _no_login()
-        return sushy.Sushy(self._base, root_prefix=self._prefix, auth=login, connector=connector)
+        self._login = _login(bmc.user, bmc.password) if bmc.user else _no_login()
+        return sushy.Sushy(self._base, root_prefix=self._prefix, auth=self._login, connector=connector)
+
+    def _close(self) -> None:
+        login, self._login, self._service = self._login, None, None
+        if login is not None:
+            login.leave(self._base, min(self.bmc.timeout, 5.0))
 
     def _foreign(self) -> tuple[type[Exception], ...]:
         from requests import RequestException
@@ -160,9 +166,8 @@ class RedfishPower(PowerDriver):
 
     def _explain(self, exc: Exception) -> tuple[str, str]:
         errors = _sushy().exceptions
-        if isinstance(exc, (errors.AccessError, errors.ConnectionError)):
-            self._service = None  # a session may not outlive its BMC's restart
         if isinstance(exc, errors.AccessError):
+            self._service = self._login = None  # not with what it refused
             return f'it refuses user {self.bmc.user}', 'set [power] user and password_file'
         if isinstance(exc, errors.ResourceNotFoundError):
             return 'it has no such system', 'set [power] bmc to the URI of the system'
@@ -205,6 +210,18 @@ def _login(user: str, password: str | None) -> Any:
                 self.basic_auth.set_context(self._root_resource, self._connector)
                 self.basic_auth.authenticate()
 
+        def close(self) -> None:
+            """Nothing: sushy calls it when memory is cleared, which is in any thread and at any moment."""
+
+        def leave(self, base: str, timeout: float) -> None:
+            """End the session, if there is one. :raises RequestException: the BMC cannot be asked."""
+            place = urlsplit(self.get_session_resource_id() or '').path
+            if not place:
+                return
+            # Not by sushy, which would open another session if this one has ended by itself.
+            self._connector._session.delete(base + place, timeout=timeout, allow_redirects=False)
+            self.reset_session_attrs()
+
     return Login(user, password)
 
 
@@ -219,6 +236,9 @@ def _no_login() -> Any:
 
         def can_refresh_session(self) -> bool:
             return False
+
+        def leave(self, base: str, timeout: float) -> None:
+            return None
 
     return NoLogin()
 

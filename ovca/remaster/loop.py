@@ -226,12 +226,12 @@ class RemasterLoop:
         if last is not None and (seen.now - last).total_seconds() < interval:
             return False
         self._changes.order(epoch, seen, target)
-        power = self.hands.power(target)
         try:
-            power.set_boot_once(BootDevice.NETWORK)
-            if power.state() is not PowerState.OFF:
-                power.off_and_wait(self.conf.cluster.fence_timeout)
-            power.on()
+            with self.hands.power(target) as power:
+                power.set_boot_once(BootDevice.NETWORK)
+                if power.state() is not PowerState.OFF:
+                    power.off_and_wait(self.conf.cluster.fence_timeout)
+                power.on()
             self._order_failed = False
         except PowerError as exc:
             self._order_failed = True

@@ -26,7 +26,8 @@ class BmcReachable(Check):
         facts, bad = {}, []
         for name in self._nodes:
             try:
-                state = power_of(self.context.conf, self.context.database, name).state()
+                with power_of(self.context.conf, self.context.database, name) as power:
+                    state = power.state()
             except OvcaError as exc:
                 facts[name] = {'power': None, 'error': str(exc), 'error_id': exc.id}
                 bad.append(exc.with_id if str(exc).startswith(name) else f'{name}: {exc.with_id}')

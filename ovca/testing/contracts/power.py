@@ -96,6 +96,18 @@ class PowerContract(DriverContract):
 
         assert self.is_seen(PowerState.ON), 'after cycle() the machine is not on'
 
+    def test_after_close_it_can_be_used_again(self) -> None:
+        """``close()`` lets go of what is held at the BMC, raises nothing, and may be called at any time."""
+        driver = self.make_driver()
+        driver.close()
+        before = driver.state()
+        driver.close()
+        driver.close()
+
+        state = driver.state()
+        assert state is before, f'state() answers {before}, and after close() {state}'
+        self.make_unreachable().close()
+
     def test_what_it_declares_it_can_do(self) -> None:
         """Each declared capability works, on a machine that is off."""
         driver = self.make_driver()

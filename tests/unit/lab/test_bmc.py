@@ -14,6 +14,7 @@ from ovca.lab import config, spec
 from ovca.lab.lab import Lab
 from ovca.power.base import BootDevice, NotOff, PowerState
 from ovca.power.redfish import BadAddress, RedfishPower
+from tests.sessions import few_sessions
 
 pytestmark = pytest.mark.extra('lab')
 
@@ -186,6 +187,18 @@ def test_a_bmc_that_was_restarted_between_two_looks_is_no_trouble(appliance, loo
     appliance.start(power=False)
 
     assert look.check() is None
+
+
+def test_a_bmc_that_answers_now_and_then_keeps_no_session_for_each_time(appliance, node_looks):
+    with few_sessions(2) as (address, bmc):
+        conf = appliance.conf('mn1')
+        conf.set_override('bmc', {'mn2': address}, group='power')
+        look = node_looks(conf, lambda: True)
+        for _ in range(5):
+            assert look.check() is None
+            bmc.deaf = True
+
+    assert (bmc.opened, len(bmc.live)) == (5, 1)
 
 
 def test_another_password_is_taken_at_the_next_look(appliance, look):

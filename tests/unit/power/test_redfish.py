@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import threading
 from collections.abc import Iterator
@@ -12,11 +13,12 @@ import pytest
 from starlette.applications import Starlette
 
 from ovca.exceptions import PowerError
-from ovca.power.base import Bmc
+from ovca.power.base import Bmc, PowerState
 from ovca.power.redfish import RedfishPower
 from ovca.provision import tls
 from ovca.provision.server import HttpServer
 from tests.conftest import free_port
+from tests.sessions import few_sessions
 
 pytestmark = pytest.mark.extra('redfish')
 SYSTEM = '/redfish/v1/Systems/1'
@@ -91,3 +93,62 @@ def test_an_address_without_a_system_is_said_before_anything_is_sent() -> None:
         RedfishPower(Bmc('mn2', 'ftp://127.0.0.1/x'))
 
     assert caught.value.id == 'bmc-address'
+
+
+def test_no_task_leaves_a_session_behind() -> None:
+    with few_sessions(2) as (address, bmc):
+        for _ in range(5):
+            with RedfishPower(Bmc('mn2', address, 'admin', 's3cret', timeout=5)) as power:
+                assert power.state() is PowerState.ON
+                assert len(bmc.live) == 1
+
+    assert (bmc.opened, bmc.live) == (5, {})
+
+
+def test_a_driver_that_was_closed_can_be_used_again() -> None:
+    with few_sessions(1) as (address, bmc):
+        power = RedfishPower(Bmc('mn2', address, 'admin', 's3cret', timeout=5))
+        for _ in range(2):
+            assert power.state() is PowerState.ON
+            power.close()
+
+    assert (bmc.opened, bmc.live) == (2, {})
+
+
+def test_an_answer_that_was_lost_costs_no_session() -> None:
+    with few_sessions(1) as (address, bmc), RedfishPower(Bmc('mn2', address, 'admin', 's3cret', timeout=5)) as power:
+        assert power.state() is PowerState.ON
+        bmc.deaf = True
+        with pytest.raises(PowerError):
+            power.state()
+
+        assert power.state() is PowerState.ON
+        assert bmc.opened == 1
+
+
+def test_a_session_that_the_bmc_has_forgotten_is_opened_anew() -> None:
+    with few_sessions(1) as (address, bmc), RedfishPower(Bmc('mn2', address, 'admin', 's3cret', timeout=5)) as power:
+        assert power.state() is PowerState.ON
+        bmc.live.clear()
+
+        assert power.state() is PowerState.ON
+        assert bmc.opened == 2
+
+
+def test_closing_says_nothing_of_a_bmc_that_went_away() -> None:
+    with few_sessions(1) as (address, _):
+        power = RedfishPower(Bmc('mn2', address, 'admin', 's3cret', timeout=1))
+        power.state()
+
+    power.close()
+
+
+def test_nothing_is_asked_of_a_bmc_when_memory_is_cleared() -> None:
+    """The collector runs in whatever thread it is: in the one that renews the lease, or within a transaction."""
+    with few_sessions(1) as (address, bmc):
+        RedfishPower(Bmc('mn2', address, 'admin', 's3cret', timeout=5)).state()
+        asked = list(bmc.asked)
+
+        gc.collect()
+
+    assert bmc.asked == asked

@@ -122,7 +122,9 @@ def test_where_there_is_no_room_for_a_program_its_check_fails_and_says_what_to_d
     found = brought(checked, says(GOOD))
 
     assert (found.result, found.remedy) == ('failed', 'make room there, then run `ovca check` again')
-    assert found.detail.startswith(f'the check {PLACE} of image 1.1.0 cannot be run: No such file or directory: {tmp_path}')
+    assert found.detail.startswith(
+        f'the check {PLACE} of image 1.1.0 cannot be run: No such file or directory: {tmp_path}'
+    )
 
 
 def gone(pid: int) -> bool:

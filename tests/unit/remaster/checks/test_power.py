@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from ovca.power.base import Bmc, PowerDriver, PowerState
 from ovca.power.fake import FakeMachine, FakePower
 from ovca.remaster.checks import Result, power
+from tests.sessions import few_sessions
 
 from .conftest import Checked
 
@@ -55,3 +58,21 @@ def test_a_bmc_that_does_not_tell_the_state_fails(checked: Checked, machines: di
     machines['mn2'].power = PowerState.UNKNOWN
 
     assert checked.check('bmc').detail == 'mn2: its BMC does not tell the power state'
+
+
+@pytest.mark.extra('redfish')
+def test_a_check_that_is_asked_again_and_again_leaves_no_sessions_at_the_bmcs(checked: Checked, tmp_path: Path) -> None:
+    (tmp_path / 'bmc').write_text('s3cret')
+    with few_sessions(2) as (address, bmc):
+        checked.config.set(
+            'power',
+            driver='redfish',
+            user='admin',
+            password_file=tmp_path / 'bmc',
+            bmc=f'mn1:{address},mn2:{address}',
+        )
+        (tmp_path / 'bmc').chmod(0o600)
+
+        found = [checked.check('bmc').result for _ in range(3)]
+
+    assert (found, bmc.opened, bmc.live) == ([Result.PASSED] * 3, 6, {})
