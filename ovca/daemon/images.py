@@ -19,6 +19,7 @@ from ovca.db import events
 from ovca.db.models import Image, Request
 from ovca.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost, OvcaError, Refused
 from ovca.image import channel, route
+from ovca.image.errors import StorageFailed
 from ovca.image.fetch import redacted
 from ovca.image.route import Terms
 from ovca.remaster import channels, conflicts, operations, retention
@@ -239,6 +240,7 @@ class Images:
         store = Store.from_conf(self.conf, owner=f'a deletion on {self.lease.node}')
         with store.lock():
             freed = sum(size for version in versions for size in store.folders(version).values())
+            self._drop_second_names(store)
             with self.lease.fenced(epoch) as session:
                 retention.check(session, versions)
                 for row in session.scalars(select(Image).where(Image.version.in_(versions))):
@@ -259,6 +261,7 @@ class Images:
                 return []
         store = Store.from_conf(self.conf, owner=f'the retention on {self.lease.node}')
         with store.lock():
+            self._drop_second_names(store)
             with self.lease.fenced(epoch) as session:
                 versions = retention.beyond(session, keep)  # judged anew, in the transaction that deletes
                 for version in versions:
@@ -273,9 +276,17 @@ class Images:
             self._remove(store, epoch, versions)
         return versions
 
-    def _remove(self, store: Store, epoch: int, versions: list[str]) -> None:
-        from ovca.image.errors import StorageFailed
+    def _drop_second_names(self, store: Store) -> None:
+        """Leave published ISOs only the name that goes with their folders, while there are rows that tell whose it is.
 
+        Who dies behind the rows leaves folders, whose room the next cleaning gives back.
+        """
+        try:
+            store.drop_second_names(self._versions())
+        except OSError as exc:
+            raise StorageFailed(store.root, exc) from exc
+
+    def _remove(self, store: Store, epoch: int, versions: list[str]) -> None:
         for version in versions:
             self._leads(epoch)  # else the next master may have published it anew
             try:

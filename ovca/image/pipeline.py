@@ -151,10 +151,10 @@ class _Reception:
 
     def run(self, *, keep_all: bool = False) -> PublishedImage:
         """With ``keep_all`` each byte that is received is kept: the source could not be taken up as it said."""
-        shutil.rmtree(self.work, ignore_errors=True)
-        self.work.mkdir(parents=True)
         self._keep_all = self.fetcher.keep_all = keep_all
         try:
+            shutil.rmtree(self.work, ignore_errors=True)
+            self.work.mkdir(parents=True)
             if keep_all or not self.unfinished.found(self.part, self.limits):
                 self.unfinished.forget()
             self.store.need(0)

@@ -11,8 +11,9 @@ import shutil
 import socket
 import stat
 import struct
+import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +25,7 @@ from ovca.exceptions import DatabaseError, ImageError
 from ovca.files import fsync_dir, sync_filesystem, write_atomic
 from ovca.image.errors import AlreadyPublished, DownloadRunning, NoSpace, StorageFailed
 from ovca.image.manifest import Manifest
-from ovca.image.version import ImageVersion
+from ovca.image.version import ImageVersion, is_version
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -36,6 +37,7 @@ TRASH = 'trash'
 STALE = 7 * 24 * 3600.0
 FLOCK = struct.Struct('@hhqqi')
 """``struct flock`` of Linux."""
+UNKNOWN = 'its owner is not known'
 LOG = logging.getLogger(__name__)
 
 
@@ -104,9 +106,14 @@ class Store:
 
     def versions(self) -> list[str]:
         """The versions that have a folder, the oldest first; the database knows which of them count."""
-        parent = self.root / 'mgmt_image'
-        names = (p.name for p in parent.iterdir() if p.is_dir()) if parent.is_dir() else ()
+        names = (folder.name for folder in self._of_versions('mgmt'))
         return sorted(names, key=lambda name: (ImageVersion(name), name))
+
+    def _of_versions(self, component: str) -> list[Path]:
+        """A component's folders; not those that no image can have, as ``.snapshot``, which some servers show there."""
+        parent = self.root / f'{component}_image'
+        found = sorted(parent.iterdir()) if parent.is_dir() else []
+        return [folder for folder in found if is_version(folder.name) and folder.is_dir()]
 
     def folders(self, version: str) -> dict[Path, int]:
         """The folders that an image has, and how many bytes the files in each of them hold."""
@@ -117,17 +124,19 @@ class Store:
         """Remove an image's folders; its row has to be gone before, and the caller holds the :meth:`lock`.
 
         They are first moved out of sight: nobody reads a half of them. What a crash leaves, :meth:`clean` removes.
+        Nothing is made for that: a storage may be so full that it takes no folder.
         """
-        self._drop_second_name(version)
-        trash = self.staging / TRASH
-        shutil.rmtree(trash, ignore_errors=True)
-        trash.mkdir(parents=True)
+        self.drop_second_names([version])
+        moved = []
         for component in COMPONENTS:
-            folder = self.folder(component, version)
+            folder, trash = self.folder(component, version), self.staging / f'{TRASH}-{component}'
+            shutil.rmtree(trash, ignore_errors=True)
             if folder.exists():
-                folder.rename(trash / component)
+                folder.rename(trash)
                 fsync_dir(folder.parent)
-        shutil.rmtree(trash)
+                moved.append(trash)
+        for trash in moved:
+            shutil.rmtree(trash)
 
     def files_json(self, version: str) -> Path:
         """The list of files of an image."""
@@ -135,19 +144,40 @@ class Store:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """One download at a time. :raises DownloadRunning: another one holds the lock."""
-        self.staging.mkdir(parents=True, exist_ok=True)
+        """One download at a time.
+
+        :raises DownloadRunning: another one holds the lock. :raises StorageFailed: the storage takes none.
+        """
         path = self.staging / 'lock'
         lock = fasteners.InterProcessLock(str(path))
-        if not lock.acquire(blocking=False):
-            owner = path.with_suffix('.owner')
-            raise DownloadRunning(owner.read_text() if owner.exists() else 'its owner is not known')
         try:
-            since = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
-            write_atomic(path.with_suffix('.owner'), f'{self.owner}, since {since}'.encode())
+            self.staging.mkdir(parents=True, exist_ok=True)
+            taken = lock.acquire(blocking=False)
+        except (OSError, threading.ThreadError) as exc:  # the latter is of fasteners, as for a server without locks
+            cause = exc if isinstance(exc, OSError) else exc.__context__
+            raise StorageFailed(self.root, cause if isinstance(cause, OSError) else OSError(str(exc))) from exc
+        owner = path.with_suffix('.owner')
+        if not taken:
+            raise DownloadRunning(owner.read_text() if owner.exists() else UNKNOWN)
+        try:
+            self._sign(owner)
             yield
         finally:
             lock.release()
+
+    def _sign(self, path: Path) -> None:
+        """Tell others who holds the lock; a storage that is full is no reason to do without, as room is to be made."""
+        since = time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())
+        for _ in range(2):
+            try:
+                write_atomic(path, f'{self.owner}, since {since}'.encode())
+            except OSError as exc:
+                problem = exc.strerror
+            else:
+                return
+            with contextlib.suppress(OSError):
+                path.unlink()  # it tells of another one, and its room may do
+        LOG.warning('who holds the lock of the images is not told to others: %s cannot be written: %s', path, problem)
 
     def lock_holder(self) -> Holder | None:
         """Who holds the lock, without taking it; None if nobody does.
@@ -161,12 +191,16 @@ class Store:
                 found = FLOCK.unpack(fcntl.fcntl(file, fcntl.F_GETLK, wanted))
             if found[0] == fcntl.F_UNLCK:
                 return None
-            told = path.with_suffix('.owner').read_text()
         except FileNotFoundError:
             return None
         except OSError as exc:
             LOG.debug('%s cannot be looked at: %s', path, exc)
             return None
+        try:
+            told = path.with_suffix('.owner').read_text()
+        except OSError as exc:
+            LOG.debug('who holds the lock cannot be read: %s', exc)
+            return Holder(UNKNOWN, '', None)
         owner, _, since = told.rpartition(', since ')
         try:
             moment = dt.datetime.fromisoformat(since)
@@ -227,8 +261,8 @@ class Store:
 
     def _clean(self, known: Collection[str]) -> list[Path]:
         removed = []
-        for left in (WORK, TRASH):
-            shutil.rmtree(self.staging / left, ignore_errors=True)
+        for left in (self.staging / WORK, *self.staging.glob(f'{TRASH}*')):
+            shutil.rmtree(left, ignore_errors=True)
         for path in (path for files in self._left().values() for path in files):
             mode = path.lstat().st_mode
             if stat.S_ISDIR(mode):  # a download makes files only, and cannot use anything else
@@ -240,28 +274,29 @@ class Store:
                 for path in files:
                     path.unlink(missing_ok=True)
         for component in COMPONENTS:
-            parent = self.root / f'{component}_image'
-            for folder in sorted(parent.iterdir()) if parent.is_dir() else ():
-                if folder.is_dir() and folder.name not in known:
+            for folder in self._of_versions(component):
+                if folder.name not in known:
                     shutil.rmtree(folder)
                     removed.append(folder)
-        for version in known:
-            self._drop_second_name(version)
+        self.drop_second_names(known)
         return removed
 
-    def _drop_second_name(self, version: str) -> None:
-        """Remove the name that a published ISO had while it was received, if its download died before it did that.
+    def drop_second_names(self, versions: Iterable[str]) -> None:
+        """Remove the names that published ISOs had while they were received, if a download died before it did that.
 
-        The first members that may lie beside it stay: with them a download that is begun again needs no server to see
-        that the image is there, and then it removes them.
+        The first members that may lie beside one stay: with them a download that is begun again needs no server to see
+        that the image is there, and then it removes them. The caller holds the :meth:`lock`.
         """
-        folder = self.mgmt(version)
-        published = [path.lstat() for path in folder.iterdir()] if folder.is_dir() else []
         for files in self._left().values():
             isos = [path for path in files if '.iso' in path.suffixes]
-            if any(os.path.samestat(path.lstat(), facts) for path in isos for facts in published):
+            if isos and any(os.path.samestat(path.lstat(), facts) for path in isos for facts in self._files(versions)):
                 for path in isos:
                     path.unlink()
+
+    def _files(self, versions: Iterable[str]) -> Iterator[os.stat_result]:
+        """What lies beside the trees of these images."""
+        for folder in map(self.mgmt, versions):
+            yield from (path.lstat() for path in folder.iterdir()) if folder.is_dir() else ()
 
     def _left(self) -> dict[str, list[Path]]:
         """What interrupted downloads have left: a part, an ISO, and their notes, by the source."""

@@ -13,6 +13,11 @@ EARLY = ('alpha', 'beta', 'dev', 'pre', 'rc')
 PART = re.compile(rf'\d+|[a-z]+|~|[-_+](?!(?:{"|".join(EARLY)})(?![a-z]))', re.IGNORECASE)
 
 
+def is_version(text: str) -> bool:
+    """Whether a text is a version, and so may be the name of an image's folder."""
+    return FORM.fullmatch(text) is not None and '..' not in text
+
+
 @functools.total_ordering
 class ImageVersion:
     """A version with a total order: numbers by value, a suffix after its bare version, ``~``, rc, beta … before it.
@@ -21,7 +26,7 @@ class ImageVersion:
     """
 
     def __init__(self, text: str) -> None:
-        if not FORM.fullmatch(text) or '..' in text:
+        if not is_version(text):
             raise ImageError(f'{text!r} is not a version; use letters, digits and . _ + ~ -', id='bad-version')
         self.text = text
         # The end of a version sorts after "~" and "rc", before a suffix, letters and numbers.

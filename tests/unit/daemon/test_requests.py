@@ -10,7 +10,7 @@ import pytest
 
 from ovca.daemon.requests import Requests
 from ovca.db.models import Request
-from ovca.exceptions import ImageError, Refused
+from ovca.exceptions import DatabaseUnavailable, ImageError, Refused
 from ovca.image import Store
 from ovca.image.errors import DownloadRunning
 from tests.operated import OLD, Operated
@@ -233,6 +233,32 @@ def test_the_oldest_images_beyond_keep_go_and_what_is_needed_stays(operated: Ope
     assert journal(operated) == [
         f'image {version} was deleted: it is older than the 3 that [image] keep says' for version in ('1.1.0', '1.2.0')
     ]
+
+
+def test_a_retention_that_dies_behind_the_rows_leaves_nothing_that_the_next_cleaning_does_not_give_back(
+    operated: Operated, clerk: Clerk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operated.image('1.0.0', OLD)
+    for number in range(1, 5):
+        operated.image(f'1.{number}.0', f'{number}' * 64)
+    iso, staging = files(operated, '1.1.0')[0] / 'x.iso', operated.folder / 'shared/.ovca-staging'
+    iso.write_bytes(bytes(100_000))
+    staging.mkdir()
+    os.link(iso, staging / '0123456789abcdef.iso')
+    (staging / 'fedcba9876543210.iso').touch()  # of another download
+    master = clerk()
+
+    def dies(*_: object) -> NoReturn:
+        raise DatabaseUnavailable('as if the service were killed here')
+
+    monkeypatch.setattr(Store, 'remove', dies)
+    with iso.open('rb') as stream:
+        assert not master.step()
+        master.join(20)
+        Store(operated.folder / 'shared').clean([image.version for image in operated.service().images()])
+
+        assert os.fstat(stream.fileno()).st_nlink == 0
+    assert [path.name for path in staging.glob('*.iso*')] == ['fedcba9876543210.iso']
 
 
 def test_images_are_counted_again_after_each_request_and_each_end_of_an_update(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import random
+import shutil
+import subprocess
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -89,6 +92,19 @@ def conf(tmp_path: Path) -> Any:
 @pytest.fixture
 def store(conf: Any) -> Store:
     return Store.from_conf(conf)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path, conf: Any) -> Iterator[Path]:
+    """A shared storage of 48 MB and a thousand files."""
+    folder = tmp_path / 'disk'
+    folder.mkdir()
+    command = ['mount', '-t', 'tmpfs', '-o', 'size=48m,nr_inodes=1000', 'tmpfs', str(folder)]
+    if os.getuid() or not shutil.which('mount') or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip('only root may mount a small disk')
+    conf.image.shared_storage = str(folder)
+    yield folder
+    subprocess.run(['umount', str(folder)], check=True)
 
 
 Get = Callable[..., PublishedImage]

@@ -6,7 +6,6 @@ import datetime
 import ipaddress
 import os
 import re
-import shutil
 import socket
 import ssl
 import subprocess
@@ -418,19 +417,6 @@ def test_a_download_is_cancelled_while_the_server_is_silent_and_goes_on_later(
 
 
 # Disks.
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path, conf: Any) -> Iterator[Path]:
-    """A shared storage of 48 MB."""
-    folder = tmp_path / 'disk'
-    folder.mkdir()
-    command = ['mount', '-t', 'tmpfs', '-o', 'size=48m', 'tmpfs', str(folder)]
-    if os.getuid() or not shutil.which('mount') or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip('only root may mount a small disk')
-    conf.image.shared_storage = str(folder)
-    yield folder
-    subprocess.run(['umount', str(folder)], check=True)
 
 
 def test_a_disk_that_is_too_small_is_named_before_it_is_filled(
