@@ -49,6 +49,10 @@ class KeyRevoked(ImageError):
         )
 
 
+UNTRUSTED = (SignatureRefused, KeyRevoked)
+"""Nobody who is trusted vouches for it."""
+
+
 class NoSpace(ImageError):
     """The shared storage is too full for this image."""
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from ovca.exceptions import ImageError, Refused
 from ovca.files import drop
 from ovca.image.bundle import Bundle, Member
-from ovca.image.errors import AlreadyPublished, BundleError, Cancelled, KeyRevoked, SignatureRefused, StorageFailed
+from ovca.image.errors import UNTRUSTED, AlreadyPublished, BundleError, Cancelled, SourceError, StorageFailed
 from ovca.image.fetch import fetcher
 from ovca.image.fetch.base import Fetcher, NoRanges, SourceChanged
 from ovca.image.flow import Flow, Receiver
@@ -94,7 +94,7 @@ def receive(
     :raises FetchError: the source cannot be read. :raises ImageError: the bundle is refused.
     """
     with store.lock():
-        keep_all = False
+        keep_all, untrusted = False, None
         for attempt in (1, 2):
             try:
                 source = fetcher(uri, conf, limit_rate=limit_rate)
@@ -113,6 +113,11 @@ def receive(
                 if attempt == 2:
                     raise exc.cause from exc
                 keep_all = True  # the places may be wrong
+                untrusted = exc.cause if isinstance(exc.cause, UNTRUSTED) else None
+            except SourceError as exc:
+                if untrusted is None:
+                    raise
+                raise untrusted from exc  # and the source does not say that it has another one by now
         raise RuntimeError('unreachable')
 
 
@@ -167,7 +172,7 @@ class _Reception:
         except AlreadyPublished:
             self._forget()  # nobody will go on with it
             raise
-        except (IsoError, BundleError, SignatureRefused, KeyRevoked) as exc:
+        except (IsoError, BundleError, *UNTRUSTED) as exc:
             self._forget()
             cause = (
                 BundleError(self.source, f'its ISO is refused: {exc}', id=exc.id) if isinstance(exc, IsoError) else exc

@@ -14,7 +14,8 @@ from ovca.image.fetch import credentials
 if TYPE_CHECKING:
     import requests
 
-RANGE = re.compile(r'bytes (\d+)-(\d+)/(\d+|\*)')
+NUMBER = re.compile(r'[0-9]{1,18}')
+RANGE = re.compile(rf'bytes ({NUMBER.pattern})-({NUMBER.pattern})/({NUMBER.pattern}|\*)')
 SECONDS = re.compile(r'[0-9]{1,9}')
 BUSY = (408, 425, 429, 500, 502, 503, 504)
 """Statuses that may be others a moment later."""
@@ -32,9 +33,8 @@ class Answer:
     def size(self) -> int | None:
         """The length of the whole source."""
         if self.response.status_code == 206 and (match := self.range):
-            return int(match[3]) if match[3].isdigit() else None
-        length = self.response.headers.get('Content-Length', '')
-        return int(length) if length.isdigit() and self.response.status_code == 200 else None
+            return number(match[3])
+        return number(self.response.headers.get('Content-Length', '')) if self.response.status_code == 200 else None
 
     @property
     def range(self) -> re.Match[str] | None:
@@ -65,6 +65,11 @@ class Answer:
         except (TypeError, ValueError, OverflowError):
             return None
         return None if fresh else modified
+
+
+def number(text: str) -> int | None:
+    """The number of bytes that a text is; None if it is none that a file can have."""
+    return int(text) if NUMBER.fullmatch(text) else None
 
 
 def retry_after(headers: Mapping[str, str], now: dt.datetime) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ftplib
+import re
 import socket
 import ssl
 import time
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote_to_bytes, urlsplit
 
 from ovca.exceptions import OvcaError
 from ovca.image.errors import SourceError
@@ -20,6 +21,9 @@ from ovca.image.fetch.http import HttpFetcher
 from ovca.image.fetch.proxies import PORTS, chosen
 from ovca.image.fetch.rates import LowSpeed
 
+OCTETS = 'latin-1'
+"""Each byte is a character: a greeting may be in any encoding, and a path is the bytes that the URI says."""
+CONTROL = re.compile(r'[\x00-\x1f\x7f]')
 FIRST_READ = 16 * 1024
 READ = 256 * 1024
 ANONYMOUS = credentials.Login('anonymous', 'ovca@')
@@ -58,11 +62,11 @@ class FtpFetcher(Fetcher):
         try:
             if chosen(self.uri, self.options.proxies, self.options.no_proxy):
                 return self._by_proxy(offset, validator)
-            path = unquote(urlsplit(self.uri).path).removeprefix('/')
+            path = _octets(unquote_to_bytes(urlsplit(self.uri).path)).removeprefix('/')
             port = urlsplit(self.uri).port
         except ValueError as exc:
             raise SourceError(self.shown, 'this is not a usable URI', id='bad-uri') from exc
-        if not path or not path.isprintable():
+        if not path or CONTROL.search(path):
             raise SourceError(self.shown, 'this is not a usable URI', id='bad-uri')
         ftp = self._connection(port or PORTS['ftp'])
         try:
@@ -91,20 +95,23 @@ class FtpFetcher(Fetcher):
         host = urlsplit(self.uri).hostname or ''
         login = credentials.login(self.uri, self.options.credentials_file) or ANONYMOUS
         options = self.options
-        ftp = ftplib.FTP(encoding='utf-8')
+        ftp = ftplib.FTP(encoding=OCTETS)
         if self._secure:
             context = tls.context(options.ca_file, options.client_certificate, options.client_key)
-            ftp = _Secure(context=context, encoding='utf-8')
+            ftp = _Secure(context=context, encoding=OCTETS)
         try:
             ftp.connect(host, port, options.connect_timeout)
             _patience(ftp, options.read_timeout)
             if isinstance(ftp, _Secure):
                 ftp.auth()
-            ftp.login(login.user, login.password)
+            ftp.login(_octets(login.user.encode()), _octets(login.password.encode()))
             if isinstance(ftp, _Secure):
                 ftp.prot_p()
             ftp.set_pasv(options.ftp_passive)
             ftp.voidcmd('TYPE I')
+        except ValueError:  # a name that no host can have, or a login of two lines; no cause, it would show that
+            ftp.close()
+            raise SourceError(self.shown, 'this is not a usable URI', id='bad-uri') from None
         except BaseException as exc:
             ftp.close()
             self._explain(exc)
@@ -200,6 +207,11 @@ class _Secure(ftplib.FTP_TLS):
         return secure, size
 
 
+def _octets(data: bytes) -> str:
+    """What ftplib sends as these bytes."""
+    return data.decode(OCTETS)
+
+
 def _patience(ftp: ftplib.FTP, seconds: float) -> None:
     ftp.timeout = seconds
     sock: Any = ftp.sock
@@ -211,7 +223,8 @@ def _facts(ftp: ftplib.FTP, path: str) -> tuple[int | None, str | None]:
     """The length of a file, and what changes when it does; None for what the server does not tell."""
     size, changed = None, None
     try:
-        size = ftp.size(path)
+        with suppress(ValueError):  # a reply that holds no number
+            size = ftp.size(path)
         changed = ftp.sendcmd(f'MDTM {path}').removeprefix('213').strip()
     except ftplib.error_perm as exc:
         if _code(exc) == '550':

@@ -16,7 +16,7 @@ from requests.auth import HTTPBasicAuth
 
 from ovca.image.errors import SourceError
 from ovca.image.fetch import credentials
-from ovca.image.fetch.answer import BUSY, Answer, retry_after
+from ovca.image.fetch.answer import BUSY, Answer, number, retry_after
 from ovca.image.fetch.base import Fetcher, FetchOptions, Opened, SourceBusy
 from ovca.image.fetch.body import Body
 from ovca.image.fetch.connections import Connections
@@ -24,12 +24,15 @@ from ovca.image.fetch.crew import Refused
 from ovca.image.fetch.proxies import chosen
 from ovca.image.fetch.rates import LowSpeed
 from ovca.image.fetch.session import explain, new_session
+from ovca.image.names import shown
 
 FIRST_READ = 16 * 1024
 READ = 1024 * 1024
 SHARED_READ = 256 * 1024
 """Of each of several connections, as all of them hold a piece."""
 REDIRECTS = 5
+LONGEST = 80
+"""Characters of what a server says for itself."""
 
 
 class HttpFetcher(Fetcher):
@@ -94,19 +97,25 @@ class HttpFetcher(Fetcher):
             )
         if response.status_code == 200:
             return Opened(0, answer.size, answer.validator, self._pieces(answer, 0), answer.ranges)
-        if answer.range is None or int(answer.range[1]) != offset or not headers:
-            response.close()
-            self.whole = True
-            self.notice(f'{self.shown} answers with another range than the one asked for; it is asked for as a whole')
-            return self._open(offset, validator)
-        found = answer.validator or validator
-        return Opened(offset, answer.size, found, self._pieces(answer, offset), answer.ranges)
+        asked = offset if headers else 0
+        if answer.range is not None and int(answer.range[1]) == asked:
+            found = answer.validator or (validator if headers else None)
+            return Opened(asked, answer.size, found, self._pieces(answer, asked), answer.ranges)
+        response.close()
+        if self.whole:
+            raise SourceError(
+                self.shown, 'the server gives a part of it when it is asked for the whole', id='source-altered'
+            )
+        self.whole = True
+        self.notice(f'{self.shown} answers with another range than the one asked for; it is asked for as a whole')
+        return self._open(offset, validator)
 
     def _beyond(self, answer: Answer, offset: int, validator: str | None) -> Opened:
         """There is nothing at ``offset``: all is there already, or the source is another."""
         answer.response.close()
         _, _, total = answer.response.headers.get('Content-Range', '').strip().rpartition('*/')
-        size = int(total) if total.isdigit() else self.size
+        size = number(total)
+        size = self.size if size is None else size
         if size == offset:
             return Opened(offset, offset, validator, iter(()))
         return Opened(0, size, None, iter(()))
@@ -114,7 +123,7 @@ class HttpFetcher(Fetcher):
     def _refusal(self, answer: Answer) -> Exception:
         response = answer.response
         response.close()
-        said = f'the server answers {response.status_code} {response.reason}'
+        said = f'the server answers {response.status_code} {shown(response.reason or "")[:LONGEST]}'.rstrip()
         if response.status_code in BUSY:
             return SourceBusy(said, retry_after(response.headers, dt.datetime.now(dt.UTC)))
         if response.status_code == 401:
@@ -134,24 +143,31 @@ class HttpFetcher(Fetcher):
             response = self._send(session, credentials.bare(uri), headers, login)
             if not response.is_redirect:
                 return Answer(response, uri, login)
-            following = urljoin(uri, response.headers['Location'])
             response.close()
-            self._may_follow(uri, following)
+            following = self._following(uri, response.headers['Location'])
             if not credentials.same_place(uri, following):
                 login = credentials.login(following, self.options.credentials_file)
             uri = following
         raise SourceError(self.shown, f'the server redirects more than {REDIRECTS} times', id='redirect-refused')
 
-    def _may_follow(self, uri: str, following: str) -> None:
-        scheme = urlsplit(following).scheme
-        if urlsplit(uri).scheme == 'https' and scheme == 'http':
-            raise SourceError(
-                self.shown, 'the server redirects from HTTPS to HTTP, which is not followed', id='redirect-refused'
-            )
-        if scheme not in ('http', 'https'):
-            raise SourceError(
-                self.shown, f'the server redirects to {scheme}, which is not followed', id='redirect-refused'
-            )
+    def _following(self, uri: str, location: str) -> str:
+        """Where a redirect leads to. :raises SourceError: it is not followed."""
+        with suppress(UnicodeError):  # what is no ASCII is UTF-8 as a rule; the library takes each byte for a character
+            location = location.encode('latin-1').decode('utf-8')
+        try:
+            following = urljoin(uri, location)
+            scheme, host, _ = urlsplit(following).scheme, urlsplit(following).hostname, urlsplit(following).port
+        except ValueError:
+            scheme, host = 'http', None
+        if urlsplit(uri).scheme == 'https' and scheme == 'http' and host:
+            what = 'the server redirects from HTTPS to HTTP, which is not followed'
+        elif scheme not in ('http', 'https'):
+            what = f'the server redirects to {scheme}, which is not followed'
+        elif not host:
+            what = 'the server redirects to what is no URI; tell who runs it'
+        else:
+            return following
+        raise SourceError(self.shown, what, id='redirect-refused')
 
     def _send(
         self, session: requests.Session, uri: str, headers: dict[str, str], login: credentials.Login | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+from collections.abc import Iterator
 from typing import Any
 
 import requests
@@ -48,6 +49,10 @@ class _Session(requests.Session):
         if scheme not in self.adapters and scheme in ('http://', 'https://', 'ftp://'):
             self.mount(scheme, _Adapter(self._options, secure=scheme == 'https://'))
         return super().get_adapter(url)
+
+    def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """None: we follow by ourselves. The library would read the content of the answer, however long."""
+        return iter(())
 
 
 class _Adapter(HTTPAdapter):

@@ -412,3 +412,23 @@ def test_whoever_asks_again_for_the_open_update_is_not_told_that_there_is_nothin
 
     found = service.wait(request).result or {}
     assert (found['version'], found.get('update_id')) == ('1.1.0', number if kind == 'update' else None)
+
+
+def test_the_end_of_a_download_is_written_whatever_a_server_says_for_itself(operated: Operated, clerk: Clerk) -> None:
+    class Odd(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.wfile.write(b'HTTP/1.1 404 Not\x00Found\r\n\r\n')
+
+        def log_message(self, format: str, *args: object) -> None:
+            return None
+
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Odd) as server:
+        threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
+        number = operated.service().submit('download', uri=f'http://127.0.0.1:{server.server_address[1]}/1.1.0.zip')
+        master = clerk()
+        assert master.step()
+        master.join(20)
+        server.shutdown()
+
+    assert row(operated, number).state == 'failed'
+    assert str(row(operated, number).error).endswith(r'the server answers 404 Not\x00Found')

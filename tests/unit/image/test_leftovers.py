@@ -22,7 +22,7 @@ from ovca.exceptions import Refused as Forbidden
 from ovca.image import Manifest, Store, verify
 from ovca.image.build import build, keygen
 from ovca.image.channel import ChannelError
-from ovca.image.errors import AlreadyPublished, Cancelled, StorageFailed
+from ovca.image.errors import UNTRUSTED, AlreadyPublished, Cancelled, StorageFailed
 from ovca.image.fetch import fetcher
 
 from .breaks import child, left, parts
@@ -307,6 +307,24 @@ def test_what_is_still_so_or_cannot_be_asked_is_refused_and_kept(
     origin.statuses = []
     assert get(origin.uri).version == '1.1.0'
     assert origin.asked()[-1] not in (None, 'bytes=0-')
+
+
+@pytest.mark.parametrize('why', ['revoked', 'by an unknown key'])
+def test_a_signature_that_is_refused_is_told_although_the_source_does_not_answer(
+    get: Get, conf: Any, origin: Origin, why: str
+) -> None:
+    with pytest.raises(Refused):
+        get(origin.uri, commit=refuse)
+    if why == 'revoked':
+        revoke(conf)
+    else:
+        (Path(conf.image.key_folder) / 'of-1.1.0.pub').unlink()
+    origin.statuses, conf.update.attempts = [(503, {})] * 9, 1
+
+    with pytest.raises(UNTRUSTED) as caught:
+        get(origin.uri)
+
+    assert caught.value.id == ('key-revoked' if why == 'revoked' else 'wrong-signature')
 
 
 def test_a_download_stops_at_once_also_while_a_silent_source_is_asked_whether_it_has_changed(

@@ -134,8 +134,8 @@ def ftpd(tmp_path: Path) -> Iterator[Callable[..., Ftpd]]:
     (folder / 'image').write_bytes(CONTENT)
     os.utime(folder / 'image', (1_760_000_000, 1_760_000_000))
 
-    def run(certificate: Path | None = None) -> Ftpd:
-        started.append(Ftpd(folder, certificate))
+    def run(certificate: Path | None = None, **settings: Any) -> Ftpd:
+        started.append(Ftpd(folder, certificate, **settings))
         return started[-1]
 
     yield run

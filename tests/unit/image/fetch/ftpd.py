@@ -21,7 +21,7 @@ LOG.propagate = False
 class Ftpd:
     """Serves a folder to anonymous and to otto, whose password is ``geheim``; with a certificate by TLS only."""
 
-    def __init__(self, folder: Path, certificate: Path | None = None) -> None:
+    def __init__(self, folder: Path, certificate: Path | None = None, *, encoding: str = 'utf-8') -> None:
         self.folder = folder
         self.commands: list[str] = []
         self.logins: list[str] = []
@@ -62,6 +62,7 @@ class Ftpd:
             def on_login(self, username: str) -> None:
                 outer.logins.append(username)
 
+        Control.encoding, Control.banner = encoding, 'Grüß Gott'
         Control.authorizer = DummyAuthorizer()
         Control.authorizer.add_user('otto', 'geheim', str(folder), perm='elr')
         Control.authorizer.add_anonymous(str(folder))

@@ -202,7 +202,11 @@ class Origin(ThreadingHTTPServer):
         self.busy: set[socket.socket] = set()
         self.most = 0
         """How many answers were under way at most; not those that their client is no longer there for."""
+        self.partial = False
+        """It gives 206 whatever it is asked for."""
+        self.reason: str | None = None
         self.requests: list[dict[str, str]] = []
+        self.paths: list[str] = []
         self.sent = 0
 
     @property
@@ -237,9 +241,10 @@ class _Handler(BaseHTTPRequestHandler):
         server = self.server
         content = server.content  # before anybody sees the request: a test may change it from then on
         server.requests.append(dict(self.headers))
+        server.paths.append(self.path)
         if server.statuses:
             status, headers = server.statuses.pop(0)
-            self._head(status, {**headers, 'Content-Length': '0'})
+            self._head(status, {'Content-Length': '0', **headers})
             return
         size = len(content)
         match = re.fullmatch(r'bytes=(\d+)-(\d*)', self.headers.get('Range', ''))
@@ -256,7 +261,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers['ETag'] = server.etag
         if ranged:
             headers['Content-Range'] = f'bytes {start}-{stop - 1}/{size}'
-        self._head(206 if ranged else 200, {**headers, **server.headers})
+        self._head(206 if ranged or server.partial else 200, {**headers, **server.headers})
         cut = server.cuts.pop(0) if server.cuts else server.always_cut
         with server.line:
             server.busy.add(self.connection)
@@ -291,7 +296,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         headers = {'Date': self.date_time_string(), **headers}
-        self.send_response_only(status)
+        self.send_response_only(status, self.server.reason)
         for name, value in headers.items():
             if value:
                 self.send_header(name, value)
