@@ -89,7 +89,7 @@ class Images:
         orders.heed()
         uri, wanted, way, offer = str(args['uri']), args.get('version'), list[str](), None
         if channel.is_index(uri):
-            offer, way = self._offered(epoch, uri, wanted)
+            offer, way = self._offered(epoch, id, uri, wanted, orders)
             if offer is None:
                 if install and self._installs(self.version):
                     return {'version': self.version, 'digest': self.digest}
@@ -164,9 +164,17 @@ class Images:
             orders.heed()
         raise Cancelled('this node does not lead any more')
 
-    def _offered(self, epoch: int, uri: str, version: str | None) -> tuple[Offer | None, list[str]]:
+    def _offered(
+        self, epoch: int, id: int, uri: str, version: str | None, orders: Orders
+    ) -> tuple[Offer | None, list[str]]:
         """The image of a channel to fetch, and the way that it is a step on; the index is remembered."""
-        found = channels.read(uri, self.conf, self.database)
+        found = channels.read(
+            uri,
+            self.conf,
+            self.database,
+            heed=lambda: self._go_on(orders),
+            notice=lambda text: self._notice(epoch, id, text),
+        )
         with self.lease.fenced(epoch) as session:
             channels.remember(session, uri, found.serial)
         return channels.choose(found, self.version, version)

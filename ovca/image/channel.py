@@ -15,14 +15,16 @@ from __future__ import annotations
 import datetime as dt
 import posixpath
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from ovca.exceptions import ImageError
 from ovca.image import signature
-from ovca.image.errors import SignatureRefused
+from ovca.image.errors import SignatureRefused, StorageFailed
 from ovca.image.fetch import fetcher, redacted
 from ovca.image.manifest import SHA256, Manifest
 from ovca.image.route import Terms
@@ -31,6 +33,8 @@ from ovca.image.version import ImageVersion
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+
+    from ovca.image.fetch.base import Fetcher
 
 FORMAT = 1
 LIMIT = 4 * 1024 * 1024
@@ -102,17 +106,28 @@ def comment(serial: int) -> str:
     return f'ovca channel serial:{serial}'
 
 
-def read(uri: str, conf: cfg.ConfigOpts, *, seen: int | None, now: dt.datetime) -> Channel:
+def read(
+    uri: str,
+    conf: cfg.ConfigOpts,
+    *,
+    seen: int | None,
+    now: dt.datetime,
+    heed: Callable[[], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Channel:
     """Fetch and prove an index; ``seen`` is the highest serial number that this appliance has met there.
+
+    ``heed`` is called now and then; what it raises ends it. ``notice`` is told, from another thread, what the operator
+    should know of the source.
 
     :raises FetchError: it cannot be read. :raises SignatureRefused: it is not signed by a trusted key.
     :raises ChannelError: it has expired, is older than one seen before, or damaged.
     """
     shown = redacted(uri)
     parts = urlsplit(uri)
-    beside = urlunsplit(parts._replace(path=f'{parts.path}.minisig'))
+    files = ((uri, LIMIT), (urlunsplit(parts._replace(path=f'{parts.path}.minisig')), signature.LIMIT))
     for attempt in (1, 2):
-        data, signed = _get(uri, conf, LIMIT), _get(beside, conf, signature.LIMIT)
+        data, signed = (_get(fetcher(each, conf), most, heed, notice) for each, most in files)
         try:
             proved = signature.verify(data, signed, Path(conf.image.key_folder), source=shown)
             break
@@ -228,11 +243,24 @@ def _time(value: str) -> dt.datetime:
     return found.astimezone(dt.UTC)
 
 
-def _get(uri: str, conf: cfg.ConfigOpts, limit: int) -> bytes:
-    source, data = fetcher(uri, conf), b''
-    with tempfile.TemporaryDirectory(prefix='ovca-channel-') as folder:
-        for piece in source.stream(Path(folder, 'part'), lambda: False):
-            data += piece
+def _get(source: Fetcher, limit: int, heed: Callable[[], None] | None, notice: Callable[[str], None] | None) -> bytes:
+    source.notice = notice or source.notice
+    data = bytearray()
+
+    def receive(part: Path, stopped: Callable[[], bool]) -> None:
+        for piece in source.stream(part, stopped):
+            data.extend(piece)
             if len(data) > limit:
                 raise ChannelError(source.shown, f'it has more than {limit} bytes; ask the vendor')
-    return data
+
+    try:
+        with tempfile.TemporaryDirectory(prefix='ovca-channel-', ignore_cleanup_errors=True) as folder:
+            if heed is None:
+                receive(Path(folder, 'part'), lambda: False)
+            else:
+                from ovca.image.flow import read_beside
+
+                read_beside(source, partial(receive, Path(folder, 'part')), heed)
+    except OSError as exc:
+        raise StorageFailed(exc.filename or tempfile.gettempdir(), exc) from exc
+    return bytes(data)

@@ -234,6 +234,19 @@ def take_turns() -> None:
     sys.setswitchinterval(min(TURN, sys.getswitchinterval()))
 
 
+def read_beside(source: Fetcher, work: Callable[[Callable[[], bool]], None], idle: Callable[[], None]) -> None:
+    """Read from a source in a thread of its own: ``work`` gets what says whether it is to stop.
+
+    ``idle`` is called meanwhile; what it raises ends the reading, and is raised. So is what ``work`` raises.
+    """
+    flow = Flow()
+    try:
+        flow.start('receive', lambda: work(flow.stopped.is_set))
+        flow.wait(idle)
+    finally:
+        flow.close(source.interrupt)
+
+
 class Receiver:
     """Runs a fetcher in a thread of its own, and hands its bytes over in order.
 

@@ -18,7 +18,7 @@ from ovca.image.channel import FORMAT, Channel, ChannelError
 from ovca.image.errors import BundleError
 from ovca.image.judged import MANIFEST, SIGNATURE
 from ovca.image.manifest import LIMIT, Manifest
-from ovca.image.signing import Password, sign
+from ovca.image.signing import NO_ZIP, Password, sign
 from ovca.image.version import ImageVersion
 
 
@@ -110,7 +110,7 @@ def _manifest(bundle: Path) -> Manifest:
                 )
             with archive.open(MANIFEST) as stream:
                 return Manifest.parse(stream.read(LIMIT), str(bundle))
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError, OSError) as exc:
+    except (*NO_ZIP, OSError) as exc:
         raise BundleError(str(bundle), f'it is no bundle: {exc}', id='not-a-bundle') from exc
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import UNTRUSTED, AlreadyPublished, BundleError, Cancelled, SourceError, StorageFailed
 from ovca.image.fetch import fetcher
 from ovca.image.fetch.base import Fetcher, NoRanges, SourceChanged
-from ovca.image.flow import Flow, Receiver
+from ovca.image.flow import Flow, Receiver, read_beside
 from ovca.image.iso9660 import IsoError
 from ovca.image.judged import FILES, MANIFEST, SIGNATURE, Judged, derived, judge, need_no_signature
 from ovca.image.limits import Limits
@@ -245,12 +246,8 @@ class _Reception:
 
     def _ask(self) -> None:
         """Ask the source whether it still holds what was kept, which may take as long as it is silent."""
-        source, asking = fetcher(self.fetcher.uri, self.conf), Flow()
-        try:
-            asking.start('ask', lambda: source.confirm(self.part, asking.stopped.is_set))
-            asking.wait(self._heed)
-        finally:
-            asking.close(source.interrupt)
+        source = fetcher(self.fetcher.uri, self.conf)
+        read_beside(source, partial(source.confirm, self.part), self._heed)
 
     def _accept(self, manifest: Manifest) -> None:
         with self._asking():

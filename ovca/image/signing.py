@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Callable
 from copy import copy
 from functools import partial
@@ -29,6 +30,8 @@ CHUNK = 1024 * 1024
 EPOCH = (1980, 1, 1, 0, 0, 0)
 LEVEL = 4
 """Compression beyond it costs much time and saves little."""
+NO_ZIP = (zipfile.BadZipFile, zlib.error, KeyError, RuntimeError, EOFError)
+"""What the library raises when it reads a zip that is damaged, encrypted, or packed as it does not know."""
 Password = Callable[[], str]
 """Asks for the password of a secret key; called only if the key has one."""
 
@@ -109,7 +112,7 @@ def sign_bundle(bundle: Path, output: Path, secret_key: Path, password: Password
     try:
         with file_errors(output), zipfile.ZipFile(bundle) as source:
             return _sign_bundle(source, bundle, output, secret_key, password)
-    except (zipfile.BadZipFile, KeyError, NotImplementedError, EOFError) as exc:
+    except NO_ZIP as exc:
         raise BundleError(str(bundle), f'it is no bundle: {exc}', id='not-a-bundle') from exc
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import logging
 import os
@@ -191,7 +192,9 @@ class Asking:
                 kind = ERRORS.get(now.exit_code or 1, OvcaError)
                 raise kind(now.error or f'request {id} failed', id=(now.result or {}).get('error_id'))
             if now.state == 'open' and self._clock() - looked > PATIENCE:
-                looked, before, told = self._clock(), told, f'request {id} waits for {self._ahead(id)}'
+                looked, before = self._clock(), told
+                with contextlib.suppress(DatabaseUnavailable):  # the next look tells that it is away
+                    told = f'request {id} waits for {self._ahead(id)}'
                 if told != before:
                     on_notice(told)
         raise RuntimeError('unreachable')

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -44,14 +44,23 @@ class OfferView:
     """Why it cannot be reached."""
 
 
-def read(uri: str, conf: cfg.ConfigOpts, database: Database) -> Channel:
+def read(
+    uri: str,
+    conf: cfg.ConfigOpts,
+    database: Database,
+    *,
+    heed: Callable[[], None] | None = None,
+    notice: Callable[[str], None] | None = None,
+) -> Channel:
     """Fetch and prove the index, which must not be older than one that was seen before.
+
+    For ``heed`` and ``notice`` see :func:`ovca.image.channel.read`.
 
     :raises FetchError: it cannot be read. :raises ImageError: it does not count.
     """
     with database.read() as session:
         seen, now = seen_serial(session, uri), database_now(session)
-    return channel.read(uri, conf, seen=seen, now=now)
+    return channel.read(uri, conf, seen=seen, now=now, heed=heed, notice=notice)
 
 
 def seen_serial(session: Session, uri: str) -> int | None:

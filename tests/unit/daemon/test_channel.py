@@ -18,7 +18,7 @@ from ovca.db.models import Request
 from ovca.image import index
 from ovca.image.build import build, keygen
 from tests.operated import OLD, Operated
-from tests.unit.daemon.conftest import Clerk
+from tests.unit.daemon.conftest import Clerk, until
 
 Download = Callable[..., Request]
 
@@ -247,3 +247,29 @@ def test_on_the_schema_of_the_software_before_nothing_is_remembered_and_all_else
     vendor.image('1.1.0', '1.0.0')
 
     assert download(vendor.publish()).state == 'done'
+
+
+def test_a_download_is_aborted_at_once_also_while_the_server_of_the_index_wants_to_be_left_alone(
+    operated: Operated, clerk: Clerk
+) -> None:
+    class Busy(Quiet):
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.send_header('Retry-After', '600')
+            self.end_headers()
+
+    service = operated.service()
+    with http.server.ThreadingHTTPServer(('127.0.0.1', 0), Busy) as server:
+        threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
+        number = service.submit('download', uri=f'http://127.0.0.1:{server.server_address[1]}/channel.json')
+        master = clerk()
+        assert master.step()
+        until(lambda: 'notice' in (operated.requests()[-1].progress or {}))
+
+        service.abort_download(number)
+        master.join(20)
+        server.shutdown()
+
+    row = operated.requests()[-1]
+    assert (row.state, row.result) == ('failed', {'error_id': 'download-aborted'})
+    assert 'asks for 600 s of patience' in row.progress['notice']  # the operator was told why it does not go on

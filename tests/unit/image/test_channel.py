@@ -16,7 +16,7 @@ from ovca.exceptions import FetchError, ImageError, UsageError
 from ovca.image import channel, index
 from ovca.image.build import build
 from ovca.image.channel import Channel, ChannelError
-from ovca.image.errors import KeyRevoked, SignatureRefused
+from ovca.image.errors import KeyRevoked, SignatureRefused, StorageFailed
 from ovca.image.signing import keygen, sign
 from tests.unit.image.conftest import Server
 
@@ -277,6 +277,15 @@ def test_an_index_that_is_published_anew_meanwhile_is_read_again(publish: Publis
 
     assert channel.read(uri, conf, seen=None, now=NOW).serial == 8
     assert len(asked) == 4
+
+
+def test_where_nothing_can_be_kept_for_a_moment_it_is_told(
+    publish: Publish, conf: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr('tempfile.tempdir', str(tmp_path / 'nowhere'))
+
+    with pytest.raises(StorageFailed, match='nowhere'):
+        channel.read(publish(), conf, seen=None, now=NOW)
 
 
 def test_an_endless_index_is_given_up(publish: Publish, conf: Any) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import struct
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -9,7 +11,7 @@ from typing import IO
 import pytest
 
 from ovca.exceptions import ConfigError, ImageError, UsageError
-from ovca.image import signature
+from ovca.image import index, signature
 from ovca.image.build import build
 from ovca.image.errors import BundleError, SignatureRefused
 from ovca.image.signing import keygen, sign, sign_bundle
@@ -108,6 +110,37 @@ def test_what_is_no_bundle_is_one_sentence(tmp_path: Path, secret_key: Path) -> 
         with pytest.raises(BundleError) as caught:
             sign_bundle(path, path, secret_key)
         assert caught.value.id == 'not-a-bundle'
+
+
+@pytest.mark.parametrize('what', ['damaged', 'encrypted'])
+@pytest.mark.parametrize('place', [0, -1])
+def test_a_bundle_that_cannot_be_unpacked_is_one_sentence(
+    tmp_path: Path, bundle: Path, secret_key: Path, what: str, place: int
+) -> None:
+    with zipfile.ZipFile(bundle) as archive:
+        info, start = archive.infolist()[place], archive.start_dir
+    data = bytearray(bundle.read_bytes())
+    if what == 'damaged':
+        content = info.header_offset + 30 + sum(struct.unpack_from('<HH', data, info.header_offset + 26))
+        data[content : content + 4] = b'\xff' * 4  # no block of deflate begins so
+    else:
+        listed = start if place == 0 else data.rindex(b'PK\x01\x02')
+        data[info.header_offset + 6] |= 1
+        data[listed + 8] |= 1
+    folder = tmp_path / 'damaged'
+    folder.mkdir()
+    (folder / 'bad.zip').write_bytes(data)
+
+    with pytest.raises(BundleError) as signed:
+        sign_bundle(folder / 'bad.zip', folder / 'out.zip', secret_key)
+    assert signed.value.id == 'not-a-bundle'
+    assert str(signed.value).isprintable()
+    if place == 0:
+        now = dt.datetime.now(dt.UTC)
+        with pytest.raises(BundleError) as offered:
+            index.make(folder, folder / 'channel.json', secret_key, expires_at=now + dt.timedelta(days=1), now=now)
+        assert offered.value.id == 'not-a-bundle'
+    assert [path.name for path in folder.iterdir()] == ['bad.zip']
 
 
 def test_a_folder_that_takes_no_file_is_named(tmp_path: Path, unsigned: Path, secret_key: Path) -> None:

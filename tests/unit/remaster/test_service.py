@@ -268,6 +268,29 @@ def test_a_request_that_waits_for_another_names_it(operated: Operated) -> None:
     assert notices == ['request 2 waits for the end of request 1 (download)']
 
 
+def test_waiting_outlives_a_database_that_goes_away_while_it_is_asked_what_is_waited_for(
+    operated: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times, turns = [0.0], iter(['away'])
+    service = operated.started().service(sleep=lambda seconds: None, clock=lambda: times[0])
+    number = service.submit('node-set', node='mn2')
+    whole = service._ahead
+
+    def ahead(id: int) -> str:
+        if next(turns, None) == 'away':
+            raise DatabaseUnavailable('the database cannot be used now')
+        operated.finish(number, {})
+        return whole(id)
+
+    def sleep(seconds: float) -> None:
+        times[0] += 3
+
+    monkeypatch.setattr(service, '_ahead', ahead)
+    monkeypatch.setattr(service, '_sleep', sleep)
+
+    assert service.wait(number).state == 'done'
+
+
 def test_following_shows_each_change_once_and_ends_with_the_update(operated: Operated) -> None:
     operated.started()
     number = operated.update()
