@@ -18,6 +18,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             setattr(sys, stream, os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w', encoding='utf-8'))
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
+    except KeyboardInterrupt:  # outside of a command, which tells it by itself
+        sys.stderr.write('ovca: interrupted [interrupted]\n')
+        return 130
     finally:
         gc.freeze()
 

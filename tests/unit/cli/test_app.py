@@ -390,15 +390,19 @@ class Loading(types.ModuleType):
     def __getattr__(self, name):
         raise KeyboardInterrupt
 
-sys.modules['ovca.cli.app'] = Loading('ovca.cli.app')
+sys.modules[sys.argv[1]] = Loading(sys.argv[1])
 from ovca.cli.main import main
 
-sys.exit(main(['node-list']))
+sys.exit(main([sys.argv[2]]))
 """
-"""Ctrl-C while the application is being imported."""
+"""Ctrl-C while a module is being imported."""
 
 
-def test_ctrl_c_before_the_application_is_there_is_a_sentence_too() -> None:
-    done = subprocess.run([sys.executable, '-c', STARTING], capture_output=True, text=True)
+@pytest.mark.parametrize(
+    ('module', 'word', 'told'),
+    [('ovca.cli.app', 'node-list', 'interrupted; nothing was begun'), ('ovca.cli.options', '--help', 'interrupted')],
+)
+def test_ctrl_c_before_the_application_is_there_is_a_sentence_too(module: str, word: str, told: str) -> None:
+    done = subprocess.run([sys.executable, '-c', STARTING, module, word], capture_output=True, text=True)
 
-    assert (done.returncode, done.stderr) == (130, 'ovca: interrupted; nothing was begun [interrupted]\n')
+    assert (done.returncode, done.stderr) == (130, f'ovca: {told} [interrupted]\n')
