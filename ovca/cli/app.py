@@ -81,7 +81,7 @@ class OvcaApp(App):
 
     def complain(self, text: str) -> None:
         """Tell the operator something that belongs to no output."""
-        print(f'{self.NAME}: {text}', file=self.stderr)
+        print(f'{self.NAME}: {base.shown(text)}', file=self.stderr)
 
     def run(self, argv: list[str]) -> int:
         """Run one command; return its exit status. Every error becomes one sentence."""

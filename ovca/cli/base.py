@@ -177,7 +177,7 @@ class _Common(command.Command):
 
     def complain(self, text: str) -> None:
         """Tell the operator something that belongs to no output."""
-        self.app.stderr.write(f'{self.app.NAME}: {text}\n')
+        self.app.stderr.write(f'{self.app.NAME}: {shown(text)}\n')
 
     def confirm(self, question: str, *, yes: bool) -> None:
         """Ask once, unless ``--yes`` was given.

@@ -49,6 +49,16 @@ def test_a_command_of_another_package_runs(install: Install) -> None:
     assert (result.code, result.out, result.err) == (0, 'hello \n', '')
 
 
+@pytest.mark.parametrize('kind', ['exceptions.Refused', 'OSError'])
+def test_an_error_steers_no_terminal_whoever_has_written_its_words(install: Install, kind: str) -> None:
+    install('hello-plugin', HELLO_ENTRY, hellomod=HELLO)
+
+    result = testing.run(['hello', '--raise', f'{kind}("the BMC says \\x1b[2J\\x9b8m \\u202eso; mend it")'])
+
+    assert result.err.rstrip('\n').isprintable()
+    assert r'the BMC says \x1b[2J\x9b8m \u202eso; mend it' in result.err
+
+
 def test_what_stands_behind_the_command_belongs_to_the_command(install: Install) -> None:
     install('hello-plugin', HELLO_ENTRY, hellomod=HELLO)
 
