@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from ovca.exceptions import UsageError
 from ovca.image.iso9660 import SECTOR
+from ovca.image.names import flaw, link_flaw, shown
 
 CHUNK = 256 * 1024
 SECTION = 0xFFFFFFFF // SECTOR * SECTOR
@@ -60,18 +61,21 @@ def folder_node(path: str, mode: int = 0o755) -> Node:
 
 def add_file(parent: Node, name: str, source: Path) -> None:
     """Put one file into a folder. :raises UsageError: it is no file that an image can hold."""
+    _need_name(name, source)
     path = f'{parent.path}/{name}' if parent.path else name
     facts = source.lstat()
     if stat.S_ISLNK(facts.st_mode):
-        node = Node(path, stat.S_IFLNK | 0o777, link=os.readlink(source))  # noqa: PTH115 pathlib would change a/./b
-        if len((node.link or '').encode()) > 1024:
-            raise UsageError(f'{source} points to a path longer than 1024 bytes; shorten it', id='unfit-tree')
+        link = os.readlink(source)  # noqa: PTH115 pathlib would change a/./b
+        problem = link_flaw(link) if _is_text(link) else 'points to a path that is not UTF-8'
+        if problem is None and len(link.encode()) > 1024:
+            problem = 'points to a path longer than 1024 bytes'
+        if problem is not None:
+            raise _unfit(source, f'{problem}; change it')
+        node = Node(path, stat.S_IFLNK | 0o777, link=link)
     elif stat.S_ISREG(facts.st_mode):
         node = Node(path, stat.S_IFREG | stat.S_IMODE(facts.st_mode) & 0o777, source, facts.st_size)
     else:
-        raise UsageError(f'{source} is neither file, folder nor link; take it out of the tree', id='unfit-tree')
-    if len(name.encode()) > 255:
-        raise UsageError(f'{source} has a name longer than 255 bytes; shorten it', id='unfit-tree')
+        raise _unfit(source, 'is neither file, folder nor link; take it out of the tree')
     parent.children[name] = node
 
 
@@ -82,10 +86,30 @@ def add_tree(parent: Node, name: str, source: Path) -> None:
     path = f'{parent.path}/{name}' if parent.path else name
     node = parent.children[name] = folder_node(path, stat.S_IMODE(source.stat().st_mode) & 0o777)
     for child in sorted(source.iterdir()):
-        if child.is_dir() and not child.is_symlink():
+        if not child.is_symlink() and child.is_dir():  # who follows a link may be refused
+            _need_name(child.name, child)
             add_tree(node, child.name, child)
         else:
             add_file(node, child.name, child)
+
+
+def _need_name(name: str, source: Path) -> None:
+    """Let the name of a file or folder pass. :raises UsageError: no image can hold it."""
+    if not _is_text(name):
+        raise _unfit(source, 'has a name that is not UTF-8; rename it')
+    if len(name.encode()) > 255:
+        raise _unfit(source, 'has a name longer than 255 bytes; shorten it')
+    if (problem := flaw(name)) is not None:
+        raise _unfit(source, f'{problem}; rename it')
+
+
+def _is_text(text: str) -> bool:
+    """Whether a name is UTF-8; Python has halves of characters for bytes that are not (PEP 383)."""
+    return not any('\ud800' <= char <= '\udfff' for char in text)
+
+
+def _unfit(source: Path, what: str) -> UsageError:
+    return UsageError(f'{shown(str(source))} {what}', id='unfit-tree')
 
 
 def write_iso(root: Node, stream: BinaryIO, volume_id: str, *, section: int = SECTION) -> tuple[int, str, list[Node]]:
@@ -240,9 +264,8 @@ def _links(target: str) -> list[bytes]:
     """The fields ``SL`` of a link: its target by components, a long one in several pieces."""
     components: list[bytes] = []
     for place, part in enumerate(target.split('/')):
-        if not part:
-            if place == 0:
-                components.append(b'\x08\0')
+        if not part:  # the root, or one slash more, which is part of the link
+            components.append(b'\0\0' if place else b'\x08\0')
             continue
         data = part.encode()
         flags = {b'.': 2, b'..': 4}.get(data, 0)

@@ -73,6 +73,35 @@ def test_a_version_that_is_none_is_one_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ('kind', 'name', 'said'),
+    [
+        ('file', b'caf\xe9', r'caf\udce9 has a name that is not UTF-8; rename it'),
+        ('folder', b'caf\xe9', r'caf\udce9 has a name that is not UTF-8; rename it'),
+        ('link', b'caf\xe9', 'inner points to a path that is not UTF-8; change it'),
+        ('file', b'a\nb', r'a\nb holds a control character and is not a name that a file may have; rename it'),
+        ('folder', b'a\\b', r'a\b holds a backslash and is not a name that a file may have; rename it'),
+        ('link', b'a\x1b', 'inner points to a path with a control character; change it'),
+        ('link', b'a' * 1025, 'inner points to a path longer than 1024 bytes; change it'),
+    ],
+    ids=lambda value: value if value in ('file', 'folder', 'link') else '',
+)
+def test_what_no_image_can_hold_is_named_before_one_is_made(tmp_path: Path, kind: str, name: bytes, said: str) -> None:
+    place = tree(tmp_path)
+    if kind == 'link':
+        (place / 'inner').symlink_to(os.fsdecode(name))
+    elif kind == 'folder':
+        (place / os.fsdecode(name)).mkdir()
+    else:
+        (place / os.fsdecode(name)).touch()
+
+    result = testing.run(['image-build', '--image-version', '1.1.0', '--mgmt', str(place), str(tmp_path / 'x.zip')])
+
+    assert (result.code, result.err.count('\n')) == (2, 1)
+    assert result.err.endswith(f'/{said} [unfit-tree]\n')
+    assert not (tmp_path / 'x.zip').exists()
+
+
+@pytest.mark.parametrize(
     ('words', 'id', 'said'),
     [
         (['--password-file', 'text'], 'no-secret-key', '--secret-key'),

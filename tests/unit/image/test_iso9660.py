@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import subprocess
 import sys
@@ -11,8 +12,11 @@ from pathlib import Path
 import pycdlib
 import pytest
 
+from ovca.image.build import build, keygen
 from ovca.image.iso9660 import SECTOR, Iso, IsoError
 from ovca.image.isowriter import add_tree, folder_node, write_iso
+
+from .conftest import Get
 
 
 def make(tree: Path, path: Path) -> Path:
@@ -54,6 +58,35 @@ def test_another_reader_reads_what_is_written(tree: Path, tmp_path: Path) -> Non
     other.close()
     assert stream.getvalue() == (tree / 'usr/lib/d5/f33.py').read_bytes()
     assert set(names) - {'', '.', '..'} == {p.name for p in tree.iterdir()}
+
+
+LINKS = ['usr/', 'usr//bin', '//usr', '/', '//', './', '../x/./', 'x/' * 200, 'y' * 500 + '/', '/' * 300]
+
+
+def links(folder: Path) -> list[str]:
+    return [os.readlink(folder / str(number)) for number in range(len(LINKS))]  # noqa: PTH115 pathlib would change them
+
+
+def test_slashes_that_a_link_has_too_many_stay(tmp_path: Path, get: Get) -> None:
+    source = tmp_path / 'source'
+    (source / 'deep').mkdir(parents=True)
+    for number, link in enumerate(LINKS):
+        (source / 'deep' / str(number)).symlink_to(link)
+    keygen(tmp_path / 'keys', 'vendor')
+    build(tmp_path / 'x.zip', version='1.1.0', mgmt=source, secret_key=tmp_path / 'keys/vendor.key')
+
+    get(tmp_path / 'x.zip')
+
+    folder = tmp_path / 'shared/mgmt_image/1.1.0'
+    assert links(folder / 'tree/deep') == LINKS
+    mounted = tmp_path / 'mounted'
+    mounted.mkdir()
+    command = ['mount', '-t', 'iso9660', '-o', 'loop,ro', str(folder / 'ovca-1.1.0.iso'), str(mounted)]
+    if os.getuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+        return  # the kernel is not asked
+    found = links(mounted / 'mgmt_image/deep')
+    subprocess.run(['umount', str(mounted)], check=True)
+    assert found == LINKS
 
 
 def test_what_another_writer_wrote_is_read(tmp_path: Path) -> None:
