@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -196,6 +197,23 @@ def test_modes_links_and_contents_are_as_xorriso_extracts_them(writer: str, hard
     extracted = by_xorriso(image, tmp_path / 'out')
     extracted.pop('rr_moved', None)  # where genisoimage puts deep folders; bsdtar hides it, and so do we
     assert found == extracted == on_disk(hard)
+
+
+def test_links_with_slashes_too_many_lead_to_the_same_place_for_xorriso(tmp_path: Path) -> None:
+    links = ['usr/', 'usr/lib/', './', '../x/./', '/', 'usr//lib', '//usr', 'x/' * 200]
+    source = tmp_path / 'source'
+    source.mkdir()
+    for number, link in enumerate(links):
+        (source / str(number)).symlink_to(link)
+    root = folder_node('')
+    add_tree(root, 'tree', source)
+    image = tmp_path / 'image.iso'
+    with image.open('wb') as stream:
+        write_iso(root, stream, 'TEST')
+
+    found = by_xorriso(image, tmp_path / 'out')
+
+    assert [found[f'tree/{number}'][2] for number in range(len(links))] == [re.sub('/+', '/', link) for link in links]
 
 
 def test_folders_that_xorriso_relocates_are_where_they_belong(hard: Path, tmp_path: Path) -> None:
