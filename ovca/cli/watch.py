@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ovca.cli import base, lines, live, values
-from ovca.exceptions import FetchError, ImageError, Interrupted, Refused, UpdateAborted, UpdateFailed, UsageError
+from ovca.exceptions import (
+    DatabaseUnavailable,
+    FetchError,
+    ImageError,
+    Interrupted,
+    Refused,
+    UpdateAborted,
+    UpdateFailed,
+    UsageError,
+)
 
 if TYPE_CHECKING:
     from ovca.remaster.checks import CheckResult
@@ -136,8 +146,6 @@ def chosen(command: base.Command, number: int | None) -> tuple[int | None, int]:
 
     :raises UsageError: there is none. :raises DatabaseUnavailable: nobody can tell.
     """
-    from ovca.exceptions import DatabaseUnavailable
-
     try:
         waiting = command.service.open_request() if number is None else None
         return (waiting.id, 0) if waiting is not None else (None, command.service.update(number).id)
@@ -150,8 +158,6 @@ def chosen(command: base.Command, number: int | None) -> tuple[int | None, int]:
 
 def _expectation(command: base.Command, update_id: int) -> Expectation | None:
     """How long it is likely to take; nothing while the database is away."""
-    from ovca.exceptions import DatabaseUnavailable
-
     try:
         found: Expectation = command.service.expectation(update_id)
     except DatabaseUnavailable:
@@ -358,7 +364,8 @@ def finish(command: base.Command, request_id: int, *, planned: bool, progress: s
     if result.get('update_id') is not None:
         number = int(result['update_id'])
         if not planned:
-            show(command, command.service.plan_of(command.service.update(number)))
+            with contextlib.suppress(DatabaseUnavailable):  # the update goes on, and is followed once it answers
+                show(command, command.service.plan_of(command.service.update(number)))
         follow(command, number, progress=progress)
         if len(path := result.get('path') or []) > 1:
             tell(command, f'the next step on the way to {path[-1]} is {path[1]}: repeat `ovca update`')

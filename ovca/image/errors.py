@@ -63,10 +63,10 @@ class NoSpace(ImageError):
 
 
 class StorageFailed(ImageError):
-    """The shared storage does not take what is written to it."""
+    """The shared storage does not take what is written to it, or cannot be looked at."""
 
-    def __init__(self, folder: object, exc: OSError) -> None:
-        super().__init__(f'{folder} cannot be written: {exc.strerror or exc}; see to the storage')
+    def __init__(self, folder: object, exc: OSError, *, what: str = 'written') -> None:
+        super().__init__(f'{folder} cannot be {what}: {exc.strerror or exc}; see to the storage')
 
 
 class AlreadyPublished(ImageError):

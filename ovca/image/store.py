@@ -116,9 +116,15 @@ class Store:
         return [folder for folder in found if is_version(folder.name) and folder.is_dir()]
 
     def folders(self, version: str) -> dict[Path, int]:
-        """The folders that an image has, and how many bytes the files in each of them hold."""
+        """The folders that an image has, and how many bytes the files in each of them hold.
+
+        :raises StorageFailed: the storage cannot be looked at.
+        """
         found = [self.folder(component, version) for component in COMPONENTS]
-        return {folder: _bytes_in(folder) for folder in found if folder.is_dir()}
+        try:
+            return {folder: _bytes_in(folder) for folder in found if folder.is_dir()}
+        except OSError as exc:
+            raise StorageFailed(self.root, exc, what='read') from exc
 
     def remove(self, version: str) -> None:
         """Remove an image's folders; its row has to be gone before, and the caller holds the :meth:`lock`.

@@ -7,16 +7,17 @@ import re
 import signal
 import subprocess
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 
 from ovca import plugins, testing
 from ovca.cli.app import OvcaApp
 from ovca.db.models import Request
-from ovca.exceptions import ImageError
+from ovca.exceptions import DatabaseUnavailable, ImageError
 from ovca.remaster import checks
 from ovca.remaster.checks import CheckResult, Result
+from ovca.remaster.service import Service
 from tests.operated import Operated
 from tests.unit.cli.test_app import Vendor
 
@@ -255,6 +256,21 @@ def test_with_yes_one_request_does_it_all(operated: Operated) -> None:
     assert result.code == 0, result.err
     assert [(r.kind, r.args) for r in operated.requests()] == [('update', {'uri': 'https://example.com/x.zip'})]
     assert 'Update from 1.0.0 to 1.1.0' in result.out
+
+
+def test_an_update_that_has_begun_is_followed_although_its_plan_cannot_be_read(
+    operated: Operated, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object) -> NoReturn:
+        raise DatabaseUnavailable('the database cannot be used now')
+
+    operated.started()
+    master(operated)
+    monkeypatch.setattr(Service, 'plan_of', away)
+
+    result = run(operated, 'update', 'https://example.com/x.zip', '--yes')
+
+    assert (result.code, result.out.splitlines()[-1]) == (0, 'update 1 is done: both nodes run 1.1.0'), result.err
 
 
 def test_the_source_may_stand_in_the_configuration(operated: Operated) -> None:

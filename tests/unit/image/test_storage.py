@@ -98,3 +98,10 @@ def test_what_no_image_can_be_stays_and_is_none(get: Get, store: Store, bundle: 
     assert store.versions() == ['1.1.0']
     assert [folder.parent.name for folder in store.clean([])] == ['mgmt_image', 'hmp_image', 'ovm_image']
     assert len(list(store.root.glob('mgmt_image/*/daily'))) == 4
+
+
+def test_a_storage_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
+    store = Store(tmp_path / ('x' * 300))  # a name that no file system takes; a stale NFS mount answers like that
+
+    with pytest.raises(StorageFailed, match='cannot be read: File name too long; see to the storage'):
+        store.folders('1.1.0')
