@@ -48,6 +48,16 @@ def list_refused(data: bytes, sentence: str, id: str = 'not-a-bundle', limits: L
 # JSON.
 
 
+@pytest.mark.timeout(60)
+def test_a_manifest_of_many_keys_is_refused_before_it_has_cost_much() -> None:
+    # It is read before its signature can be. To look for each key among all others would take half an hour.
+    keys = [f'"{number}":0' for number in range(LIMIT // 12)]
+    data = f'{{{",".join([*keys, keys[-1]])}}}'.encode()
+    assert len(data) <= LIMIT
+
+    refused(data, 'is there twice')
+
+
 @pytest.mark.parametrize(
     ('data', 'sentence'),
     [
