@@ -157,7 +157,8 @@ class Bundle:
             self._ratio(member.name, member.size, member.compressed)
         size = crc = 0
         start = self._position
-        for data in self._inflate(member, unpacked) if member.method == 8 else self._stored(member):
+        most = limit + limit // 8 + SMALL
+        for data in self._inflate(member, unpacked, most) if member.method == 8 else self._stored(member):
             size += len(data)
             if size > limit:
                 raise BundleError(
@@ -202,7 +203,8 @@ class Bundle:
             left -= len(data)
             yield data
 
-    def _inflate(self, member: Member, unpacked: Unpacked | None) -> Iterator[bytes]:
+    def _inflate(self, member: Member, unpacked: Unpacked | None, most: int) -> Iterator[bytes]:
+        """Inflate at most so many bytes: blocks without content could go on for ever, and become nothing."""
         engine = deflate.decompressor()
         left = member.compressed
         consumed = 0
@@ -217,6 +219,10 @@ class Bundle:
                 # Without more input the engine may still hold output that did not fit into the last piece.
                 data = self._some(want) if want > 0 else b''
                 consumed += len(data)
+                if consumed > most:
+                    raise BundleError(
+                        self.source, f'{member.name} is packed into more bytes than it may have', id='bundle-unsafe'
+                    )
             try:
                 out = engine.decompress(data, OUT)
             except deflate.DAMAGED as exc:

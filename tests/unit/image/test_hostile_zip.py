@@ -183,6 +183,28 @@ def test_a_member_that_hides_how_large_it_becomes_ends_soon() -> None:
     assert unfolded < 2 * SMALL + 100 * (1 << 20)
 
 
+@pytest.mark.parametrize(('flags', 'compressed'), [(8, 0), (0, 2**31)], ids=['size not told', 'size told'])
+def test_a_member_that_becomes_nothing_ends_soon(flags: int, compressed: int) -> None:
+    received = 0
+
+    def blank() -> Iterator[bytes]:
+        """Blocks of deflate without content, and without end."""
+        nonlocal received
+        size = 0 if flags else 9
+        yield LOCAL + struct.pack('<HHHHHIIIHH', 20, flags, 8, 0, 0, 0, compressed, size, 13, 0) + b'manifest.json'
+        while received < 8 * SMALL:
+            received += 250_000
+            yield b'\x00\x00\x00\xff\xff' * 50_000
+
+    bundle = Bundle(blank(), 'blank.zip')
+    bundle.next()
+
+    with pytest.raises(BundleError, match=r'manifest\.json is packed into more bytes than it may have') as error:
+        next(bundle.content(1 << 20))
+    assert error.value.id == 'bundle-unsafe'
+    assert received < 2 * SMALL
+
+
 def test_what_is_only_well_compressed_is_read() -> None:
     content = (b'%d' % number for number in range(4_000_000))
     data = b'\n'.join(content)
