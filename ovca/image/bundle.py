@@ -106,9 +106,7 @@ class Bundle:
             raise BundleError(self.source, 'it is not a zip file, or has bytes where none belong', id='not-a-bundle')
         fields = struct.unpack('<HHHHHIIIHH', self._take(26))
         _, flags, method, _, _, crc, compressed, size, name_length, extra_length = fields
-        if not 0 < name_length <= MAX_NAME:
-            raise BundleError(self.source, 'a member has no name, or one longer than 255 bytes', id='not-a-bundle')
-        name = self._name(self._take(name_length))
+        name = self._name(name_length)
         extra = self._extra(self._take(extra_length), name)
         if name.casefold() in {seen.name.casefold() for seen in self._seen}:
             raise BundleError(self.source, f'it holds {name} twice, or in two cases', id='bundle-unsafe')
@@ -283,14 +281,17 @@ class Bundle:
             raise BundleError(self.source, f'{name}: its zip64 sizes are missing', id='not-a-bundle') from None
         return size, compressed, offset
 
-    def _name(self, data: bytes) -> str:
+    def _name(self, length: int) -> str:
+        """Take the name of a member."""
+        if not 0 < length <= MAX_NAME:
+            raise BundleError(self.source, 'a member has no name, or one longer than 255 bytes', id='not-a-bundle')
         try:
-            name = data.decode('utf-8')
+            name = self._take(length).decode('utf-8')
         except UnicodeDecodeError as exc:
             raise BundleError(self.source, 'a member has a name that is not UTF-8', id='bundle-unsafe') from exc
         what = 'holds a backslash' if '\\' in name else flaw(name)
         if what is not None:
-            raise BundleError(self.source, f'the member {name!r} {what}', id='bundle-unsafe')
+            raise BundleError(self.source, f'the member {name[:80]!r} {what}', id='bundle-unsafe')
         return name
 
     def _finish(self, start: int) -> None:
@@ -323,7 +324,7 @@ class Bundle:
         fields = struct.unpack('<HHHHHHIIIHHHHHII', self._take(42))
         maker, _, flags, method, _, _, crc, compressed, size = fields[:9]
         name_length, extra_length, comment, disk, _, attributes, offset = fields[9:]
-        name = self._name(self._take(name_length))
+        name = self._name(name_length)
         extra = self._extra(self._take(extra_length), name)
         self._take(comment)
         if FULL32 in (size, compressed, offset):

@@ -109,12 +109,11 @@ class FtpFetcher(Fetcher):
                 ftp.prot_p()
             ftp.set_pasv(options.ftp_passive)
             ftp.voidcmd('TYPE I')
-        except ValueError:  # a name that no host can have, or a login of two lines; no cause, it would show that
-            ftp.close()
-            raise SourceError(self.shown, 'this is not a usable URI', id='bad-uri') from None
         except BaseException as exc:
             ftp.close()
             self._explain(exc)
+            if isinstance(exc, ValueError):  # a name that no host can have, or a login of two lines; it is not shown
+                raise SourceError(self.shown, 'this is not a usable URI', id='bad-uri') from None
             raise
         return ftp
 

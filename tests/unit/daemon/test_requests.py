@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -157,22 +158,20 @@ def test_a_deletion_gives_up_when_the_images_stay_locked(
     assert all(folder.exists() for folder in folders)
 
 
-def test_what_is_quick_does_not_wait_for_a_download(operated: Operated, clerk: Clerk, tmp_path: Path) -> None:
-    pipe = tmp_path / 'endless'
-    os.mkfifo(pipe)
-    operated.service().submit('download', uri=str(pipe))
-    second = operated.service().submit('download', uri='/none')
-    third = operated.service().submit('abort')
-    busy = clerk()
+def test_what_is_quick_does_not_wait_for_a_download(operated: Operated, clerk: Clerk) -> None:
+    with socket.create_server(('127.0.0.1', 0)) as silent:
+        first = operated.service().submit('download', uri=f'http://127.0.0.1:{silent.getsockname()[1]}/endless')
+        second = operated.service().submit('download', uri='/none')
+        third = operated.service().submit('abort')
+        busy = clerk()
 
-    assert busy.step()
-    assert busy.step()
-    assert not busy.step()
+        assert busy.step()
+        assert busy.step()
+        assert not busy.step()
 
-    states = {request.id: request.state for request in operated.requests()}
-    assert (states[second], states[third]) == ('open', 'failed')
-    with pipe.open('wb'):
-        pass
+        states = {request.id: request.state for request in operated.requests()}
+        assert (states[second], states[third]) == ('open', 'failed')
+        operated.service().abort_download(first)
     busy.join(20)
 
 

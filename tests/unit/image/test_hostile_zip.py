@@ -89,6 +89,14 @@ def test_a_name_that_is_too_long_or_none_is_refused() -> None:
     refused(made(('', b'x')), 'has no name', 'not-a-bundle')
 
 
+@pytest.mark.parametrize('length', [256, 65535])
+def test_a_name_that_is_too_long_in_the_directory_makes_no_long_sentence(length: int) -> None:
+    data = made(('a.iso', b'x'))
+    struct.pack_into('<H', data, central(data) + 28, length)
+
+    refused(data + bytes(length), 'a member has no name, or one longer than 255 bytes', 'not-a-bundle')
+
+
 @pytest.mark.parametrize('second', ['a.iso', 'A.ISO', 'a.Iso'])
 def test_two_members_of_one_name_are_refused_whatever_their_case(second: str) -> None:
     with pytest.warns(UserWarning) if second == 'a.iso' else _nothing():
