@@ -159,23 +159,25 @@ class SiteCare:
         if not report:
             return
         try:
-            if self._restore(report):
-                write_json(self.root / putback.REPORT, report, mode=0o600)
+            self._restore(report)
             if not report.get('told') and self._tell(report):
                 write_json(self.root / putback.REPORT, {**report, 'told': True}, mode=0o600)
         except OSError as exc:
             self._alarm('report', f'the report on the site settings could not be written: {exc}')
 
-    def _restore(self, report: dict[str, Any]) -> bool:
-        """Put the pending items back; return whether any changed. What fails stays, and is tried at the next start."""
+    def _restore(self, report: dict[str, Any]) -> None:
+        """Put the pending items back, and note it in the report. What fails stays, and is tried at the next start.
+
+        :raises OSError: that cannot be written.
+        """
         path = self.root / putback.PENDING
         try:
             pending: dict[str, str] = json.loads(path.read_bytes())
         except FileNotFoundError:
-            return False
+            return
         except (OSError, ValueError) as exc:
             self._alarm('pending', f'{path} cannot be read, so what it holds was not put back: {exc}')
-            return False
+            return
         mine, before = {item.name: item for item in self.items}, json.dumps(report)
         for row in report.get('items', ()):
             name = row['name']
@@ -194,11 +196,13 @@ class SiteCare:
             else:
                 row['outcome'], row['detail'] = putback.CARRIED, ''
                 del pending[name]
+        # The report first: an item that is put back twice does no harm, and one that is said to wait for ever does.
+        if json.dumps(report) != before:
+            write_json(self.root / putback.REPORT, report, mode=0o600)
         if pending:
             write_json(path, pending, mode=0o600)
         else:
             path.unlink()
-        return json.dumps(report) != before
 
     def _tell(self, report: dict[str, Any]) -> bool:
         update = report.get('update')

@@ -19,6 +19,7 @@ from ovca.daemon import site as site_module
 from ovca.daemon.service import Ovcad
 from ovca.daemon.site import SiteCare, ask_node
 from ovca.db.models import Event, Node
+from ovca.files import write_json
 from ovca.provision.site import items, state
 from ovca.provision.site.fake import FakeItem
 from tests.operated import Operated, saving
@@ -175,6 +176,31 @@ def test_names_that_are_not_utf_8_are_saved_and_told(site: Site) -> None:
     first, second = site.told()
     assert 'as etc/x\\udcfc (added)' in first[1]
     assert second == ('site', 'mn1: the site item network failed: etc/x\\udcfc: no space')
+
+
+@pytest.mark.parametrize('writes', [0, 1])
+def test_a_kill_after_an_item_was_put_back_does_not_leave_it_pending(
+    site: Site, monkeypatch: pytest.MonkeyPatch, writes: int
+) -> None:
+    site.installed(site.operated.update('INSTALL_1'))
+    left = [writes]
+
+    class Killed(BaseException):
+        pass
+
+    def write(path: Path, value: object, mode: int) -> None:
+        if not left[0]:
+            raise Killed
+        left[0] -= 1
+        write_json(path, value, mode)
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(site_module, 'write_json', write)
+        site.care.step()
+    site.restarted().step()
+
+    assert (site.fake.settings, site.report()['lights']) == ('on', 'carried over')
+    assert not (site.root / 'var/lib/ovca/site-pending.json').exists()
 
 
 def test_an_item_that_cannot_be_put_back_is_kept_and_tried_at_the_next_start(site: Site) -> None:
