@@ -11,16 +11,20 @@ from typing import TYPE_CHECKING
 
 from ovca.exceptions import ConfigError
 from ovca.notify.base import Message, Notifier, NotifyError
+from ovca.program import listen
 
 if TYPE_CHECKING:
     from oslo_config import cfg
+
+LIMIT = 4096
+"""Bytes that are kept of what a command says, the last ones."""
 
 
 class CommandNotifier(Notifier):
     """Runs ``[notify] command`` for each message, without a shell; the message is JSON on its standard input.
 
-    Status 0 means that the message was taken. After ``[notify] timeout`` seconds the command is killed, with whatever
-    it started.
+    Status 0 means that the message was taken; what the command has left to others to do is then theirs. After
+    ``[notify] timeout`` seconds it is killed, with whatever it started.
     """
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
@@ -37,28 +41,30 @@ class CommandNotifier(Notifier):
 
     def _send(self, message: Message) -> None:
         program, timeout = self._words[0], self.conf.notify.timeout
-        try:
-            process = subprocess.Popen(
-                self._words,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                text=True,
-                errors='replace',
-                start_new_session=True,  # so that what it starts can be killed with it
-            )
-        except OSError as exc:
-            raise NotifyError(f'{program} cannot be started: {exc.strerror}; see [notify] command') from exc
+        with os.fdopen(os.memfd_create('message'), 'w+b') as given:  # also where no disk has room
+            given.write(json.dumps(message.as_dict()).encode() + b'\n')
+            given.seek(0)
+            try:
+                process = subprocess.Popen(
+                    self._words,
+                    stdin=given,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,  # so that what it starts can be killed with it
+                )
+            except OSError as exc:
+                raise NotifyError(f'{program} cannot be started: {exc.strerror}; see [notify] command') from exc
         with process:
             try:
-                _, said = process.communicate(json.dumps(message.as_dict()) + '\n', timeout=timeout)
+                _, said = listen(process, timeout, LIMIT, end=True)
             except BaseException as exc:
-                # Nobody has waited for it yet, so its number still names this group.
                 os.killpg(process.pid, signal.SIGKILL)
-                if isinstance(exc, subprocess.TimeoutExpired):
+                if isinstance(exc, TimeoutError):
                     raise NotifyError(f'{program} was killed after {timeout:g} s; see [notify] timeout') from exc
                 raise
         if process.returncode:
-            last = said.strip().splitlines()[-1] if said.strip() else 'it said nothing'
+            lines = said.decode(errors='replace').strip().splitlines()
             how = f'status {process.returncode}' if process.returncode > 0 else f'signal {-process.returncode}'
-            raise NotifyError(f'{program} ended with {how}: {last}; mend the command')
+            raise NotifyError(
+                f'{program} ended with {how}: {lines[-1] if lines else "it said nothing"}; mend the command'
+            )

@@ -22,11 +22,11 @@ from ovca.exceptions import OvcaError
 from ovca.image.manifest import ListedFile, check_paths
 from ovca.image.names import shown
 from ovca.image.strictjson import UNREADABLE, harmless, loads, reason, typed
+from ovca.program import ProgramFailed, Said
+from ovca.program import run as run_program
 from ovca.remaster.checks import HANGS, CheckContext, CheckResult, Result
 from ovca.remaster.checks.image import listed_files
 from ovca.remaster.checks.patience import NoAnswer, Patience
-from ovca.remaster.checks.program import ProgramFailed, Said
-from ovca.remaster.checks.program import run as run_program
 
 PREFIX = 'image:'
 LIMIT = 64 * 1024

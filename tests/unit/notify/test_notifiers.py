@@ -5,8 +5,10 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import signal
 import sys
 import time
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -156,6 +158,37 @@ def test_a_command_that_hangs_is_killed_with_what_it_started(
         notifier.send(MESSAGE)
 
     assert ended(int(note.read_text()))
+
+
+def test_a_command_that_leaves_its_work_to_another_has_taken_the_message(
+    configured: Configured, script: Script, tmp_path: Path
+) -> None:
+    note = tmp_path / 'child'
+    program = script(
+        f'import subprocess; p = subprocess.Popen(["sleep", "600"]); open({str(note)!r}, "w").write(str(p.pid))'
+    )
+    (notifier,) = notify.load(configured(drivers='command', command=program, timeout='2'))
+
+    notifier.send(MESSAGE)
+
+    child = int(note.read_text())
+    os.kill(child, signal.SIGTERM)  # so it was still at its work
+    assert ended(child)
+
+
+def test_of_a_command_that_says_very_much_the_end_is_kept(configured: Configured, script: Script) -> None:
+    program = script('import sys; [sys.stderr.write("x" * 2**20) for _ in range(64)]; sys.exit("\\nno such number")')
+    (notifier,) = notify.load(configured(drivers='command', command=program))
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(NotifyError, match='ended with status 1: no such number'):
+            notifier.send(MESSAGE)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert most < 8 * 2**20
 
 
 def ended(process: int) -> bool:

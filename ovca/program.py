@@ -1,4 +1,4 @@
-"""Runs a program that is not ours: without a shell, for a limited time, and with a limited answer."""
+"""Runs programs that are not ours: without a shell, for a limited time, and with a limited answer."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
 
 CHUNK = 64 * 1024
 
@@ -56,7 +55,7 @@ def run(argv: Sequence[str], *, given: bytes, env: Mapping[str, str], timeout: f
             raise ProgramFailed(f'it cannot be started: {exc.strerror}') from exc
         with process:
             try:
-                out, err = _read(process, time.monotonic() + timeout, limit)
+                out, err = listen(process, timeout, limit)
             except TimeoutError:
                 raise ProgramFailed(f'it took longer than {timeout:g} s') from None
             finally:
@@ -65,32 +64,36 @@ def run(argv: Sequence[str], *, given: bytes, env: Mapping[str, str], timeout: f
     return Said(out, err, process.returncode)
 
 
-def _read(process: subprocess.Popen[bytes], deadline: float, limit: int) -> tuple[bytes, bytes]:
-    """What it writes until it ends; what it has started and left behind may hold the pipes open for ever."""
+def listen(process: subprocess.Popen[bytes], timeout: float, limit: int, *, end: bool = False) -> tuple[bytes, bytes]:
+    """What a program writes into its pipes until it ends; who it leaves behind may hold them open for ever.
+
+    It is not waited for yet, so its number still names its group. Of what is longer than ``limit`` bytes the ``end`` is
+    kept, if that is enough.
+
+    :raises TimeoutError: it does not end within ``timeout`` seconds.
+    :raises ProgramFailed: it says more than ``limit`` bytes, of which the end alone is not enough.
+    """
+    deadline = time.monotonic() + timeout
     got: dict[str, bytearray] = {'out': bytearray(), 'err': bytearray()}
     with selectors.DefaultSelector() as selector:
         for name, stream in (('out', process.stdout), ('err', process.stderr)):
-            selector.register(_opened(stream), selectors.EVENT_READ, name)
+            if stream is not None:
+                selector.register(stream, selectors.EVENT_READ, name)
         while True:
             ended = _ended(process.pid)
             ready = selector.select(0.02)
-            if ended and not ready:
-                return bytes(got['out']), bytes(got['err'])
             for key, _ in ready:
                 piece = os.read(key.fd, CHUNK)
                 if not piece:
                     selector.unregister(key.fileobj)
                 got[key.data] += piece
-                if len(got[key.data]) > limit:
+                if len(got[key.data]) > limit and not end:
                     raise ProgramFailed(f'it says more than {limit} bytes')
+                del got[key.data][:-limit]
+            if ended:  # what it wrote was in the pipes, and they hold no more than is read at once
+                return bytes(got['out']), bytes(got['err'])
             if time.monotonic() > deadline:
                 raise TimeoutError
-
-
-def _opened(stream: IO[bytes] | None) -> IO[bytes]:
-    if stream is None:
-        raise RuntimeError('the program was started without a pipe')
-    return stream
 
 
 def _ended(pid: int) -> bool:
