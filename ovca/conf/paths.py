@@ -21,6 +21,7 @@ from ovca.conf import groups, secrets, storage
 from ovca.conf.files import Source
 from ovca.conf.inspection import Finding, Result, passwords
 from ovca.exceptions import ConfigError
+from ovca.files import is_there
 
 PATIENCE = 10.0
 """Seconds that a file system may take; one on a dead server hangs whoever looks at it."""
@@ -233,7 +234,7 @@ def _others(values: Values) -> Iterator[Finding]:
             yield Finding(where, f'there is no interface {interface}', f'name one of these: {there}')
     uri = values.get('update.uri') or ''
     path = urllib.request.url2pathname(urllib.parse.urlsplit(uri).path) if uri.startswith('file:') else uri
-    if path.startswith('/') and not Path(path).exists():
+    if path.startswith('/') and not is_there(path):
         yield _warning('[update] uri', f'{path} is not there now', 'it must be there when `ovca update` is given')
 
 

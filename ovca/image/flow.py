@@ -276,6 +276,8 @@ class Receiver:
         try:
             while (data := self._pipe.get(self._idle)) is not None:
                 self.received += len(data)
+                if self._idle is not None:  # of a source that never lets us wait, too
+                    self._idle()
                 yield data
         except Stopped:
             self._flow.check()

@@ -218,6 +218,7 @@ def test_a_source_that_is_not_there_now_is_pointed_out(tmp_path: Path) -> None:
 
     assert findings(update__uri=str(gone))['[update] uri'] == [('warning', f'{gone} is not there now')]
     assert findings(update__uri=gone.as_uri())['[update] uri'] == [('warning', f'{gone} is not there now')]
+    assert '[update] uri' not in findings(update__uri=f'/{"x" * 300}')  # it cannot be looked at; who reads it tells why
     assert findings(update__uri='https://example.com/a.zip') == {}
 
 

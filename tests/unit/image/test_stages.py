@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import time
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,8 @@ from ovca.exceptions import FetchError
 from ovca.image import Store, deflate, verify
 from ovca.image.build import build
 from ovca.image.errors import Cancelled, StorageFailed
-from ovca.image.flow import TURN, Flow, Pipe, Stopped, Times
+from ovca.image.fetch.base import Fetcher, FetchOptions, Opened
+from ovca.image.flow import TURN, Flow, Pipe, Receiver, Stopped, Times
 from ovca.image.kept import Kept
 
 from .conftest import Get, Server
@@ -281,6 +283,32 @@ def test_who_waits_for_room_is_woken_when_another_stage_fails() -> None:
     flow.close()
 
     assert ended.is_set()
+
+
+def test_a_source_that_never_pauses_does_not_keep_anybody_from_stopping_it(tmp_path: Path) -> None:
+    class Steady(Fetcher):
+        def _open(self, offset: int, validator: str | None) -> Opened:
+            return Opened(0, None, None, self._pieces())
+
+        def _pieces(self) -> Iterator[bytes]:
+            for _ in range(200):
+                time.sleep(0.005)
+                yield b'x'
+
+    def stopped() -> None:
+        if receiver.received >= 20:
+            raise Cancelled('it is stopped')
+
+    flow = Flow()
+    receiver = Receiver(flow, Steady('steady://x', FetchOptions({})), tmp_path / 'part', stopped)
+    try:
+        with pytest.raises(Cancelled):
+            for _ in receiver.chunks():
+                pass
+    finally:
+        flow.close()
+
+    assert receiver.received < 100
 
 
 def test_a_pipe_that_is_ignored_holds_nobody_up() -> None:
