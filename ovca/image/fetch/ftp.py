@@ -24,6 +24,8 @@ from ovca.image.fetch.rates import LowSpeed
 OCTETS = 'latin-1'
 """Each byte is a character: a greeting may be in any encoding, and a path is the bytes that the URI says."""
 CONTROL = re.compile(r'[\x00-\x1f\x7f]')
+MOST = 1024 * 1024
+"""Bytes of all replies of a server, its greeting included, before a file is there."""
 FIRST_READ = 16 * 1024
 READ = 256 * 1024
 ANONYMOUS = credentials.Login('anonymous', 'ovca@')
@@ -95,7 +97,7 @@ class FtpFetcher(Fetcher):
         host = urlsplit(self.uri).hostname or ''
         login = credentials.login(self.uri, self.options.credentials_file) or ANONYMOUS
         options = self.options
-        ftp = ftplib.FTP(encoding=OCTETS)
+        ftp: ftplib.FTP = _Bounded(encoding=OCTETS)
         if self._secure:
             context = tls.context(options.ca_file, options.client_certificate, options.client_key)
             ftp = _Secure(context=context, encoding=OCTETS)
@@ -192,7 +194,20 @@ class FtpFetcher(Fetcher):
             raise OSError(f'no connection ({exc.strerror or type(exc).__name__})') from exc
 
 
-class _Secure(ftplib.FTP_TLS):
+class _Bounded(ftplib.FTP):
+    """Hears no more of a server than it may say: the library would gather a reply of lines without end."""
+
+    _heard = 0
+
+    def getline(self) -> str:
+        line = super().getline()
+        self._heard += len(line) + 1
+        if self._heard > MOST:
+            raise OSError(f'the server says more than {MOST} bytes beside the file')
+        return line
+
+
+class _Secure(_Bounded, ftplib.FTP_TLS):
     """FTPS; the connection for the data takes up the TLS session of the other one, as many servers demand."""
 
     def ntransfercmd(self, cmd: str, rest: int | str | None = None) -> tuple[socket.socket, int | None]:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import socket
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -108,6 +111,22 @@ def test_an_ftp_server_may_greet_and_name_its_files_in_any_encoding(fetch: Fetch
 
     assert fetch(server.uri) == CONTENT
     assert fetch(server.uri.replace('image', name)) == CONTENT
+
+
+def test_a_greeting_without_end_is_given_up(fetch: Fetch) -> None:
+    def greet(server: socket.socket) -> None:
+        client, _ = server.accept()
+        with client, suppress(OSError):
+            for _ in range(200_000):  # the test ends, however patient the client is
+                client.sendall(b'220-Welcome, and read this first ' + b'.' * 60 + b'\r\n')
+
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        threading.Thread(target=greet, args=(server,), daemon=True).start()
+
+        with pytest.raises(SourceError, match='says more than 1048576 bytes beside the file') as caught:
+            fetch(f'ftp://127.0.0.1:{server.getsockname()[1]}/image', attempts=1)
+
+    assert caught.value.id == 'source-unreachable'
 
 
 def test_a_path_as_it_is_typed_is_utf_8(fetch: Fetch, ftpd: Start) -> None:
