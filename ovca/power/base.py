@@ -65,7 +65,10 @@ class Bmc:
     @property
     def place(self) -> str:
         """The address without user and password, fit for messages."""
-        parts = urlsplit(self.address)
+        try:
+            parts = urlsplit(self.address)
+        except ValueError:  # an address in brackets that is none
+            return self.address.rpartition('@')[2]
         return urlunsplit(parts._replace(netloc=parts.netloc.rpartition('@')[2]))
 
     def without_secrets(self, text: str) -> str:

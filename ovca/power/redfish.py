@@ -49,7 +49,10 @@ class RedfishPower(PowerDriver):
         super().__init__(bmc, **timing)
         if importlib.util.find_spec('sushy') is None:
             raise MissingLibrary  # now, and not when a machine has to be switched off
-        parts = urlsplit(bmc.address)
+        try:
+            parts = urlsplit(bmc.address)
+        except ValueError:  # an address in brackets that is none
+            raise BadAddress(bmc) from None
         if parts.scheme not in ('http', 'https') or not parts.hostname:
             raise BadAddress(bmc)
         before, _, after = parts.path.partition(MARK)

@@ -82,14 +82,21 @@ def wipe(root: Path, *, real: bool = False) -> None:
 
 
 def _remove(path: Path) -> None:
-    if path.is_symlink() or not path.is_dir():
-        path.unlink()
-        return
-    if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
-        path.chmod(stat.S_IRWXU)
-    for child in path.iterdir():
-        _remove(child)
-    path.rmdir()
+    """Remove a file, or a folder with all that is in it, however deep."""
+    left = [path]
+    while left:
+        last = left[-1]
+        if last.is_symlink() or not last.is_dir():
+            last.unlink()
+            left.pop()
+            continue
+        if not os.access(last, os.R_OK | os.W_OK | os.X_OK):
+            last.chmod(stat.S_IRWXU)
+        children = list(last.iterdir())
+        left += children
+        if not children:
+            last.rmdir()
+            left.pop()
 
 
 class ImageFolder:

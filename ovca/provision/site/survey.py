@@ -123,13 +123,17 @@ def losses(root: Path, vouched: Vouched, folders: Sequence[str], *, kept: Callab
 
 
 def _walk(root: Path, folder: str) -> Iterator[str]:
-    try:
-        entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
-    except OSError:
-        return
-    for entry in entries:
-        path = f'{folder}/{entry.name}'
-        if entry.is_dir(follow_symlinks=False):
-            yield from _walk(root, path)
-        elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
-            yield path
+    """The files and links below a folder, however deep."""
+    left = [folder]
+    while left:
+        folder = left.pop()
+        try:
+            entries = list(os.scandir(root / folder))
+        except OSError:
+            continue
+        for entry in entries:
+            path = f'{folder}/{entry.name}'
+            if entry.is_dir(follow_symlinks=False):
+                left.append(path)
+            elif entry.is_symlink() or entry.is_file(follow_symlinks=False):
+                yield path

@@ -88,9 +88,10 @@ def test_a_certificate_that_nobody_vouches_for_is_told_from_silence() -> None:
     assert error.id == 'bmc-certificate'
 
 
-def test_an_address_without_a_system_is_said_before_anything_is_sent() -> None:
+@pytest.mark.parametrize('address', ['ftp://127.0.0.1/x', 'https://[fe80::1/redfish/v1/Systems/1', 'https://[x]/'])
+def test_an_address_without_a_system_is_said_before_anything_is_sent(address: str) -> None:
     with pytest.raises(PowerError, match='not the URI of a Redfish system') as caught:
-        RedfishPower(Bmc('mn2', 'ftp://127.0.0.1/x'))
+        RedfishPower(Bmc('mn2', address))
 
     assert caught.value.id == 'bmc-address'
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import shutil
 import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -95,6 +97,17 @@ class Stage:
 
     def untouched(self) -> bool:
         return all((self.root / name).read_text() == text for name, text in OLD_SYSTEM.items())
+
+
+@contextmanager
+def few_calls_deep(calls: int) -> Iterator[None]:
+    """Calls may be nested only so deep from here, as they are in a thread of a service after a while."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + calls)
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def lay(root: Path, files: dict[str, str]) -> None:

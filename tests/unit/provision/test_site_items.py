@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ovca.provision.site import gathering, items, state
+from ovca.provision.site import gathering, items, state, survey
 from ovca.provision.site.base import FileItem, SiteItemError
 from ovca.provision.site.fake import FakeItem
 from ovca.provision.site.gathering import Watch, gather
 from ovca.provision.site.state import SiteState
+from ovca.provision.site.survey import Loss, Why
 from ovca.testing.appliance import Config
+from tests.unit.provision.conftest import few_calls_deep
 
 IMAGE = {
     'etc/ovca/keys/vendor.pub': 'vendor',
@@ -145,6 +147,16 @@ def test_what_no_item_carries_over_is_listed_with_its_kind(node: Node) -> None:
         'etc/sshd_config': 'changed',
         'etc/alias': 'added',
     }
+
+
+def test_what_lies_very_deep_is_listed_too(node: Node) -> None:
+    deep = '/'.join(['usr/local', *['d'] * 300, 'x'])
+    node.lay(deep, 'x')
+
+    with few_calls_deep(200):
+        lost = survey.losses(node.root, survey.Vouched({}), ['usr/local'], kept=lambda path: False)
+
+    assert Loss(deep, Why.ADDED) in lost
 
 
 def test_what_the_operator_lists_or_ignores_is_not_lost(node: Node) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ovca.image import verify_root
 from ovca.provision import tree
 from ovca.provision.installer import InstallError, install_tree
+from tests.unit.provision.conftest import few_calls_deep
 
 
 def install(stage, **other):
@@ -133,3 +134,13 @@ def test_an_iso_that_is_not_as_listed_is_found_before_the_wipe(stage, change, sa
     with pytest.raises(InstallError, match=said):
         install(stage)
     assert stage.untouched()
+
+
+def test_a_root_is_emptied_however_deep_it_is(tmp_path):
+    (tmp_path / '.ovca-lab').touch()
+    (tmp_path / Path(*['d'] * 300)).mkdir(parents=True)
+
+    with few_calls_deep(200):
+        tree.wipe(tmp_path)
+
+    assert [path.name for path in tmp_path.iterdir()] == ['.ovca-lab']
