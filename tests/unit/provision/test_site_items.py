@@ -118,6 +118,28 @@ def test_files_that_options_name_are_configuration(node: Node) -> None:
     assert 'etc/rack/password' in by_item(node.look())['configuration']
 
 
+def test_files_that_a_list_or_the_databases_url_name_are_configuration(node: Node) -> None:
+    for name in ('opt/web/site.pem', 'etc/pg/root.crt', 'etc/pg/own key'):
+        node.lay(name, 'x')
+    node.config.set('check', certificates=[node.root / 'opt/web/site.pem', node.root / 'opt/web/gone.pem'])
+    url = (
+        f'postgresql://otto:geheim@db/ovca?sslrootcert={node.root}/etc/pg/root.crt&sslkey={node.root}/etc/pg/own%20key'
+    )
+    secret = node.lay('etc/ovca/secrets/database', url)
+    secret.chmod(0o600)
+    node.config.set('database', connection_file=secret)
+
+    found = by_item(node.look())['configuration']
+
+    assert {'opt/web/site.pem', 'etc/pg/root.crt', 'etc/pg/own key', 'etc/ovca/secrets/database'} <= set(found)
+
+
+def test_a_url_that_cannot_be_had_names_no_files(node: Node) -> None:
+    node.config.set('database', connection_file=node.root / 'etc/gone')
+
+    assert 'etc/ovca.conf' in by_item(node.look())['configuration']
+
+
 def test_what_is_still_as_the_image_brought_it_is_left_to_the_next_image(node: Node) -> None:
     found = node.look()
     node.lay('etc/ovca/keys/vendor.pub', 'another key')
