@@ -34,13 +34,14 @@ from ovca.lab.lab import Lab
 
 PATIENCE = 120.0
 QUICK = {
+    'cluster': {'silent_after': 4},
     'remaster': {'soak': 1, 'prove_soak': 1, 'ready_age': 3, 'unhealthy_limit': 20, 'order_interval': 5},
     'health': {'interval': 0.5, 'timeout': 5},
 }
 SOAKS = 3.0
 """Seconds: that of the first node, that as master, that of the second node."""
 PLAIN = {
-    'cluster': {'ttl': 30, 'renew_interval': 10, 'self_demote': 20, 'poll_interval': 2},
+    'cluster': {'ttl': 30, 'renew_interval': 10, 'self_demote': 20, 'poll_interval': 2, 'silent_after': 15},
     'remaster': {'ready_age': 5},
     'health': {'interval': 5, 'bmc_interval': 30, 'checks': 'database,shared-storage,software,peer-bmc,counted'},
 }

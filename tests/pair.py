@@ -57,6 +57,7 @@ class Side:
         options = ''.join(f'{key} = {value}\n' for key, value in LIMITS.items())
         pair.operated.configure(
             name,
+            f'[cluster]\nsilent_after = 10\n'
             f'[provision]\nroot = {self.root}\n[power]\ndriver = bench\nbmc = mn1:bench://1,mn2:bench://2\n'
             f'[health]\nbmc_interval = 0\n'
             f'[remaster]\n{options}',

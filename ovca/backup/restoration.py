@@ -19,6 +19,7 @@ from ovca.backup import aftermath, base, extraction, tables, unfolding
 from ovca.backup.aftermath import Aftermath
 from ovca.backup.archive import Reader, Told
 from ovca.backup.record import CONFIGURATION, DATABASE, SITE, SOURCES, Content, Record
+from ovca.cluster.nodes import silent_after
 from ovca.db import schema
 from ovca.db.engine import Database, now
 from ovca.db.models import Event, Image, Lease, Node
@@ -101,7 +102,7 @@ def plan(conf: cfg.ConfigOpts, database: Database, record: Record, *, replace: b
             f'software that made it ({record.version}), or a newer one',
             id='schema-too-new',
         )
-    target = _look(database, _silence(conf))
+    target = _look(database, silent_after(conf))
     if not (target.empty or replace):
         told = ', '.join(f'{name} {count}' for name, count in target.rows.items())
         raise Refused(
@@ -127,7 +128,7 @@ def carry_out(
     schema.make_ready()
     with _tables_aside(reader) as folder, database.write() as session:
         schema.wait_for_turn(session)
-        above = _judge(session, database, _silence(conf), replace=replace)
+        above = _judge(session, database, silent_after(conf), replace=replace)
         connection = session.connection()
         tables.drop(connection)
         schema.bring(session, record.revision)
@@ -165,11 +166,6 @@ def verified(reader: Reader, told: Told | None = None) -> None:
             f'backup {reader.record.id} is damaged: {many}{problems[0]}; use another one, see `ovca backup-list`',
             id='backup-damaged',
         )
-
-
-def _silence(conf: cfg.ConfigOpts) -> float:
-    """Seconds after which a node that was not heard of has no service that runs."""
-    return 2 * float(conf.remaster.ready_age)
 
 
 def _look(database: Database, silence: float) -> Target:

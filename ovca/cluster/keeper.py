@@ -54,6 +54,7 @@ class Keeper:
         pool: Callable[[int, str], concurrent.futures.Executor] = concurrent.futures.ThreadPoolExecutor,
     ) -> None:
         self.conf, self.lease, self.clock = conf, lease, clock
+        self.self_demote = float(conf.cluster.self_demote)
         self._eligible, self._fence, self._serve, self._stop_serving = eligible, fence, serve, stop_serving
         self.epoch: int | None = None
         """The epoch under which this node acts and serves, or None."""
@@ -284,16 +285,13 @@ class Keeper:
         """Seconds until this node has to stop serving, unless it renews the lease; infinite while it does not act."""
         if self.epoch is None:
             return math.inf
-        return float(self._renewed + self.conf.cluster.self_demote - self.clock())
+        return self._renewed + self.self_demote - self.clock()
 
     def demote_if_stale(self) -> None:
         """Stop serving when no renewal has succeeded for ``self_demote``.
 
         Another thread calls it too: the one that keeps the lease may hang in a call to the database.
         """
-        if self.epoch is not None and self.clock() - self._renewed > self.conf.cluster.self_demote:
-            LOG.error(
-                'ALARM: no renewal for %s s; stops serving until the database is back',
-                self.conf.cluster.self_demote,
-            )
+        if self.epoch is not None and self.clock() - self._renewed > self.self_demote:
+            LOG.error('ALARM: no renewal for %s s; stops serving until the database is back', self.self_demote)
             self._lost()

@@ -64,6 +64,11 @@ class Pulse:
     """How often this run of the service has stopped serving, or become ill; each ends a time of health."""
 
 
+def silent_after(conf: cfg.ConfigOpts) -> float:
+    """Seconds after which a node that is not heard of counts as silent: never before its word is too old to act on."""
+    return max(float(conf.cluster.silent_after), float(conf.remaster.ready_age))
+
+
 class NodeRow:
     """This node's row in the database."""
 

@@ -12,6 +12,7 @@ from sqlalchemy import ColumnElement, Select, bindparam, select
 from sqlalchemy.orm import Session
 
 from ovca.cluster.lease import Lease
+from ovca.cluster.nodes import silent_after
 from ovca.db import events
 from ovca.db.engine import clock, rows
 from ovca.db.models import Entry, InstallGrant, Node, Update
@@ -78,7 +79,7 @@ class PeerCare:
         found = rows(session, _heard(clock(session)), {'peer': peer}).one_or_none()
         if found is not None:
             now, seen, ordered, orders = found
-            if seen and (now - seen).total_seconds() <= self.conf.remaster.ready_age:
+            if seen and (now - seen).total_seconds() <= silent_after(self.conf):
                 return False
             if ordered and (now - ordered).total_seconds() < min(AGAIN, self.conf.remaster.order_interval):
                 return False

@@ -124,8 +124,18 @@ OPTS: list[cfg.Opt] = [
         mutable=True,
         help=(
             'Seconds between two looks at the database when nothing wakes the service, while an update is open or a '
-            'request waits. A pair that has nothing to do looks with each sign of life, which comes more often than '
-            '[remaster] ready_age says.'
+            'request waits. A pair that has nothing to do looks with each sign of life; see silent_after.'
+        ),
+    ),
+    cfg.FloatOpt(
+        'silent_after',
+        default=15.0,
+        min=0.5,
+        max=600,
+        help=(
+            'Seconds after which a node that gives no sign of life counts as silent: it is shown so, and the master '
+            'looks after its power. Never before [remaster] ready_age. Nodes that have nothing to do give a sign in '
+            'two thirds of that.'
         ),
     ),
     cfg.ListOpt(

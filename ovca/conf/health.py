@@ -12,7 +12,7 @@ OPTS: list[cfg.Opt] = [
         min=0.05,
         max=300,
         mutable=True,
-        help='Seconds between two rounds of health checks.',
+        help='Seconds between two rounds of health checks; three times as many while both nodes have nothing to do.',
     ),
     cfg.FloatOpt(
         'timeout',

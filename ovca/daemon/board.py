@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ovca.cluster.nodes import silent_after
 from ovca.db.engine import Database
 from ovca.exceptions import DatabaseError
-from ovca.remaster import bulletin, inventory, reading
+from ovca.remaster import bulletin, reading
 from ovca.remaster.observe import newest_update
 from ovca.remaster.views import Snapshot
 
@@ -27,7 +28,7 @@ class Board:
         self, conf: cfg.ConfigOpts, database: Database, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.node: str = conf.cluster.node_name
-        self._silent_after = inventory.silent_after(conf)
+        self._silent_after = silent_after(conf)
         self._database, self._clock = database, clock
         self._lock = threading.Lock()
         self._seen: Snapshot | None = None

@@ -10,12 +10,16 @@ import enum
 from typing import TYPE_CHECKING
 
 from ovca.cluster.glance import Glance
+from ovca.cluster.nodes import silent_after
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
 RARELY = 4
 """A quiet pair's threads look by themselves after so many times the lease's ttl."""
+
+SELDOM = 3
+"""A quiet pair's health is checked so many times less often."""
 
 
 class Pace(enum.Enum):
@@ -33,7 +37,7 @@ class Pace(enum.Enum):
         """What the last look means; None: it failed."""
         if glance is None or glance.open or glance.request is not None:
             return cls.BUSY
-        well = not conf.cluster.peer or glance.well(conf.remaster.ready_age)
+        well = not conf.cluster.peer or glance.well(silent_after(conf))
         return cls.QUIET if well and glance.acting else cls.CALM
 
     def look(self, conf: cfg.ConfigOpts) -> float:
@@ -42,5 +46,11 @@ class Pace(enum.Enum):
         return float({Pace.BUSY: often, Pace.CALM: seldom, Pace.QUIET: max(seldom, RARELY * conf.cluster.ttl)}[self])
 
     def beat(self, conf: cfg.ConfigOpts) -> float:
-        """Seconds between two signs of life: so many that one is never older than ``[remaster] ready_age``."""
-        return float(conf.remaster.ready_age) / {Pace.BUSY: 4, Pace.CALM: 2.5, Pace.QUIET: 1.5}[self]
+        """Seconds between two signs of life: so many that it does not seem silent, nor too old to act on."""
+        if self is Pace.QUIET:
+            return silent_after(conf) / 1.5
+        return float(conf.remaster.ready_age) / {Pace.BUSY: 4, Pace.CALM: 2.5}[self]
+
+    def check(self, conf: cfg.ConfigOpts) -> float:
+        """Seconds between two rounds of health checks."""
+        return float(conf.health.interval) * (SELDOM if self is Pace.QUIET else 1)

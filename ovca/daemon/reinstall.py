@@ -16,6 +16,7 @@ from sqlalchemy.orm import Session
 
 from ovca.backup import safeguard
 from ovca.cluster.lease import Lease
+from ovca.cluster.nodes import silent_after
 from ovca.db import events
 from ovca.db.models import Entry, Image, Node, Update
 from ovca.exceptions import Refused, UsageError
@@ -120,7 +121,7 @@ class Reinstalls:
                     epoch=by.epoch,
                     detail=f'{name} is another machine: {", ".join(changed)}',
                 )
-            update = replace_target(session, by, name, silent_after=inventory.silent_after(self.conf))
+            update = replace_target(session, by, name, silent_after=silent_after(self.conf))
             if update is None:
                 forget_machine(node)
                 node.quarantined, node.quarantine_reason = True, f'replaced by {by.who}; it is not installed yet'

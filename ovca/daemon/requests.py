@@ -6,9 +6,8 @@ master has left unfinished is begun again: everything here may be repeated.
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -16,22 +15,16 @@ from typing import TYPE_CHECKING, Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ovca.backup import safeguard
 from ovca.cluster.lease import Lease
-from ovca.daemon.images import Images
-from ovca.daemon.reinstall import Reinstalls
+from ovca.cluster.nodes import silent_after
+from ovca.daemon.duties import Duties, FailOver
 from ovca.daemon.surroundings import Worker, run_checks, spawn
-from ovca.db import events
 from ovca.db.engine import rows
-from ovca.db.models import UNFINISHED, Image, Node, Request, Update
-from ovca.exceptions import DatabaseUnavailable, LeaseLost, OvcaError, Refused, UsageError
-from ovca.remaster import acceptance, checks, claims, conflicts, decisions, directives, inventory, locks, operations
+from ovca.db.models import UNFINISHED, Node, Request, Update
+from ovca.exceptions import DatabaseUnavailable, LeaseLost, OvcaError
 from ovca.remaster.checks import CheckResult
 from ovca.remaster.checks.patience import Patience
-from ovca.remaster.decisions import Decider
-from ovca.remaster.directives import Kind
-from ovca.remaster.observe import newest_update
-from ovca.remaster.protocol import ENDED, State, abort_landing
+from ovca.remaster.protocol import ENDED
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -68,18 +61,25 @@ class Requests:
         epoch: Callable[[], int | None],
         changed: Callable[[], None],
         running: tuple[str | None, str | None],
-        fail_over: Callable[[int, str, Callable[[Session], None], str | None], str],
+        fail_over: FailOver,
         patience: Patience | None = None,
         run_checks: Callable[..., list[CheckResult]] = run_checks,
         spawn: Callable[[str, Callable[[], None]], Worker] = spawn,
     ) -> None:
         self.conf, self.lease, self.database = conf, lease, lease.database
         self._epoch, self._changed = epoch, changed
-        self.version, self.digest = running
-        self.images = Images(conf, lease, epoch=epoch, running=running)
-        self._patience = patience or Patience()
-        self.reinstalls = Reinstalls(conf, lease, digest=self.digest, changed=changed, patience=self._patience)
-        self._fail_over, self._run_checks, self._spawn = fail_over, run_checks, spawn
+        self._spawn = spawn
+        self._duties = Duties(
+            conf,
+            lease,
+            epoch=epoch,
+            changed=changed,
+            running=running,
+            fail_over=fail_over,
+            patience=patience or Patience(),
+            run_checks=run_checks,
+        )
+        self.images = self._duties.images
         self._worker: Worker | None = None
         self._tidied: tuple[object, ...] | None = None
         self._carried = 0
@@ -115,6 +115,8 @@ class Requests:
             row = session.get_one(Request, number, with_for_update=True)
             if row.state not in UNFINISHED:
                 return True  # aborted meanwhile; look for the next one
+            if row.kind == 'failover' and row.taken_epoch is None and self._quiet(session):
+                return False
             again, repeated = row.taken_epoch is not None, row.taken_epoch == epoch
             row.state, row.taken_epoch = 'running', epoch
             args, kind, who, done = dict(row.args), row.kind, row.created_by, row.result
@@ -132,6 +134,17 @@ class Requests:
         else:
             carry_out()
         return True
+
+    def _quiet(self, session: Session) -> bool:
+        """Whether the other node was heard of, and has yet to give a newer sign of life before anything is given to it.
+
+        Nodes that have nothing to do give few; this one learns of the request by its next one at the latest.
+        """
+        seen = session.scalar(select(Node.last_seen_at).where(Node.name == self.conf.cluster.peer))
+        if seen is None:
+            return False
+        age = (self.database.now(session) - seen).total_seconds()
+        return bool(self.conf.remaster.ready_age < age <= silent_after(self.conf))
 
     def _tidy(self, epoch: int, update: tuple[int, bool] | None) -> None:
         """Delete the images that are too many, while the hands are free: after each request and each update's end."""
@@ -159,7 +172,7 @@ class Requests:
         self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str, *, repeated: bool = False
     ) -> None:
         try:
-            result = self._dispatch(epoch, id, kind, args, who)
+            result = self._duties.carry_out(epoch, id, kind, args, who)
         except LeaseLost as exc:
             LOG.info('request %s stays open for the next master: %s', id, exc)
             return
@@ -200,254 +213,3 @@ class Requests:
                     row.args = {**row.args, 'uri': redacted(row.args['uri'])}
         except OvcaError as exc:
             LOG.warning('request %s: its end could not be written, it is begun again: %s', id, exc)
-
-    def _dispatch(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
-        downgrade, accept = bool(args.get('allow_downgrade')), frozenset(args.get('accept') or ())
-        hold = bool(args.get('pause_before_commit'))
-        match kind:
-            case 'download':
-                return self.images.download(epoch, id, args, install=bool(args.get('to_install')))
-            case 'activate':
-                return self._activate(epoch, args['version'], who, downgrade=downgrade, accept=accept, hold=hold)
-            case 'update':
-                got = self.images.download(epoch, id, args, install=True)
-                self.images.heed(id)
-                if 'up_to_date' in got:
-                    return got
-                opened = self._activate(epoch, got['version'], who, downgrade=downgrade, accept=accept, hold=hold)
-                return {**got, **opened}
-            case 'abort':
-                return self._abort(epoch, args, who)
-            case 'image-delete':
-                return self.images.delete(epoch, id, args['versions'], who)
-            case 'node-add' | 'node-set' | 'node-delete':
-                return self._node(epoch, kind, args, who)
-            case 'lock-break':
-                return self._break(epoch, args, who)
-            case 'retry':
-                return self._retry(epoch, args, who)
-        return self._decide(epoch, id, kind, args, who)
-
-    def _decide(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
-        by, accept = Decider(who, self.lease.node, epoch, id), frozenset(args.get('accept') or ())
-        match kind:
-            case 'pause' | 'continue':
-                with self.lease.fenced(epoch) as session:
-                    pause = kind == 'pause'
-                    update = (
-                        decisions.pause(session, by, args.get('reason')) if pause else decisions.resume(session, by)
-                    )
-                    return {'update_id': update.id}
-            case 'failover':
-                self._in_time(epoch, id, args)
-                return {
-                    'master': self._fail_over(
-                        epoch, who, lambda session: self._handed_over(session, id), args.get('reason')
-                    )
-                }
-            case 'reinstall':
-                number = self.reinstalls.reinstall(args['node'], by, reason=args.get('reason'), accept=accept)
-                return {'update_id': number}
-            case 'replace':
-                facts = inventory.Facts(None, args.get('bmc'), args.get('mac'))
-                number = self.reinstalls.replace(args['node'], facts, by, reason=args.get('reason'), accept=accept)
-                return {'update_id': number}
-            case claims.KIND:
-                if args.get('node') == self.lease.node:
-                    return {'master': self.lease.node}
-                raise Refused(
-                    f'{self.lease.node} is master and serves; there is nothing to take over', id='master-serves'
-                )
-        raise Refused(
-            f'this service does not know requests of the kind {kind!r}; is the other node newer?', id='unknown-request'
-        )
-
-    def _in_time(self, epoch: int, id: int, args: dict[str, Any]) -> None:
-        """Let an order to hand over pass that was given to this very master. :raises Refused: it has become stale."""
-        with self.database.read() as session:
-            row, now = session.get_one(Request, id), self.database.now(session)
-        # Older software's commands name no epoch.
-        if args.get('epoch', epoch) != epoch:
-            raise Refused(
-                f'the order to hand over was given under epoch {args["epoch"]} of the lease, and this is epoch '
-                f'{epoch}; nothing was done, see `ovca master-show` and ask again',
-                id='order-expired',
-            )
-        if (now - row.created_at).total_seconds() > claims.VALID:
-            raise Refused(
-                f'the order to hand over was given at {conflicts.stamp(row.created_at)}, more than {claims.VALID:.0f} '
-                f'seconds ago; nothing was done, see `ovca master-show` and ask again',
-                id='order-expired',
-            )
-
-    def _handed_over(self, session: Session, id: int) -> None:
-        """In the transaction that gives the lease away: afterwards this node may write nothing."""
-        row = session.get_one(Request, id)
-        row.state, row.result, row.finished_at = 'done', {'master': self.conf.cluster.peer}, self.database.now(session)
-
-    def _node(self, epoch: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
-        name = str(args['name'])
-        facts = inventory.Facts(args.get('kind'), args.get('bmc'), args.get('mac'))
-        with self.lease.fenced(epoch) as session:
-            if kind == 'node-add':
-                inventory.add(session, self.conf, name, facts, who=who, epoch=epoch)
-            elif kind == 'node-set':
-                inventory.change(session, self.conf, name, facts, who=who, epoch=epoch)
-            else:
-                inventory.delete(session, self.conf, name, who=who, epoch=epoch)
-        return {'node': name}
-
-    def _break(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
-        name, since = str(args['name']), dt.datetime.fromisoformat(args['since'])
-        certain, reason = bool(args.get('certain')), str(args.get('reason') or '')
-        with self.lease.fenced(epoch) as session:
-            locks.break_lock(
-                session,
-                name,
-                since=since,
-                certain=certain,
-                here=self.lease.node,
-                who=who,
-                epoch=epoch,
-                reason=reason,
-            )
-        return {'lock': name}
-
-    # the update
-
-    def _activate(
-        self, epoch: int, version: str, who: str, *, downgrade: bool, accept: frozenset[str], hold: bool
-    ) -> dict[str, Any]:
-        with self.database.read() as session:
-            open_now = conflicts.opened(session)
-            operations.installable(session, version)
-            if open_now is not None and hold:
-                conflicts.heed_hold(session, open_now.id)
-        if open_now is not None:
-            return {'update_id': open_now.id}
-        results = self._run_checks(
-            self.conf, self.database, version, allow_downgrade=downgrade, patience=self._patience
-        )
-        accepted = acceptance.judged(results, acceptance.implied(accept, downgrade=downgrade))
-        told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
-        begun = self._begin(epoch, version, who, retry_of=None, accepted=accepted, hold=hold)
-        return {**begun, 'checks': told}
-
-    def _begin(
-        self,
-        epoch: int,
-        version: str,
-        who: str,
-        *,
-        retry_of: Update | None,
-        accepted: Sequence[CheckResult],
-        hold: bool = False,
-    ) -> dict[str, Any]:
-        """Make a backup, and open the update. :raises BackupError: there is none, and one is required."""
-        saved = safeguard.before_update(self.conf, self.database, version, who)
-        number = self._open(epoch, version, who, retry_of=retry_of, accepted=accepted, hold=hold, saved=saved.told)
-        saved.belongs_to(number)
-        return {'update_id': number, 'backup': saved.id}
-
-    def _open(
-        self,
-        epoch: int,
-        version: str,
-        who: str,
-        *,
-        retry_of: Update | None,
-        accepted: Sequence[CheckResult],
-        hold: bool = False,
-        saved: str,
-    ) -> int:
-        peer = self.conf.cluster.peer
-        with self.lease.fenced(epoch) as session:
-            operations.refuse(session, f'an update to {version}')
-            image, own = session.get(Image, version), session.get(Node, self.lease.node)
-            if image is None or own is None:
-                raise UsageError(f'image {version} is not here; fetch it with `ovca download`', id='no-image')
-            now = self.database.now(session)
-            update = Update(
-                state=State.REQUESTED.value,
-                revision=1,
-                version=version,
-                digest=image.digest,
-                old_version=own.running_version,
-                old_digest=own.running_digest,
-                first=peer,
-                second=self.lease.node,
-                created_at=now,
-                created_by=who,
-                state_since=now,
-                deadline_from=now,
-                handovers=0,
-            )
-            if retry_of is not None:
-                update.retry_of = retry_of.id
-                update.first, update.second = retry_of.first, retry_of.second
-                update.old_version, update.old_digest = retry_of.old_version, retry_of.old_digest
-                update.proven_at = retry_of.proven_at
-            session.add(update)
-            session.flush()
-            if hold:
-                directives.give(session, update, Kind.HOLD, who)
-            events.append(
-                session,
-                kind='state',
-                update_id=update.id,
-                node=self.lease.node,
-                epoch=epoch,
-                to_state=State.REQUESTED.value,
-                detail=f'update to {version} asked for by {who}: {update.first} first, then {update.second}; {saved}',
-            )
-            acceptance.keep(session, update, accepted, who, node=self.lease.node, epoch=epoch)
-            number = update.id
-        self._changed()
-        return number
-
-    def _retry(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
-        with self.database.read() as session:
-            last = newest_update(session)
-            if last is not None and last.finished_at is None and last.retry_of == args.get('update_id', -1):
-                return {'update_id': last.id}  # it was begun already
-            operations.refuse(session, 'a retry')
-        if last is None or (args.get('update_id') and last.id != args['update_id']):
-            raise Refused('only the last update can be retried; see `ovca update-list`', id='no-retry')
-        if not checks.retryable(last):
-            raise Refused(f'update {last.id} is {last.state}; only a failed update can be retried', id='no-retry')
-        # Where a retry may start: the old software leads, or the proven node does. Else it could wipe the better node.
-        proven = last.proven_at is not None
-        wanted = (last.first, last.digest) if proven else (last.second, last.old_digest)
-        if (self.lease.node, self.digest) != wanted:
-            raise Refused(
-                f'a retry of update {last.id} needs {wanted[0]} as master on '
-                f'{last.version if proven else last.old_version}; see `ovca node-list`',
-                id='retry-elsewhere',
-            )
-        results = checks.run_all(self.conf, self.database, last.version, retry=True, patience=self._patience)
-        accepted = acceptance.judged(results, frozenset(args.get('accept') or ()))
-        hold = bool(args.get('pause_before_commit'))
-        return self._begin(epoch, last.version, who, retry_of=last, accepted=accepted, hold=hold)
-
-    def _abort(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
-        with self.lease.fenced(epoch) as session:
-            update = session.get(Update, args['update_id'], with_for_update=True) if args.get('update_id') else None
-            update = update or newest_update(session)
-            if update is None:
-                raise Refused('there is no update to abort', id='no-abort')
-            landing = abort_landing(State(update.state), wiped=False)
-            if not landing.possible:
-                raise Refused(landing.sentence, id='no-abort')
-            if update.abort_requested_at is None:
-                update.abort_requested_at = self.database.now(session)
-                update.abort_reason = args.get('reason') or f'asked for by {who}'
-                update.revision += 1
-                events.append(
-                    session,
-                    kind='abort',
-                    update_id=update.id,
-                    actor=who,
-                    epoch=epoch,
-                    detail='an abort is asked for',
-                )
-            return {'update_id': update.id}

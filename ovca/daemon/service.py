@@ -22,7 +22,7 @@ from ovca.cluster.glance import Glance
 from ovca.cluster.health import HealthContext, HealthMonitor
 from ovca.cluster.keeper import SHORTEST, Keeper
 from ovca.cluster.lease import Lease
-from ovca.cluster.nodes import NodeRow, Pulse
+from ovca.cluster.nodes import NodeRow, Pulse, silent_after
 from ovca.cluster.peer import PeerCare
 from ovca.cluster.roles import Role
 from ovca.daemon import systemd
@@ -97,6 +97,8 @@ class Ovcad:
         self._glance: Glance | None = None
         """What the last sign of life has seen; None: it failed, or there was none yet."""
         self._may_lead, self._looked_at, self._lease_due = False, -math.inf, -math.inf
+        self._beaten = -math.inf
+        """When the last sign of life was begun."""
         self._said: str | None = None
         """The health in the last sign of life."""
         self.patience = Patience()
@@ -117,6 +119,8 @@ class Ovcad:
             changed=self.wake,
             load=around.health_checks,
             pool=around.pool,
+            rest=lambda: self._pace.check(conf),
+            clock=around.clock,
         )
         hands = Hands(
             epoch=self._epoch,
@@ -265,7 +269,7 @@ class Ovcad:
     @property
     def _watch_interval(self) -> float:
         """Seconds until the next look whether the lease is stale; who begins to act meanwhile has just renewed it."""
-        left, demote = self.keeper.fresh_for, float(self.conf.cluster.self_demote)
+        left, demote = self.keeper.fresh_for, self.keeper.self_demote
         # Not only when it gets stale: a machine may stand still, and this clock of waiting with it.
         return min(WATCHED, demote / (4 if left == math.inf else 10), max(SHORTEST, left))
 
@@ -314,15 +318,25 @@ class Ovcad:
         if (self.keeper.epoch, self.keeper.seen_epoch) != before:
             self.wake()
             return 0.0
+        if pace is Pace.QUIET and self._clock() - self._beaten >= pace.beat(self.conf) / 2:
+            self.wakes['beat'].set()  # which is due soon: threads cost an idle node less when they wake together
         return self.keeper.pause(busy=pace is Pace.BUSY)
 
     def _beat_step(self, woken: bool) -> float:
+        before = self._pace
         self._beat()
-        return self._pace.beat(self.conf)
+        pace = self._pace
+        if pace is Pace.QUIET:
+            self.health.soon()
+        elif before is Pace.QUIET:
+            self.health.again()
+            self.outside.poke()  # the other node may have nothing to do, and says little until it knows better
+        return pace.beat(self.conf)
 
     def _beat(self) -> None:
         """Give a sign of life, and wake the threads when it tells that something has changed."""
-        glance, begun = None, self._clock()
+        glance = None
+        begun = self._beaten = self._clock()
         try:
             self._prove()
             glance = self.row.beat(self._pulse)
@@ -335,7 +349,7 @@ class Ovcad:
         except DatabaseError as exc:
             LOG.warning('%s', exc)
         before, self._glance = self._glance, glance
-        if glance is not None and not glance.same(before, within=self.conf.remaster.ready_age):
+        if glance is not None and not glance.same(before, within=silent_after(self.conf)):
             # What this one said was read in the same moment, if it had not been kept; and was proved, if need be.
             said = self._looked_at >= begun and (before is None or before.open or not glance.open)
             self.wake(but='beat' if said else None)

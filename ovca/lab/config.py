@@ -47,6 +47,7 @@ def sections(lab: spec.LabSpec, node: spec.NodeSpec, overrides: Overrides | None
             'reboot_command': node.hardware / 'reboot',
             'fence_timeout': 10,
             'poll_interval': 0.5,
+            'silent_after': 6,
         },
         'remaster': {
             'soak': 2,

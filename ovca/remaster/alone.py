@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ovca.cluster.nodes import silent_after
 from ovca.db.engine import now as database_now
 from ovca.db.models import Node, Update
-from ovca.remaster import conflicts, inventory, reading
+from ovca.remaster import conflicts, reading
 from ovca.remaster.conflicts import stamp
 from ovca.remaster.observe import last_wipe
 
@@ -102,7 +103,7 @@ def _facts(session: Session, conf: cfg.ConfigOpts, name: str) -> Facts:
     return Facts(
         name=name,
         last_seen_at=node.last_seen_at,
-        silent=age is None or age > inventory.silent_after(conf),
+        silent=age is None or age > silent_after(conf),
         health=node.health,
         problems=problems,
         unhealthy_since=node.unhealthy_since,

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from ovca.cluster.nodes import mac_form
+from ovca.cluster.nodes import mac_form, silent_after
 from ovca.db import events
 from ovca.db.engine import now as database_now
 from ovca.db.models import Entry, Image, Lease, Node
@@ -208,11 +208,6 @@ def running_image(session: Session, node: str, digest: str | None) -> Image:
             id='no-running-image',
         )
     return image
-
-
-def silent_after(conf: cfg.ConfigOpts) -> float:
-    """Seconds after which a node that is not heard of counts as silent: the measure of the checks."""
-    return 2 * float(conf.remaster.ready_age)
 
 
 def _not_while_open(session: Session, name: str, what: str, noun: str) -> None:

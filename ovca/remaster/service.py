@@ -522,9 +522,9 @@ class Service(Asking):
 
     @property
     def _silent_after(self) -> float:
-        from ovca.remaster import inventory
+        from ovca.cluster.nodes import silent_after
 
-        return inventory.silent_after(self.conf)
+        return silent_after(self.conf)
 
 
 def _no_update(id: int | None) -> str:

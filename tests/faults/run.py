@@ -44,6 +44,7 @@ CALM = 1.0
 MAKING = threading.Lock()
 """One lab at a time is made, as alembic knows one migration in a process; runs go on side by side."""
 OPTIONS = {
+    'cluster': {'silent_after': 4},
     'remaster': {
         'soak': 0.5,
         'prove_soak': 0.7,

@@ -21,6 +21,7 @@ PATIENCE = 90.0
 LOOK = 0.1
 """Seconds between two looks at the database: the nodes need the processor more than the tests do."""
 TIMES = {
+    'cluster': {'silent_after': 4},
     'remaster': {'soak': 1, 'prove_soak': 1.5, 'ready_age': 3, 'unhealthy_limit': 4, 'order_interval': 10},
     'health': {'interval': 1, 'timeout': 5},
 }

@@ -31,6 +31,7 @@ renew_interval = 3
 self_demote = 5.5
 poll_interval = 1.5
 fence_timeout = 4
+silent_after = 7
 [database]
 connection = sqlite:////nowhere
 single_host = true

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ovca.cluster.nodes import silent_after
 from ovca.db.engine import now as database_now
 from ovca.db.models import Lease, Node, Operation
 from ovca.remaster import conflicts, operations
@@ -31,7 +32,7 @@ class Nodes(Check):
             facts[name] = _node(node)
             if node is None or node.last_seen_at is None:
                 bad.append(f'{name} was never seen')
-            elif (now - node.last_seen_at).total_seconds() > 2 * self.context.conf.remaster.ready_age:
+            elif (now - node.last_seen_at).total_seconds() > silent_after(self.context.conf):
                 bad.append(f'{name} was last seen {node.last_seen_at:%Y-%m-%dT%H:%M:%SZ}')
             elif node.health != 'healthy':
                 why = '; '.join(f'{k}: {v}' for k, v in (node.health_detail or {}).items())

@@ -87,7 +87,7 @@ def test_what_the_manual_calls_refused_is_refused_with_who_since_when_and_why(
     operated: Operated, name: str, situation: str
 ) -> None:
     operated.started().image().image('1.2.0', 'c' * 64)
-    operated.configure('mn1', '[remaster]\nready_age = 5\n')
+    operated.configure('mn1')
     operated.silent(20)  # nobody is forgotten who is alive
     if situation == 'update':
         operated.update('INSTALL_1', created_by='olga')

@@ -61,7 +61,7 @@ def test_a_node_that_is_gone_is_deleted_after_one_question(operated: Operated) -
     operated.started().answer(lambda request: {})
     operated.silent(25)  # longer than a node may be silent, shorter than the lease
 
-    operated.configure('mn1', '[remaster]\nready_age = 10\n')
+    operated.configure('mn1', '[cluster]\nsilent_after = 20\n')
     no = asked(operated, 'n', 'node-delete', 'mn2')
     yes = asked(operated, 'y', 'node-delete', 'mn2')
 

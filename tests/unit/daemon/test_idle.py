@@ -16,6 +16,7 @@ from sqlalchemy import event, select, text
 
 import ovca
 from ovca import conf
+from ovca.cluster.health import HealthReport
 from ovca.cluster.keeper import EARLY
 from ovca.daemon.pace import Pace
 from ovca.daemon.service import REPORT_INTERVAL, Ovcad
@@ -121,7 +122,7 @@ def passes(service: Ovcad, pair: Pair) -> dict[str, tuple[Callable[[], object], 
 
     return {
         'sign of life': (service._beat, Pace.QUIET.beat(service.conf)),
-        'health': (service.health.look, service.conf.health.interval),
+        'health': (service.health.look, Pace.QUIET.check(service.conf)),
         'renewal': (renewal, EARLY * interval),
         'lease': (service.keeper.tick, look),
         'eligible': (afresh, look),
@@ -150,6 +151,60 @@ def test_an_idle_node_says_a_handful_of_statements_between_two_renewals(pair: Pa
     interval = service.conf.cluster.renew_interval
     whole = sum(spent[what] * interval / every for what, (_, every) in works.items())
     assert whole <= HANDFUL, {**spent, 'between two renewals': whole}
+
+
+def test_while_all_is_quiet_a_sign_of_life_and_the_health_checks_go_along_with_the_lease(pair: Pair) -> None:
+    service, seen = pair.nodes['mn1'], []
+    service._clock = service.health._clock = lambda: pair.time
+    work = {'lease': service._lease_step, 'beat': service._beat_step}
+    rests = {'beat': work['beat'](True), 'health': service.health.step()}
+    for flag in (service.wakes['beat'], service.health.wakes):
+        flag.clear()
+
+    for _ in range(6):
+        pair.time += 5
+        work['lease'](False)
+        beaten = service.wakes['beat'].is_set()
+        if beaten:
+            service.wakes['beat'].clear()
+            work['beat'](True)
+        checked = service.health.wakes.is_set()
+        if checked:
+            service.health.wakes.clear()
+            service.health.step()
+        seen.append((beaten, checked))
+
+    assert rests == {'beat': 10, 'health': 15}
+    assert seen == [(True, False), (True, True)] * 3
+
+
+@pytest.mark.parametrize('name', ['mn1', 'mn2'])
+def test_whoever_first_sees_that_there_is_something_to_do_tells_the_other_and_looks_at_its_own_health(
+    pair: Pair, name: str
+) -> None:
+    service, poked = pair.nodes[name], []
+    service.outside.poke = lambda: poked.append(name)  # type: ignore[method-assign]
+    service.health.step()
+    service.health.wakes.clear()
+    service._beat_step(False)
+    calm = (list(poked), service.health.wakes.is_set())
+    pair.operated.service().submit('failover')
+
+    rests = [service._beat_step(False), service._beat_step(False)]
+
+    assert calm == ([], False)
+    assert (poked, service.health.wakes.is_set()) == ([name], True)
+    assert rests == [1.25, 1.25]
+
+
+def test_a_master_that_is_ill_is_checked_as_often_as_ever(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    service = pair.nodes['mn1']
+    well = service.health.step()
+    monkeypatch.setattr(service.health, 'look', lambda: HealthReport({'storage': 'it takes no file'}, known=True))
+
+    ill = service.health.step()
+
+    assert (well, ill) == (15, 5)
 
 
 @pytest.mark.parametrize('returning', [True, False])

@@ -52,6 +52,24 @@ def journal(operated: Operated) -> list[str]:
     return [event.detail for event in operated.service().journal(kind='image', limit=100)]
 
 
+@pytest.mark.parametrize(('age', 'waits'), [(3, False), (9, True), (20, False)])
+def test_a_hand_over_waits_for_a_new_sign_of_life_of_a_node_that_has_had_little_to_say(
+    operated: Operated, clerk: Clerk, age: int, waits: bool
+) -> None:
+    operated.silent(age)
+    operated.service().submit('failover', epoch=3)
+    master = clerk()
+
+    taken = master.step()
+    (before,) = operated.requests()
+    operated.silent(0)
+
+    assert taken is not waits
+    assert before.state == ('open' if waits else 'failed')
+    assert master.step() is waits, 'it was heard of, and nothing is to be waited for any more'
+    assert operated.requests()[0].error == 'mn2 cannot take over: it is not heard of', 'so says the loop of this test'
+
+
 def test_deleted_images_leave_neither_rows_nor_folders(operated: Operated, clerk: Clerk) -> None:
     operated.image('1.1.0').image('1.2.0', 'c' * 64).image('1.3.0', 'd' * 64)
     gone, left = files(operated, '1.1.0', '1.2.0'), files(operated, '1.3.0')

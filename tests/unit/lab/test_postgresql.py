@@ -11,7 +11,7 @@ pytestmark = pytest.mark.extra('lab')
 
 @pytest.fixture
 def appliance(postgresql_url, tmp_path, stocked):
-    overrides = {'remaster': {'ready_age': 1}}
+    overrides = {'cluster': {'silent_after': 2}, 'remaster': {'ready_age': 1}}
     lab = Lab.create(tmp_path / 'lab', database=postgresql_url, overrides=overrides, stock=stocked(postgresql_url))
     try:
         lab.start()
