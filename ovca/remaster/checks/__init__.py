@@ -6,7 +6,7 @@ import enum
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -14,6 +14,7 @@ from ovca import plugins
 from ovca.db.engine import Database
 from ovca.db.models import Update
 from ovca.exceptions import OvcaError
+from ovca.image.names import shown
 from ovca.remaster.checks.patience import NoAnswer, Patience
 from ovca.remaster.protocol import State
 
@@ -194,7 +195,15 @@ def run_all(
 
 
 def answer(name: str, build: Callable[[], Check], patience: Patience) -> CheckResult:
-    """What a check says; one that cannot be built or asked, or does not answer in time, has failed."""
+    """What a check says; one that cannot be built or asked, or does not answer in time, has failed.
+
+    What it says can be shown and kept: a terminal takes no control characters, a database no halves of characters.
+    """
+    found = _answer(name, build, patience)
+    return replace(found, detail=shown(str(found.detail)), remedy=shown(str(found.remedy)))
+
+
+def _answer(name: str, build: Callable[[], Check], patience: Patience) -> CheckResult:
     try:
         check = build()
         found = patience.call(name, check.check, check.patience())

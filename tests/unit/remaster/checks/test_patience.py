@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ovca import conf
-from ovca.db.models import Image
+from ovca.db.models import Image, Request
 from ovca.image import Store
-from ovca.remaster.checks import Result, run_all
+from ovca.remaster.checks import Check, CheckContext, CheckResult, Result, answer, run_all
 from ovca.remaster.checks.patience import NoAnswer, Patience
 from ovca.remaster.checks.stages import stage_checks
 from ovca.remaster.protocol import State
@@ -20,6 +21,7 @@ from tests.hanging import calls, dead
 from .conftest import Checked
 
 Install = Callable[..., None]
+ASKED = {'args': {}, 'created_by': 'otto', 'created_at': dt.datetime(2026, 11, 30, tzinfo=dt.UTC)}
 VENDOR = """
 import threading
 
@@ -105,6 +107,21 @@ def test_a_check_that_hangs_has_failed_and_the_others_are_answered(checked: Chec
         assert (hangs.result, hangs.detail) == (Result.FAILED, 'it did not answer within 0.3 s')
         assert 'raise [check] timeout' in hangs.remedy
     assert (asked, again[0].detail) == (1, 'it answers again')
+
+
+def test_what_a_check_says_can_be_shown_and_kept_whatever_is_in_it(checked: Checked) -> None:
+    class Odd(Check):
+        id = 'odd'
+
+        def check(self) -> CheckResult:
+            return self.warning('rack "Süd" has a file etc/M\udcfcller', 'look\0 \x1b[2Jthere')
+
+    found = answer('odd', lambda: Odd(CheckContext(checked.config.load(), checked.database, None)), Patience())
+
+    assert found.detail == 'rack "Süd" has a file etc/M\\udcfcller'
+    assert found.remedy == 'look\\x00 \\x1b[2Jthere'
+    with checked.database.write() as session:
+        session.add(Request(kind='update', state='failed', error=f'{found.detail}; {found.remedy}', **ASKED))
 
 
 @pytest.fixture
