@@ -8,6 +8,7 @@ The order is the point: look whether all is there; ask for the grant, without it
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import secrets
 import shlex
@@ -49,9 +50,9 @@ def run(
         token, site = str(granted['evidence_token']), list(granted['site'])
         about = dict(granted.get('site_about', {}))  # a master of before site items says nothing of them
     except (OSError, InstallError, KeyError, TypeError) as exc:
-        print(f'no grant, nothing is touched: {exc}', file=sys.stderr, flush=True)
+        _tell(f'no grant, nothing is touched: {exc}', 'stderr')
         return REFUSED
-    print(f'grant given: {order.root} is wiped and becomes {order.version}', flush=True)
+    _tell(f'grant given: {order.root} is wiped and becomes {order.version}')
     try:
         with reporter(service) as told:
             install_tree(
@@ -74,20 +75,28 @@ def run(
         )
     except Exception as exc:  # whatever it was: the master waits to hear of it, and nobody else can tell
         text = str(exc) if isinstance(exc, (OSError, InstallError)) else f'{type(exc).__name__}: {exc}'
-        print(f'the install failed: {text}', file=sys.stderr, flush=True)
+        _tell(f'the install failed: {text}', 'stderr')
         _say(service, 'failed', {'text': text[:TEXT_LIMIT]}, order.patience)
         return FAILED
-    print(f'{order.version} is installed', flush=True)
+    _tell(f'{order.version} is installed')
     # When nobody hears it, the evidence on the disk still speaks: the master may have changed meanwhile.
     _say(service, 'written', {}, order.patience)
     return DONE
+
+
+def _tell(text: str, where: str = 'stdout') -> None:
+    """Say it on the console; one that is gone, or whose log is full, stops no install."""
+    try:
+        print(text, file=getattr(sys, where), flush=True)
+    except (OSError, ValueError):
+        setattr(sys, where, io.StringIO())  # else the end of the process would try again, and fail
 
 
 def _say(service: Service, name: str, body: dict[str, str], patience: float) -> None:
     try:
         service.insist(name, dict(body), patience)
     except (OSError, InstallError) as exc:
-        print(f'"{name}" could not be said: {exc}', file=sys.stderr, flush=True)
+        _tell(f'"{name}" could not be said: {exc}', 'stderr')
 
 
 def _boot_from_disk(command: str | None) -> None:

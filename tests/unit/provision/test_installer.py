@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -400,6 +403,16 @@ def test_no_secret_is_said(stage):
     assert grant.token and grant.token not in said
     assert stage.order.boot_token not in said
     assert grant.nonce not in ''.join(p.read_text(errors='replace') for p in stage.root.rglob('*') if p.is_file())
+
+
+def test_a_console_that_is_gone_stops_no_install(stage):
+    grant = stage.arm()
+    command = [sys.executable, '-I', '-S', '-B', str(stage.program), *stage.words()]
+
+    with Path('/dev/full').open('w') as console:
+        code = subprocess.run(command, stdout=console, stderr=console, timeout=60, check=False, cwd='/').returncode
+
+    assert (code, grant.written, stage.evidence().is_file()) == (0, True, True)
 
 
 def test_a_boot_token_may_begin_with_a_dash(stage, monkeypatch):
