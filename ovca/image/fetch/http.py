@@ -53,7 +53,8 @@ class HttpFetcher(Fetcher):
         self._interrupted = False
         self._lines: Connections | None = None
         """The connections that are at work."""
-        logging.getLogger('urllib3').setLevel(logging.WARNING)  # its details hold queries, and these may hold secrets
+        # What it says of requests, and of odd answers, holds queries, and these may hold secrets.
+        logging.getLogger('urllib3').setLevel(logging.ERROR)
 
     def stream(self, part: Path, stopped: Callable[[], bool]) -> Iterator[bytes]:
         """As the base does it; at the end the connections are closed."""

@@ -157,6 +157,18 @@ def test_a_login_is_shown_nowhere(
         assert secret not in ' '.join(told)
 
 
+def test_a_server_whose_head_is_broken_is_read_and_no_query_is_logged(
+    fetch: Fetch, origin: Origin, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    origin.headers = {'X-Odd': 'one\r\nthis line is no header'}
+
+    assert fetch(f'{origin.uri}?token=geheim') == CONTENT
+
+    assert 'geheim' not in caplog.text
+    assert 'Traceback' not in caplog.text
+
+
 def test_another_login_takes_up_the_same_part(fetch: Fetch, origin: Origin) -> None:
     origin.cuts = [len(CONTENT) // 2]
     with pytest.raises(SourceError):
