@@ -16,6 +16,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in ('stdout', 'stderr'):
         if getattr(sys, stream) is None:  # it was closed; what is opened next must not be taken for it
             setattr(sys, stream, os.fdopen(os.open(os.devnull, os.O_WRONLY), 'w', encoding='utf-8'))
+    if getattr(sys.stdout, 'errors', '') == 'strict':
+        # As stderr does it: what a locale has no character for is shown by its number, and ends no command.
+        sys.stdout.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
     try:
         return _run(list(sys.argv[1:] if argv is None else argv))
     except KeyboardInterrupt:  # outside of a command, which tells it by itself

@@ -377,6 +377,19 @@ def test_an_output_that_cannot_be_written_is_a_sentence(words: str) -> None:
     )
 
 
+@pytest.mark.parametrize('words', ['event-list', 'update-show -f yaml'])
+def test_what_the_locale_has_no_character_for_is_shown_by_its_number(operated: Operated, words: str) -> None:
+    number = operated.started().update('INSTALL_1')
+    operated.move(number, 'DONE', 'Grüße → 世界', reason='Grüße → 世界')
+    environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, sys.path)), 'PYTHONIOENCODING': 'latin-1'}
+    argv = [sys.executable, '-m', 'ovca', '--config-file', str(operated.config_file), *words.split()]
+
+    done = subprocess.run(argv, capture_output=True, env=environment)
+
+    assert done.returncode == 0, done.stderr
+    assert 'Grüße \\u2192 \\u4e16\\u754c' in (done.stdout + done.stderr).decode('latin-1')
+
+
 @pytest.mark.parametrize('closed', ['>&-', '2>&-'])
 def test_a_stream_that_is_closed_is_one_that_nobody_wants(closed: str) -> None:
     good, bad = shell(f'complete bash {closed}'), shell(f'nothing {closed}')
