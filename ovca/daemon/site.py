@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ovca.cluster.nodes import silent_after
 from ovca.conf.storage import unmounted
+from ovca.daemon import neighbour
 from ovca.db import events
 from ovca.db.engine import Database
 from ovca.db.models import Node, Update
@@ -276,7 +277,7 @@ def ask(url: str, patience: float = PATIENCE) -> dict[str, Any]:
     import requests
 
     try:
-        answer = requests.post(f'{url.rstrip("/")}/v1/site', timeout=(1.0, patience + 1.0))
+        answer = neighbour.post(url, 'site', (1.0, patience + 1.0))
         if answer.status_code == 404:
             return {'error': 'its software is of before site items; it saves its settings once a minute'}
         found = answer.json()

@@ -20,7 +20,7 @@ from ovca.cluster.clock import boot_id, boottime
 from ovca.cluster.health import HealthCheck, HealthContext
 from ovca.cluster.nodes import power_of
 from ovca.cluster.roles import Role
-from ovca.daemon import drivers
+from ovca.daemon import drivers, neighbour
 from ovca.daemon.serving import Turn
 from ovca.daemon.site import SiteCare, ask_node
 from ovca.db.engine import Database
@@ -81,7 +81,7 @@ def wake(url: str) -> None:
     import requests
 
     try:
-        requests.post(f'{url.rstrip("/")}/v1/wake', timeout=1)
+        neighbour.post(url, 'wake', 1)
     except requests.RequestException as exc:
         LOG.debug('the peer was not woken: %s', exc)
 

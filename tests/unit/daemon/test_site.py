@@ -22,6 +22,7 @@ from ovca.db.models import Event, Node
 from ovca.files import write_json
 from ovca.provision.site import items, state
 from ovca.provision.site.fake import FakeItem
+from tests.conftest import free_port
 from tests.operated import Operated, saving
 
 
@@ -276,6 +277,17 @@ def test_the_master_asks_a_live_node_and_notes_it_in_the_updates_journal(
     with site.operated.database.read() as session:
         event = session.scalars(select(Event)).one()
     assert (event.kind, event.update_id, event.detail) == ('site', number, 'mn2: the site settings are saved')
+
+
+def test_a_node_is_asked_directly_whatever_proxies_the_machine_has(
+    site: Site, standby: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ('http_proxy', 'HTTP_PROXY', 'all_proxy'):
+        monkeypatch.setenv(name, f'http://127.0.0.1:{free_port()}')
+    for name in ('no_proxy', 'NO_PROXY'):
+        monkeypatch.delenv(name, raising=False)
+
+    assert ask_node(site.conf, site.operated.database, 'mn2')
 
 
 def test_what_was_not_saved_is_said_with_what_is_put_back_instead(site: Site, standby: dict[str, object]) -> None:
