@@ -19,6 +19,7 @@ from ovca.backup import aftermath, base, extraction, tables, unfolding
 from ovca.backup.aftermath import Aftermath
 from ovca.backup.archive import Reader, Told
 from ovca.backup.record import CONFIGURATION, DATABASE, SITE, SOURCES, Content, Record
+from ovca.backup.shelf import tidy
 from ovca.cluster.nodes import silent_after
 from ovca.db import schema
 from ovca.db.engine import Database, now
@@ -30,6 +31,8 @@ from ovca.image import Store
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+ASIDE = 'ovca-restore-'
+"""How the folders begin in which files of a backup are put aside."""
 NOTES = ('database',)
 """Events that are there before an appliance has ever run: `ovca db-upgrade` writes them."""
 
@@ -240,7 +243,8 @@ def _aside(reader: Reader, wanted: Iterable[Content]) -> Iterator[Path]:
 
     :raises BackupError: one is damaged. :raises OSError: they cannot be written.
     """
-    folder = Path(tempfile.mkdtemp(prefix='ovca-restore-'))
+    folder = Path(tempfile.mkdtemp(prefix=ASIDE))
+    tidy(folder.parent, (ASIDE,))  # secrets may be among what one has left that was killed
     try:
         extraction.extract(reader, wanted, folder)
         yield folder

@@ -116,7 +116,7 @@ class Shelf:
 
         :raises OSError: it cannot be made.
         """
-        self._tidy()
+        tidy(self.folder, (NEW, OLD))
         self.folder.mkdir(mode=0o700, exist_ok=True)  # not its parents: a missing one is storage that is not mounted
         self.folder.chmod(0o700)
         folder = self.folder / f'{NEW}{secrets.token_hex(8)}'
@@ -188,18 +188,19 @@ class Shelf:
             self.delete(id)
         return surplus
 
-    def _tidy(self) -> None:
-        """Remove what somebody has begun who was killed."""
-        with contextlib.suppress(OSError):
-            for each in list(self.folder.iterdir()):
-                if each.name.startswith((NEW, OLD)) and _age(each) > STALE:
-                    shutil.rmtree(each, ignore_errors=True)
-
     def _unreadable(self, exc: OSError, folder: Path | None = None) -> BackupError:
         return BackupError(
             f'{folder or self.folder} cannot be read: {exc.strerror}; run it as root, and see to the storage',
             id='backup-unreadable',
         )
+
+
+def tidy(folder: Path, beginnings: tuple[str, ...]) -> None:
+    """Remove from a folder what somebody has begun who was killed, by the beginnings of its names."""
+    with contextlib.suppress(OSError):
+        for each in list(folder.iterdir()):
+            if each.name.startswith(beginnings) and not each.is_symlink() and _age(each) > STALE:
+                shutil.rmtree(each, ignore_errors=True)
 
 
 def beyond(newest_first: list[Record], keep: int, newest_update: int | None = None) -> list[str]:

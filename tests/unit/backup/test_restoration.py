@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import tempfile
+import time
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -285,6 +286,23 @@ def test_nothing_is_read_from_the_storage_while_the_database_waits_for_it(
     assert len(after['update']) == len(before['update']) > 0
     assert during == ['700'], 'only its owner can read what is put aside'
     assert list(aside.iterdir()) == []
+
+
+def test_what_a_killed_restore_has_put_aside_goes_with_a_later_one(
+    operated: Operated, shelf: Shelf, make: Make, empty: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / 'aside').mkdir()
+    monkeypatch.setattr(tempfile, 'tempdir', str(tmp_path / 'aside'))
+    for name, hours in (('ovca-restore-killed', 2), ('ovca-restore-at-work', 0), ('another', 2)):
+        file = tmp_path / 'aside' / name / 'database/request.jsonl'
+        file.parent.mkdir(parents=True)
+        file.write_text('a secret')
+        for each in (file, file.parent, file.parent.parent):
+            os.utime(each, (time.time() - hours * 3600,) * 2)
+
+    restore(operated, shelf, make().id, empty)
+
+    assert {path.name for path in (tmp_path / 'aside').iterdir()} == {'ovca-restore-at-work', 'another'}
 
 
 def test_a_disk_that_has_no_room_for_the_tables_changes_nothing(
