@@ -104,6 +104,9 @@ def small_disk(tmp_path: Path, conf: Any) -> Iterator[Path]:
         pytest.skip('only root may mount a small disk')
     conf.image.shared_storage = str(folder)
     yield folder
+    for thread in threading.enumerate():
+        if thread.name == 'drop':  # it gives back the room of a file, and holds the disk until then
+            thread.join(10)
     subprocess.run(['umount', str(folder)], check=True)
 
 
