@@ -19,7 +19,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NoReturn
 
@@ -66,6 +66,14 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Judge the mark ``extra`` before any fixture is made."""
     for mark in item.iter_markers('extra'):
         need_extra(*mark.args)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Escape what is no UTF-8 in what a test has logged: a worker of xdist could not send it, and would end."""
+    report = yield
+    report.sections = [(name, text.encode(errors='backslashreplace').decode()) for name, text in report.sections]
+    return report
 
 
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups afterwards

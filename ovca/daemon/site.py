@@ -19,6 +19,7 @@ from ovca.db.engine import Database
 from ovca.db.models import Node, Update
 from ovca.exceptions import DatabaseError, ProvisionError
 from ovca.files import write_json
+from ovca.image.names import shown
 from ovca.provision import putback
 from ovca.provision.site import gathering, state
 from ovca.provision.site.base import SiteItem, SiteItemError
@@ -219,7 +220,7 @@ class SiteCare:
             LOG.debug('the report on the site settings is told later: %s', exc)
             return False
         for line in report_lines(self.node, report):
-            LOG.info('%s', line)
+            LOG.info('%s', shown(line))
         return True
 
     # Alarms.
