@@ -119,7 +119,7 @@ def test_a_run_that_forks_at_a_point_is_the_run_with_the_fault(simulation: Simul
 
 
 def test_a_branch_is_the_run_that_its_name_gives(simulation: Simulation, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(branches, 'WIDTH', 3)
+    monkeypatch.setattr(branches, 'DEPTH', 2)
     outcomes = family(simulation, 17)
 
     twice = [outcome for outcome in outcomes if len(outcome.schedule.branch) == 2]
