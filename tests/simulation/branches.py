@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.simulation.appliance import Appliance
     from tests.simulation.runs import Outcome, Simulation
 
-WIDTH, DEPTH = 3, 6
+WIDTH, DEPTH = 3, 4
 """How many moments a run has, and how often a branch of a branch may be one."""
 
 
