@@ -19,6 +19,7 @@ import pytest
 from ovca.image import Manifest, PublishedImage, Store, receive
 from ovca.image.build import build, keygen
 from ovca.image.bundle import Bundle, Member
+from tests.conftest import missing_peer
 
 STEP = 256 * 1024
 SIZE = 12
@@ -101,7 +102,7 @@ def small_disk(tmp_path: Path, conf: Any) -> Iterator[Path]:
     folder.mkdir()
     command = ['mount', '-t', 'tmpfs', '-o', 'size=48m,nr_inodes=1000', 'tmpfs', str(folder)]
     if os.getuid() or not shutil.which('mount') or subprocess.run(command, check=False, capture_output=True).returncode:
-        pytest.skip('only root may mount a small disk')
+        missing_peer('only root may mount a small disk')
     conf.image.shared_storage = str(folder)
     yield folder
     for thread in threading.enumerate():
