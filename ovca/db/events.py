@@ -7,7 +7,7 @@ from typing import Final, Literal, get_args
 from sqlalchemy.orm import Session
 
 from ovca.db.engine import now
-from ovca.db.models import Event
+from ovca.db.models import Event, storable
 
 Kind = Literal[
     'abort',
@@ -63,13 +63,13 @@ def append(
 ) -> None:
     """Add one line, at the database's time; it is kept only if the caller's transaction is.
 
-    ``node`` is whom it is about, ``actor`` who did it (the same, unless given). Bytes of a file's name in ``detail``
-    that are no UTF-8 are escaped: no database takes them, and what happened must be told all the same.
+    ``node`` is whom it is about, ``actor`` who did it (the same, unless given). What no database takes in
+    ``detail`` is escaped.
     """
     session.add(
         Event(
             kind=kind,
-            detail=detail.encode(errors='backslashreplace').decode(),
+            detail=storable(detail),
             update_id=update_id,
             node=node,
             actor=actor if actor is not None else node or '',

@@ -7,7 +7,7 @@ software of one revision works on the schema of the next.
 from __future__ import annotations
 
 import datetime as dt
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy import DateTime as SaDateTime
@@ -34,6 +34,34 @@ class UTCDateTime(TypeDecorator[dt.datetime]):
         return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
 
 
+def storable(text: str) -> str:
+    """The text with what no database takes escaped: bytes that are no UTF-8 (PEP 383), and NUL."""
+    return text.encode(errors='backslashreplace').decode().replace('\0', '\\x00')
+
+
+class Told(TypeDecorator[str]):
+    """What people read, whoever has written it: an operator in another locale, a server, a file's name.
+
+    What cannot be stored is stored escaped, as :func:`storable` has it: what happened must be told all the same.
+    """
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)
+
+
+class ToldShort(TypeDecorator[str]):
+    """The same in a column of bounded length, to which it is cut."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        return None if value is None else storable(value)[: cast(String, self.impl_instance).length]
+
+
 class Base(DeclarativeBase):
     # float: SQLAlchemy 2.0 by itself would take FLOAT, and 2.1 takes DOUBLE.
     type_annotation_map = {dt.datetime: UTCDateTime, dict[str, Any]: JSON, float: Double}
@@ -53,7 +81,7 @@ class Lease(Base):
     """The run of the holder's service that owns this epoch."""
     epoch: Mapped[int] = mapped_column(BigInteger, default=0)
     acting: Mapped[bool] = mapped_column(default=False)
-    fence_proof: Mapped[str | None] = mapped_column(Text)
+    fence_proof: Mapped[str | None] = mapped_column(Told)
     """How this holder knows that the previous one cannot act."""
     demoted_epoch: Mapped[int] = mapped_column(BigInteger, default=0)
     """The newest epoch whose holder has said, for good, that it serves no more."""
@@ -84,7 +112,7 @@ class Node(Base):
     ready: Mapped[bool] = mapped_column(default=False)
     last_seen_at: Mapped[dt.datetime | None]
     quarantined: Mapped[bool] = mapped_column(default=False)
-    quarantine_reason: Mapped[str | None] = mapped_column(Text)
+    quarantine_reason: Mapped[str | None] = mapped_column(Told)
     power_orders: Mapped[int] = mapped_column(default=0)
     """How often the master powered this node on outside an install since it was last seen."""
     power_ordered_at: Mapped[dt.datetime | None]
@@ -103,8 +131,8 @@ class Image(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     files_digest: Mapped[str | None] = mapped_column(String(64))
     manifest: Mapped[dict[str, Any]]
-    signed_by: Mapped[str | None] = mapped_column(Text)
-    source: Mapped[str | None] = mapped_column(Text)
+    signed_by: Mapped[str | None] = mapped_column(Told)
+    source: Mapped[str | None] = mapped_column(Told)
     published_at: Mapped[dt.datetime]
 
 
@@ -127,15 +155,15 @@ class Update(Base):
     """The node installed second: the master at the start."""
     retry_of: Mapped[int | None] = mapped_column(ForeignKey('update.id'))
     created_at: Mapped[dt.datetime]
-    created_by: Mapped[str] = mapped_column(Text, default='')
+    created_by: Mapped[str] = mapped_column(Told, default='')
     state_since: Mapped[dt.datetime]
     deadline_from: Mapped[dt.datetime]
     """When the present state's (or attempt's) deadline began to run."""
     proven_at: Mapped[dt.datetime | None]
     abort_requested_at: Mapped[dt.datetime | None]
-    abort_reason: Mapped[str | None] = mapped_column(Text)
+    abort_reason: Mapped[str | None] = mapped_column(Told)
     handovers: Mapped[int] = mapped_column(default=0)
-    reason: Mapped[str | None] = mapped_column(Text)
+    reason: Mapped[str | None] = mapped_column(Told)
     finished_at: Mapped[dt.datetime | None]
 
     __table_args__ = (Index('ix_update_finished_at', 'finished_at'),)
@@ -154,7 +182,7 @@ class Entry(Base):
     attempt: Mapped[int] = mapped_column(default=1)
     step: Mapped[str] = mapped_column(String(64), default='waiting')
     percent: Mapped[float | None]
-    step_detail: Mapped[str | None] = mapped_column(Text)
+    step_detail: Mapped[str | None] = mapped_column(Told)
     step_at: Mapped[dt.datetime]
     power_orders: Mapped[int] = mapped_column(default=0)
     power_ordered_at: Mapped[dt.datetime | None]
@@ -186,7 +214,7 @@ class InstallGrant(Base):
     evidence_hash: Mapped[str | None] = mapped_column(String(64))
     boot_id: Mapped[str | None] = mapped_column(String(64))
     written_at: Mapped[dt.datetime | None]
-    failed: Mapped[str | None] = mapped_column(Text)
+    failed: Mapped[str | None] = mapped_column(Told)
     revoked_at: Mapped[dt.datetime | None]
 
     __table_args__ = (
@@ -204,12 +232,12 @@ class Event(Base):
     update_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
     at: Mapped[dt.datetime] = mapped_column(index=True)
     node: Mapped[str | None] = mapped_column(String(255), index=True)
-    actor: Mapped[str] = mapped_column(String(255))
+    actor: Mapped[str] = mapped_column(ToldShort(255))
     epoch: Mapped[int | None] = mapped_column(BigInteger)
     kind: Mapped[str] = mapped_column(String(64), index=True)
     from_state: Mapped[str | None] = mapped_column(String(32))
     to_state: Mapped[str | None] = mapped_column(String(32))
-    detail: Mapped[str] = mapped_column(Text, default='')
+    detail: Mapped[str] = mapped_column(Told, default='')
 
 
 class Channel(Base):
@@ -217,7 +245,7 @@ class Channel(Base):
 
     __tablename__ = 'channel'
 
-    uri: Mapped[str] = mapped_column(Text, primary_key=True)
+    uri: Mapped[str] = mapped_column(Told, primary_key=True)
     """Without user, password and query."""
     serial: Mapped[int] = mapped_column(BigInteger)
     seen_at: Mapped[dt.datetime]
@@ -231,13 +259,13 @@ class Directive(Base):
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     update_id: Mapped[int] = mapped_column(ForeignKey('update.id'), index=True)
     kind: Mapped[str] = mapped_column(String(32))
-    subject: Mapped[str] = mapped_column(String(255), default='')
+    subject: Mapped[str] = mapped_column(ToldShort(255), default='')
     """What it is about, where the kind needs it: a check, a node."""
-    detail: Mapped[str] = mapped_column(Text, default='')
+    detail: Mapped[str] = mapped_column(Told, default='')
     created_at: Mapped[dt.datetime]
-    created_by: Mapped[str] = mapped_column(Text, default='')
+    created_by: Mapped[str] = mapped_column(Told, default='')
     lifted_at: Mapped[dt.datetime | None]
-    lifted_by: Mapped[str | None] = mapped_column(Text)
+    lifted_by: Mapped[str | None] = mapped_column(Told)
 
 
 class Operation(Base):
@@ -246,11 +274,11 @@ class Operation(Base):
     __tablename__ = 'operation'
 
     name: Mapped[str] = mapped_column(String(64), primary_key=True)
-    owner: Mapped[str] = mapped_column(Text)
+    owner: Mapped[str] = mapped_column(Told)
     node: Mapped[str] = mapped_column(String(255))
     boot_id: Mapped[str] = mapped_column(String(64))
     pid: Mapped[int]
-    why: Mapped[str] = mapped_column(Text, default='')
+    why: Mapped[str] = mapped_column(Told, default='')
     taken_at: Mapped[dt.datetime]
 
 
@@ -269,12 +297,12 @@ class Request(Base):
     state: Mapped[str] = mapped_column(String(16), default='open', index=True)
     """``open``, ``running``, ``done`` or ``failed``."""
     created_at: Mapped[dt.datetime]
-    created_by: Mapped[str] = mapped_column(Text, default='')
+    created_by: Mapped[str] = mapped_column(Told, default='')
     taken_epoch: Mapped[int | None] = mapped_column(BigInteger)
     progress: Mapped[dict[str, Any] | None]
     result: Mapped[dict[str, Any] | None]
     """What came of it; of a failed one the error's id, as ``error_id``."""
-    error: Mapped[str | None] = mapped_column(Text)
+    error: Mapped[str | None] = mapped_column(Told)
     exit_code: Mapped[int | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     finished_at: Mapped[dt.datetime | None]

@@ -354,7 +354,7 @@ class Fetcher(ABC):
         """What names the source in the resume note, without user and password."""
         import hashlib
 
-        return hashlib.sha256(bare(self.uri).encode()).hexdigest()
+        return hashlib.sha256(bare(self.uri).encode(errors='backslashreplace')).hexdigest()
 
     def _limited(self, chunks: Iterator[bytes], stopped: Callable[[], bool] = lambda: False) -> Iterator[bytes]:
         for data in chunks:

@@ -54,6 +54,22 @@ def test_a_pause_takes_back_the_right_to_wipe_and_no_deadline_passes_until_someb
     assert [(g.revoked_at, g.expires_at > master.now()) for g in master.grants()] == [(None, True)]
 
 
+@pytest.mark.parametrize('reason', ['f\udcfcr die Nacht', 'a line of a script with \0'], ids=ascii)
+def test_a_reason_that_no_database_takes_keeps_nobody_from_pausing_and_aborting(
+    operated: Operated, master: Master, reason: str
+) -> None:
+    operated.update('INSTALL_1')
+    operated.entry(1)
+    shown = reason.encode(errors='backslashreplace').decode().replace('\0', '\\x00')
+
+    done = [master.ask('pause', reason=reason), master.ask('abort', update_id=1, reason=reason)]
+    master.run()
+
+    assert [(request.state, request.error) for request in done] == [('done', None)] * 2
+    assert (master.update().state, master.update().abort_reason) == ('ABORTED', shown)
+    assert any(f'({shown})' in line for line in master.story('pause'))
+
+
 def test_an_install_that_has_begun_goes_on_while_the_update_is_paused_and_the_hand_over_waits(
     operated: Operated, master: Master
 ) -> None:

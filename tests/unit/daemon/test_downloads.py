@@ -432,3 +432,18 @@ def test_the_end_of_a_download_is_written_whatever_a_server_says_for_itself(oper
 
     assert row(operated, number).state == 'failed'
     assert str(row(operated, number).error).endswith(r'the server answers 404 Not\x00Found')
+
+
+def test_a_bundle_is_published_whatever_bytes_its_name_has(
+    operated: Operated, clerk: Clerk, source: Source, tmp_path: Path
+) -> None:
+    bundle = os.fsdecode(os.fsencode(tmp_path) + b'/f\xfcr mn1.zip')
+    (tmp_path / 'www/1.1.0.zip').rename(bundle)
+    service, master = operated.service(), clerk()
+    number = service.submit('download', uri=bundle)
+
+    master.step()
+    master.join(20)
+
+    assert row(operated, number).state == 'done', row(operated, number).error
+    assert [str(image.source).rpartition('/')[2] for image in service.images()] == [r'f\udcfcr mn1.zip']

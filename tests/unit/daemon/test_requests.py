@@ -209,6 +209,17 @@ def test_a_request_that_the_database_was_lost_for_is_begun_again(
     assert states == ['running', 'done'], operated.requests()[-1].error
 
 
+def test_a_request_ends_although_its_error_is_no_text_that_a_database_takes(operated: Operated, clerk: Clerk) -> None:
+    operated.service().submit('download', uri='file:///nowhere/of a script with \0.iso')
+    master = clerk()
+
+    request = done(master, operated)
+
+    assert request.state == 'failed', 'it would be begun again for ever, and each other request wait for it'
+    assert 'of a script with \\x00.iso' in str(request.error)
+    assert not master.step()
+
+
 def test_nodes_are_kept_by_requests(operated: Operated, clerk: Clerk) -> None:
     service, master = operated.service(), clerk()
     service.submit('node-add', name='cn1', kind='compute', bmc='https://192.0.2.31/')

@@ -40,3 +40,15 @@ def test_an_event_is_kept_only_if_the_change_is(database: Database) -> None:
 
     with database.read() as session:
         assert session.scalars(select(Event)).all() == []
+
+
+def test_what_no_database_takes_is_told_escaped_and_found_again(database: Database) -> None:
+    told, who = 'reading caf\udce9 failed: \0 \N{SNOWMAN}', 'otto\udce9' * 60
+    with database.write() as session:
+        events.append(session, kind='alarm', detail=told, actor=who)
+
+    with database.read() as session:
+        event = session.scalars(select(Event).where(Event.detail == told)).one()
+
+    assert event.detail == 'reading caf\\udce9 failed: \\x00 \N{SNOWMAN}'
+    assert event.actor == ('otto\\udce9' * 60)[:255]
