@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, ClassVar
@@ -14,7 +15,10 @@ if TYPE_CHECKING:
 
 __all__ = ['Role', 'RoleError']
 
+LOG = logging.getLogger(__name__)
 GROUP = 'ovca.role'
+TELLING = 10.0
+"""Seconds, at most, in which the neighbours of a new address are told of it."""
 
 
 class RoleError(OvcaError):
@@ -95,13 +99,17 @@ class VirtualIp(Role):
     def start(self) -> None:
         if self.conf.cluster.virtual_ip_interface and not self.running():
             self._ip('addr', 'add', self._address(), 'dev', self.conf.cluster.virtual_ip_interface)
-            # Tell the neighbours; a switch that still sends to the old node would make the master deaf.
-            subprocess.run(
-                ['arping', '-c', '2', '-A', '-I', self.conf.cluster.virtual_ip_interface, self._bare()],
-                capture_output=True,
-                timeout=10,
-                check=False,
-            ) if ':' not in self._bare() and _have('arping') else None
+            self._tell_neighbours()
+
+    def _tell_neighbours(self) -> None:
+        """A switch that still sends to the old node would make the master deaf; it finds out by itself, only later."""
+        if ':' in self._bare() or not _have('arping'):
+            return
+        words = ['arping', '-c', '2', '-A', '-I', self.conf.cluster.virtual_ip_interface, self._bare()]
+        try:
+            subprocess.run(words, capture_output=True, timeout=TELLING, check=False)
+        except (OSError, subprocess.TimeoutExpired) as exc:
+            LOG.warning('%s serves, and its neighbours were not told: %s', self._bare(), exc)
 
     def stop(self) -> None:
         if self.conf.cluster.virtual_ip_interface and self.running():
@@ -122,7 +130,9 @@ class VirtualIp(Role):
 
     def _ip(self, *words: str) -> str:
         try:
-            done = subprocess.run(['ip', *words], capture_output=True, text=True, timeout=10, check=False)
+            done = subprocess.run(
+                ['ip', *words], capture_output=True, text=True, errors='replace', timeout=10, check=False
+            )
         except (OSError, subprocess.TimeoutExpired) as exc:
             raise RoleError(f'ip {" ".join(words)}: {exc}', id='virtual-ip') from exc
         if done.returncode:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ovca.cluster import roles
 from ovca.cluster.roles import Role, VirtualIp
 from ovca.testing import contracts
 from tests.conftest import missing_peer
@@ -80,3 +81,25 @@ def test_without_an_interface_nothing_is_added(network: None, tmp_path: Path) ->
 
     shown = subprocess.run(['ip', 'addr', 'show'], capture_output=True, text=True, check=True, timeout=10).stdout
     assert '192.0.2.7' not in shown
+
+
+@pytest.mark.parametrize('arping', ['#!/bin/sh\nexec sleep 30\n', 'no program\0'])
+def test_an_address_is_added_although_the_neighbours_cannot_be_told(
+    network: None, tmp_path: Path, arping: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from ovca.testing.appliance import Config
+
+    program = tmp_path / 'bin/arping'
+    program.parent.mkdir()
+    program.write_text(arping)
+    program.chmod(0o755)
+    monkeypatch.setenv('PATH', f'{program.parent}:{os.environ["PATH"]}')
+    monkeypatch.setattr(roles, 'TELLING', 0.2)
+    config = Config(tmp_path)
+    config.set('cluster', virtual_ip='192.0.2.7/24', virtual_ip_interface='lo')
+    role = VirtualIp(config.load())
+
+    role.start()  # a master whose service ends there, and is started anew, ends there for ever
+
+    assert role.running()
+    assert 'arping' in caplog.text
