@@ -40,7 +40,7 @@ from ovca.daemon.status import status_app
 from ovca.daemon.surroundings import Surroundings
 from ovca.db import schema
 from ovca.db.engine import check_single_host
-from ovca.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost, OvcaError
+from ovca.exceptions import DatabaseError, DatabaseUnavailable, ImageError, LeaseLost, OvcaError
 from ovca.provision.bounded import Bounds
 from ovca.provision.server import HttpServer
 from ovca.remaster import components, evidence
@@ -94,6 +94,8 @@ class Ovcad:
         """Set when the thread of that name is to look at once."""
         self._fatal: BaseException | None = None
         self._proof_done, self._schema_done = not evidence.given(self.root), False
+        self._unproved: str | None = None
+        """What keeps this node from proving what it runs, and may pass."""
         self._glance: Glance | None = None
         """What the last sign of life has seen; None: it failed, or there was none yet."""
         self._may_lead, self._looked_at, self._lease_due = False, -math.inf, -math.inf
@@ -419,6 +421,8 @@ class Ovcad:
         problems = dict(report.problems)
         if self.serving.problem:
             problems['roles'] = self.serving.problem
+        if self._unproved:
+            problems['proof'] = self._unproved
         status = 'unhealthy' if problems else report.status
         acting = epoch is not None
         return Pulse(
@@ -433,6 +437,7 @@ class Ovcad:
     def _prove(self) -> None:
         """Prove what runs here, if an update wants to know it; none is told yet when this service has just started."""
         if self._proof_done or (self._glance is not None and not self._glance.open):
+            self._unproved = None
             return
         try:
             if evidence.finalise(self.database, self.conf, node=self.name, boot_id=self.boot_id):
@@ -440,9 +445,14 @@ class Ovcad:
                 self.outside.poke()
                 self.wake()
                 self._proof_done = True
+            self._unproved = None
         except (evidence.EvidenceRefused, evidence.UnreadableRecord) as exc:
             LOG.error('ALARM: %s', exc)
-            self._proof_done = True
+            self._proof_done, self._unproved = True, None
+        except ImageError as exc:  # the shared storage may come later than this service, or come back
+            if self._unproved != exc.with_id:
+                LOG.error('ALARM: %s cannot prove yet what it runs: %s', self.name, exc.with_id)
+            self._unproved = exc.with_id
 
     def _migrate(self, epoch: int) -> None:
         """Bring the schema to this software's revision, only when no update is open and both nodes run it."""

@@ -79,21 +79,22 @@ def _record(path: Path) -> dict[str, Any] | None:
 def differing(root: Path, shared_storage: Path, version: str, files_digest: str | None) -> list[str]:
     """Return the paths below ``root`` that are not as the published image of ``version`` says.
 
-    :raises ImageError: the image's file list is not the one that its manifest vouches for.
+    :raises ImageError: the image's file list cannot be read, or is not the one that its manifest vouches for.
     """
     from ovca.image import verify_root
 
     listing = shared_storage / 'mgmt_image' / version / 'files.json'
     try:
         found = hashlib.sha256(listing.read_bytes()).hexdigest()
+        if files_digest is not None and found != files_digest:
+            raise ImageError(
+                f'{listing} has digest {found}, not {files_digest}; download {version} again', id='image-differs'
+            )
+        bad = verify_root(root, listing)
     except OSError as exc:
         raise ImageError(f'{listing} cannot be read: {exc}; download {version} again', id='image-unreadable') from exc
-    if files_digest is not None and found != files_digest:
-        raise ImageError(
-            f'{listing} has digest {found}, not {files_digest}; download {version} again', id='image-differs'
-        )
     replaced = _replaced(root)
-    return [path for path in map(str, verify_root(root, listing)) if path.partition('/')[2] not in replaced]
+    return [path for path in map(str, bad) if path.partition('/')[2] not in replaced]
 
 
 def _replaced(root: Path) -> set[str]:
@@ -116,6 +117,7 @@ def finalise(database: Database, conf: cfg.ConfigOpts, *, node: str, boot_id: st
     It is safe to call at any time: without an open entry, or when the entry is final already, nothing happens.
 
     :raises EvidenceRefused: the node was re-installed for the open update, and the proof does not hold.
+    :raises ImageError: the image's file list cannot be had now.
     """
     root = Path(conf.provision.root)
     record, token = installed(root), _record(root / EVIDENCE)

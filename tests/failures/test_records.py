@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
@@ -18,7 +19,7 @@ import ovca.testing
 from ovca import conf
 from ovca.daemon.service import Ovcad
 from ovca.db import schema
-from ovca.db.models import Entry, InstallGrant, Node, Update
+from ovca.db.models import Entry, Image, InstallGrant, Node, Update
 from ovca.exceptions import OvcaError, SchemaError
 from ovca.remaster import evidence
 from ovca.remaster.grants import evidence_token, hashed
@@ -207,6 +208,44 @@ def test_f05_nor_is_one_of_whose_files_one_differs_and_the_proof_names_boot_and_
 
     entry = master.entry('mn1')
     assert (entry.final_digest, entry.final_boot_id, entry.final_attempt) == (NEW, 'this boot', 1)
+
+
+@pytest.mark.parametrize('away', ['list', 'storage', 'another'])
+def test_f05_a_proof_waits_for_the_shared_storage_and_the_node_says_what_it_waits_for(
+    operated: Operated, away: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    master = proof(operated, digest=NEW)
+    shared, aside = operated.folder / 'shared', operated.folder / 'aside'
+    listing = shared / 'mgmt_image/1.1.0/files.json'
+    whole = listing.read_bytes()
+    if away == 'storage':
+        shared.rename(aside)
+    elif away == 'list':
+        listing.unlink()
+    else:
+        listing.write_bytes(b'{}')
+        master.change(Image, '1.1.0', files_digest=hashlib.sha256(whole).hexdigest())
+    service = Ovcad(master.conf)
+    assert service.register()
+
+    for _ in range(3):
+        service._beat()  # a service that ended instead would be started anew for ever, and not be heard of
+
+    (alarm,) = [record.getMessage() for record in caplog.records if 'ALARM' in record.getMessage()]
+    problem = (master.node('mn1').health_detail or {})['proof']
+    assert str(listing) in alarm and str(listing) in problem and problem in alarm
+    assert master.node('mn1').last_seen_at is not None and master.entry('mn1').final_at is None
+    if away == 'storage':
+        aside.rename(shared)
+    else:
+        listing.write_bytes(whole)
+    service._beat()
+    assert master.entry('mn1').final_digest == NEW
+    master.change(Update, 1, state='DONE', finished_at=master.now())
+    service._beat()
+    service.keeper.close()
+    service.database.dispose()
+    assert 'proof' not in (master.node('mn1').health_detail or {})
 
 
 # F11: old software over a new database, and new software that cannot read old rows.
