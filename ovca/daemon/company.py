@@ -60,7 +60,8 @@ class Found:
     node: str
     begins: str | None
     """None: it is not the case."""
-    ends: str
+    ends: str | None
+    """None: it is not known that it is over."""
 
 
 class Company:
@@ -98,26 +99,30 @@ class Company:
         epoch = self._epoch()
         with self.lease.database.read() as session:
             found = self.seen = alone(session, self.conf)
-            ails, opened = self._ails(session, alone=found is not None), conflicts.opened(session) is not None
+            ill, opened = self._ill_now(session, alone=found is not None), conflicts.opened(session) is not None
             for matter in (self._alone, self._ill):
                 if epoch is not None and (matter.told is None or matter.told[0] != epoch):
                     matter.told = (epoch, matter.last(session))
         peer, here = self.conf.cluster.peer, self.lease.node
-        missing = Found(found.missing if found else peer, str(found) if found else None, 'both nodes run again')
+        again = 'both nodes run again' if peer else f'{here} has no other node, [cluster] peer is not set'
+        missing = Found(found.missing if found else peer or here, str(found) if found else None, again)
         self._follow(epoch, now, self._alone, missing, quiet=found is not None and found.update_id is not None)
-        self._follow(epoch, now, self._ill, Found(here, ails, f'the master, {here}, is healthy'), quiet=opened)
+        self._follow(epoch, now, self._ill, ill, quiet=opened)
         lasting = any(each.began is not None and not self._lasts(each, now) for each in (self._alone, self._ill))
         return float(self.conf.remaster.ready_age) if lasting else None
 
-    def _ails(self, session: Session, *, alone: bool) -> str | None:
+    def _ill_now(self, session: Session, *, alone: bool) -> Found:
         """What ails this node as master; ``alone``, it has nobody to hand over to."""
-        node = session.get(Node, self.lease.node)
+        here = self.lease.node
+        node = session.get(Node, here)
         if node is None or node.role != 'master' or node.health != 'unhealthy':
-            return None
+            # One that has just started knows nothing of itself yet.
+            well = node is not None and node.role == 'master' and node.health == 'healthy'
+            return Found(here, None, f'the master, {here}, is healthy' if well else None)
         problems = '; '.join(f'{check}: {problem}' for check, problem in (node.health_detail or {}).items())
         since = f', since {stamp(node.unhealthy_since)}' if node.unhealthy_since else ''
         advice = 'mend that' if alone else 'mend that, or hand over: `ovca failover`'
-        return f'the master, {node.name}, is unhealthy{since} ({problems}); {advice}'
+        return Found(here, f'the master, {here}, is unhealthy{since} ({problems}); {advice}', None)
 
     def _follow(self, epoch: int | None, now: float, matter: Matter, found: Found, *, quiet: bool) -> None:
         """Tell it once when it begins, unless it is to be ``quiet`` for an update that goes on; and when it ends."""
@@ -126,7 +131,7 @@ class Company:
             return
         last = matter.told[1]
         told = last is not None and last.from_state == matter.before
-        if found.begins is None and last is not None and told:
+        if found.begins is None and found.ends is not None and last is not None and told:
             self._tell(
                 epoch, matter, found.node, matter.after, f'{found.ends}; this ends the alarm of {stamp(last.at)}'
             )

@@ -162,6 +162,40 @@ def test_a_master_that_ails_alone_is_not_told_to_hand_over(watch: Watch) -> None
     assert ill == 'the master, mn1, is unhealthy (storage: it takes no file); mend that'
 
 
+@pytest.mark.parametrize('how', [{'health': 'unknown', 'role': 'standby'}, {'health': 'unknown'}, {'role': 'standby'}])
+def test_a_master_whose_service_has_just_started_is_not_told_to_be_healthy(
+    watch: Watch, operated: Operated, how: dict[str, str]
+) -> None:
+    watch.master('unhealthy')
+    watch.look()
+    watch.look(60)
+    with operated.database.write() as session:  # as it registers, before the checks have answered
+        for name, value in how.items():
+            setattr(session.get_one(Node, 'mn1'), name, value)
+    watch.restarted()
+    watch.look()
+    watch.look(60)
+    during = watch.alarms()
+    watch.master('healthy')
+    watch.look()
+
+    assert [text.split(',')[0] for text in during] == ['the master']
+    assert watch.alarms()[1].startswith('the master, mn1, is healthy; this ends the alarm of ')
+
+
+def test_that_there_is_no_other_node_any_more_is_not_told_as_its_return(watch: Watch, operated: Operated) -> None:
+    watch.standby(seen=False)
+    watch.look()
+    watch.look(60)
+    operated.config_file.write_text(operated.config_file.read_text().replace('peer = mn2\n', ''))
+    watch.restarted()
+    for _ in range(3):
+        watch.look(60)
+
+    _, end = watch.alarms()
+    assert end.startswith('mn1 has no other node, [cluster] peer is not set; this ends the alarm of ')
+
+
 def test_the_notifiers_tell_both(watch: Watch, operated: Operated, tmp_path: Path) -> None:
     settings = conf.load(str(operated.config_file))
     settings.set_override('state_path', str(tmp_path / 'state'), 'provision')
