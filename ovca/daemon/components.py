@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import select
 
-from ovca.cluster.lease import Lease
+from ovca.cluster.lease import Lease, LeaseExpired
 from ovca.db import events
 from ovca.db.models import Event, Image, Update
 from ovca.exceptions import LeaseLost, OvcaError
@@ -46,6 +46,8 @@ class Note:
     kind: events.Kind
     detail: str
     update_id: int
+    epoch: int
+    """Under which it happened."""
 
 
 class ComponentCare:
@@ -78,7 +80,8 @@ class ComponentCare:
 
         :raises DatabaseError: what is to be done cannot be read, or what was done cannot be noted yet.
         """
-        if not self.components or self._epoch() is None:
+        epoch = self._epoch()
+        if not self.components or epoch is None:
             return None
         self._write_down()
         done = self._done()
@@ -92,12 +95,12 @@ class ComponentCare:
             try:
                 told = self._bring(name, component, update.version) if name in brought else ''
             except Exception as exc:  # a vendor's code; whatever it raises, the protocol goes on
-                self._failed(name, update, progress, exc)
+                self._failed(name, update, progress, exc, epoch)
             else:
                 progress.settled = True
                 if told and not (told.endswith(SKIPPED) and self._told(update, name)):
                     LOG.info('%s', told)
-                    self._notes.append(Note(KIND, told, update.id))
+                    self._notes.append(Note(KIND, told, update.id, epoch))
             self._write_down()
         waits = [
             each.due - self._clock()
@@ -140,7 +143,7 @@ class ComponentCare:
         with self.lease.database.read() as session:
             return session.scalars(query.limit(1)).first() is not None
 
-    def _failed(self, name: str, update: Update, progress: Progress, exc: Exception) -> None:
+    def _failed(self, name: str, update: Update, progress: Progress, exc: Exception, epoch: int) -> None:
         progress.failures += 1
         cause = str(exc) if isinstance(exc, OvcaError) else f'{type(exc).__name__}: {exc}'
         last = progress.failures >= ATTEMPTS
@@ -160,24 +163,32 @@ class ComponentCare:
         if isinstance(exc, OvcaError):
             detail += f' [{exc.id}]'
         LOG.error('%s', detail, exc_info=not isinstance(exc, OvcaError))
-        self._notes.append(Note('alarm' if last else KIND, detail, update.id))
+        self._notes.append(Note('alarm' if last else KIND, detail, update.id, epoch))
 
     def _write_down(self) -> None:
-        """Put what happened into the journal; while the database is away it is kept."""
+        """Put what happened into the journal; while the database is away it is kept, and while this node does not act.
+
+        Another master may have led in between: it sees for itself what is in force, and so does this node once more.
+        """
         while self._notes:
-            note = self._notes[0]
-            epoch = self._epoch()
-            if epoch is not None:
-                try:
-                    with self.lease.fenced(epoch) as session:
-                        events.append(
-                            session,
-                            kind=note.kind,
-                            update_id=note.update_id,
-                            node=self.lease.node,
-                            epoch=epoch,
-                            detail=note.detail,
-                        )
-                except LeaseLost as exc:
-                    LOG.info('not in the journal, because %s: %s', exc, note.detail)
+            note, epoch = self._notes[0], self._epoch()
+            if epoch is None:
+                return
+            try:
+                if epoch != note.epoch:
+                    raise LeaseLost(f'{self.lease.node} leads under epoch {epoch} by now')
+                with self.lease.fenced(epoch) as session:
+                    events.append(
+                        session,
+                        kind=note.kind,
+                        update_id=note.update_id,
+                        node=self.lease.node,
+                        epoch=epoch,
+                        detail=note.detail,
+                    )
+            except LeaseExpired:
+                raise  # it is still this node's
+            except LeaseLost as exc:
+                LOG.info('not in the journal, because %s: %s', exc, note.detail)
+                self._progress.clear()
             del self._notes[0]

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import datetime as dt
 from pathlib import Path
+from typing import Any
 
 import pytest
+from sqlalchemy import select
 
 from ovca import conf
 from ovca.cluster.lease import Lease
 from ovca.daemon.components import ATTEMPTS, ComponentCare
+from ovca.db import models
+from ovca.exceptions import DatabaseError
+from ovca.remaster.components import ComponentError
 from ovca.remaster.fakes import FakeComponent, FakeDevice
 from tests.operated import NEW, OLD, Operated
 
@@ -32,6 +39,13 @@ class Site:
             running_digest=digest,
             clock=lambda: self.now,
         )
+
+    def lease(self, **facts: Any) -> None:
+        """What the lease's row says from now on."""
+        with self.operated.database.write() as session:
+            row = session.scalars(select(models.Lease)).one()
+            for name, value in facts.items():
+                setattr(row, name, value)
 
     def journal(self) -> list[tuple[str, str]]:
         return [(e.kind, e.detail) for e in self.operated.service().journal(limit=100)]
@@ -134,6 +148,42 @@ def test_after_the_last_attempt_there_is_an_alarm_and_peace_until_a_restart(site
     site.service().step()
 
     assert site.device.version == '1.1.0'
+
+
+@pytest.mark.parametrize('meanwhile', ['it stops serving', 'its lease expires', 'it has claimed the lease anew'])
+def test_what_the_journal_could_not_take_at_once_is_in_it_later(
+    site: Site, meanwhile: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = site.service()
+    site.operated.update('DONE')
+    site.device.unreachable = True
+    for _ in range(ATTEMPTS - 1):
+        service.step()
+        site.now += 100_000
+
+    def lost(self: FakeComponent) -> str:
+        if meanwhile == 'it stops serving':
+            site.epoch = None  # type: ignore[assignment]
+        elif meanwhile == 'its lease expires':
+            site.lease(renewed_at=dt.datetime(2026, 1, 1, tzinfo=dt.UTC))
+        else:
+            site.lease(epoch=4)
+        raise ComponentError('the switch does not answer')
+
+    with monkeypatch.context() as outage, contextlib.suppress(DatabaseError):
+        outage.setattr(FakeComponent, 'applied', lost)
+        service.step()
+    assert not [detail for kind, detail in site.journal() if kind == 'alarm']
+
+    site.epoch = 4 if meanwhile == 'it has claimed the lease anew' else 3
+    with site.operated.database.read() as session:
+        site.lease(renewed_at=site.operated.database.now(session))
+    for _ in range(ATTEMPTS):
+        service.step()
+        site.now += 100_000
+
+    (alarm,) = [detail for kind, detail in site.journal() if kind == 'alarm']
+    assert 'hmp: 1.1.0 is not in force, tried 4 times' in alarm
 
 
 def test_a_missing_tree_is_told_and_not_passed_over(site: Site) -> None:
