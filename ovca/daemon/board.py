@@ -12,6 +12,7 @@ from ovca.db.engine import Database
 from ovca.exceptions import DatabaseError
 from ovca.remaster import bulletin, reading
 from ovca.remaster.observe import newest_update
+from ovca.remaster.protocol import State
 from ovca.remaster.views import Snapshot
 
 if TYPE_CHECKING:
@@ -52,7 +53,9 @@ class Board:
         try:
             with self._database.read() as session:
                 row = newest_update(session)
-                if row is not None:
+                if row is not None and row.state not in set(State):
+                    self._seen = None  # what went before is no answer, and software that knows the state tells more
+                elif row is not None:
                     update, leader = reading.update(row), reading.master(session, self.node)
                     self._seen = Snapshot(
                         update=update,

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from ovca import conf
-from ovca.daemon.board import Board
+from ovca.daemon.board import FRESH, Board
 from ovca.daemon.roles import StatusService
 from ovca.daemon.status import status_app
+from ovca.db.models import Update
 from ovca.exceptions import DatabaseUnavailable
 from ovca.provision.server import HttpServer
 from ovca.remaster import bulletin, elsewhere
@@ -103,6 +104,21 @@ def test_the_other_node_tells_the_same_as_the_database(operated: Operated, peer:
         'mn2',
     )
     assert asked(operated, number, read.events[-1].id).snapshot.events == ()  # type: ignore[union-attr]
+
+
+def test_of_a_state_that_this_software_does_not_know_no_node_tells(
+    operated: Operated, peer: HttpServer, clock: Clock
+) -> None:
+    number = operated.update('INSTALL_1')
+    known = asked(operated, number)
+    with operated.database.write() as session:
+        session.get_one(Update, number).state = 'HIBERNATING'
+    clock.now += FRESH
+
+    heard = asked(operated, number)
+
+    assert known.snapshot is not None
+    assert heard == elsewhere.Answer('mn2, which acts as master, answers, but does not know how the update stands')
 
 
 def test_through_the_virtual_ip_whoever_is_master_tells(operated: Operated, board: Board) -> None:
