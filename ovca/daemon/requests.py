@@ -7,6 +7,8 @@ master has left unfinished is begun again: everything here may be repeated.
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 LENGTHY = ('download', 'update', 'activate', 'retry', 'image-delete', 'reinstall', 'replace')
 """What is carried out in a thread of its own, one after the other; the rest is quick and waits for none of them."""
+AGAIN = 600.0
+"""Seconds until images are deleted again that are too many and could not be."""
 GIVEN_UP = 'the hand-over was given up; see the log of ovca.service on this node, and `ovca node-list`'
 
 # Made once: each pass of the acting master says them.
@@ -65,10 +69,11 @@ class Requests:
         patience: Patience | None = None,
         run_checks: Callable[..., list[CheckResult]] = run_checks,
         spawn: Callable[[str, Callable[[], None]], Worker] = spawn,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.conf, self.lease, self.database = conf, lease, lease.database
         self._epoch, self._changed = epoch, changed
-        self._spawn = spawn
+        self._spawn, self._clock = spawn, clock
         self._duties = Duties(
             conf,
             lease,
@@ -82,6 +87,8 @@ class Requests:
         self.images = self._duties.images
         self._worker: Worker | None = None
         self._tidied: tuple[object, ...] | None = None
+        self._tidy_again = math.inf
+        """When it is tried again although nothing has happened since."""
         self._carried = 0
 
     def step(self) -> bool:
@@ -147,13 +154,16 @@ class Requests:
         return bool(self.conf.remaster.ready_age < age <= silent_after(self.conf))
 
     def _tidy(self, epoch: int, update: tuple[int, bool] | None) -> None:
-        """Delete the images that are too many, while the hands are free: after each request and each update's end."""
+        """Delete the images that are too many, while the hands are free: after each request and each update's end.
+
+        What could not be done then is tried again after a while.
+        """
         if self._busy:
             return
         moment = (epoch, self._carried, update)
-        if moment == self._tidied:
+        if moment == self._tidied and self._clock() < self._tidy_again:
             return
-        self._tidied = moment
+        self._tidied, self._tidy_again = moment, math.inf
         self._worker = self._spawn('retention', lambda: self._retain(epoch))
 
     def _retain(self, epoch: int) -> None:
@@ -161,6 +171,7 @@ class Requests:
             for version in self.images.retain(epoch):
                 LOG.info('image %s was deleted: it is older than those that [image] keep says', version)
         except OvcaError as exc:
+            self._tidy_again = self._clock() + AGAIN
             LOG.warning('images that are too many are not deleted now: %s', exc)
 
     def join(self, timeout: float) -> None:

@@ -146,6 +146,7 @@ class Ovcad:
             patience=self.patience,
             run_checks=around.run_checks,
             spawn=around.spawn,
+            clock=around.monotonic,
         )
         self.peer = PeerCare(conf, self.lease, power=self.outside.power)
         self.notices = Notices(conf, self.database, notify.load(conf), epoch=self._telling, clock=around.monotonic)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -38,7 +39,7 @@ def nobody_to_take_over(epoch: int, who: str, done: object, reason: str | None) 
 def clerk(operated: Operated) -> Clerk:
     """Make the acting master's clerk, with the configuration as it is now."""
 
-    def make(running: tuple[str, str] = ('1.0.0', OLD)) -> Requests:
+    def make(running: tuple[str, str] = ('1.0.0', OLD), **more: Any) -> Requests:
         return Requests(
             conf.load(str(operated.config_file)),
             Lease(operated.database, 'mn1', 'this run', ttl=30),
@@ -46,6 +47,7 @@ def clerk(operated: Operated) -> Clerk:
             changed=lambda: None,
             running=running,
             fail_over=nobody_to_take_over,
+            **more,
         )
 
     return make

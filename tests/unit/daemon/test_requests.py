@@ -4,12 +4,14 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 
-from ovca.daemon.requests import Requests
+from ovca.daemon.requests import AGAIN, Requests
 from ovca.db.models import Request
 from ovca.exceptions import DatabaseUnavailable, ImageError, Refused
 from ovca.image import Store
@@ -50,6 +52,18 @@ def files(operated: Operated, *versions: str) -> list[Path]:
 
 def journal(operated: Operated) -> list[str]:
     return [event.detail for event in operated.service().journal(kind='image', limit=100)]
+
+
+@contextmanager
+def holder_of_images(operated: Operated) -> Iterator[subprocess.Popen[bytes]]:
+    """Another process that works on the images, until it is killed."""
+    shared = operated.folder / 'shared'
+    script = f'import sys; sys.path[:0] = {sys.path!r}\nfrom pathlib import Path\nfrom ovca.image import Store\n'
+    script += f'with Store(Path({str(shared)!r})).lock():\n    print("locked", flush=True)\n    sys.stdin.read()'
+    with subprocess.Popen([sys.executable, '-c', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b'locked\n'
+        yield other
+        other.kill()
 
 
 @pytest.mark.parametrize(('age', 'waits'), [(3, False), (9, True), (20, False)])
@@ -135,12 +149,8 @@ def test_a_deletion_waits_for_a_download_of_another_process(operated: Operated, 
     operated.image('1.1.0')
     folders = files(operated, '1.1.0')
     number = operated.service().submit('image-delete', versions=['1.1.0'])
-    shared = operated.folder / 'shared'
-    script = f'import sys; sys.path[:0] = {sys.path!r}\nfrom pathlib import Path\nfrom ovca.image import Store\n'
-    script += f'with Store(Path({str(shared)!r})).lock():\n    print("locked", flush=True)\n    sys.stdin.read()'
 
-    with subprocess.Popen([sys.executable, '-c', script], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None and other.stdout.readline() == b'locked\n'
+    with holder_of_images(operated) as other:
         master = clerk()
         assert master.step()
         until(lambda: 'notice' in (operated.requests()[-1].progress or {}) or operated.requests()[-1].error)
@@ -313,6 +323,30 @@ def test_images_are_counted_again_after_each_request_and_each_end_of_an_update(
     operated.service().submit('abort')
     assert done(master, operated).state == 'failed'
     assert tidied() == ['1.5.0', '1.4.0', '1.3.0', '1.0.0']
+
+
+def test_images_that_could_not_be_deleted_are_tried_again_although_nothing_happens(
+    operated: Operated, clerk: Clerk, caplog: pytest.LogCaptureFixture
+) -> None:
+    operated.image('1.0.0', OLD)
+    for number in range(1, 5):
+        operated.image(f'1.{number}.0', f'{number}' * 64)
+    now = [0.0]
+    master = clerk(clock=lambda: now[0])
+
+    def left() -> int:
+        assert not master.step()
+        master.join(20)
+        return len(operated.service().images())
+
+    with holder_of_images(operated):
+        found = [left(), left()]
+    told = caplog.text.count('are not deleted now')
+    found.append(left())
+    now[0] += AGAIN
+    found.append(left())
+
+    assert (found, told) == ([5, 5, 5, 4], 1)
 
 
 def test_images_that_are_too_many_are_looked_for_when_an_update_ends_and_not_with_each_of_its_states(
