@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Label, Row, Select, func, select
 from sqlalchemy.orm import Session, aliased
 
 from ovca.db.engine import clock, rows
-from ovca.db.models import UNFINISHED, Event, Lease, Node, Request, Update
+from ovca.db.models import WAITING, Event, Lease, Node, Request, Update
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _made_of(now: ColumnElement[dt.datetime], peer: str | None) -> list[Label[An
     wanted['update'] = newest
     for name in ('revision', 'state', 'finished_at'):
         wanted[name] = select(getattr(Update, name)).where(Update.id == newest).scalar_subquery()
-    wanted['request'] = select(func.min(Request.id)).where(Request.state.in_(UNFINISHED)).scalar_subquery()
+    wanted['request'] = select(func.min(Request.id)).where(WAITING).scalar_subquery()
     wanted['event'] = select(func.max(Event.id)).scalar_subquery()
     for name, column in (
         ('peer', other.incarnation),

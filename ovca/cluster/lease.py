@@ -34,6 +34,8 @@ _ROW = (
     .execution_options(populate_existing=True)
     .with_for_update()
 )
+_HELD = select(*_LEASE).where(_LEASE.name == bindparam('lease')).with_for_update()
+"""The same for who only looks at it."""
 
 
 @functools.cache
@@ -266,7 +268,7 @@ class Lease:
         :raises LeaseExpired: it has to renew first.
         """
         with self.database.write() as session:
-            view = self._valid(self._mine(self._view(session, self._row(session)), epoch))
+            view = self._valid(self._mine(self._held(session), epoch))
             if view.demoted_epoch >= epoch:
                 raise LeaseLost(f'{self.node} gave up epoch {epoch}')
             if acting and not view.acting:
@@ -301,6 +303,12 @@ class Lease:
         if row is None:
             raise self._missing()
         return row
+
+    def _held(self, session: Session) -> LeaseView:
+        found = rows(session, _HELD, {'lease': self.name}).one_or_none()
+        if found is None:
+            raise self._missing()
+        return _view(found, self.database.now(session))  # asked for after the row's lock, see below
 
     def _missing(self) -> LeaseLost:
         return LeaseLost(f'the database has no lease named {self.name}; start ovcad once to make it', id='no-lease')

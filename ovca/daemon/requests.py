@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ovca.cluster.lease import Lease
@@ -22,7 +22,7 @@ from ovca.cluster.nodes import silent_after
 from ovca.daemon.duties import Duties, FailOver
 from ovca.daemon.surroundings import Worker, run_checks, spawn
 from ovca.db.engine import rows
-from ovca.db.models import UNFINISHED, Node, Request, Update
+from ovca.db.models import UNFINISHED, WAITING, Node, Request, Update
 from ovca.exceptions import DatabaseUnavailable, LeaseLost, OvcaError
 from ovca.remaster.checks import CheckResult
 from ovca.remaster.checks.patience import Patience
@@ -39,9 +39,14 @@ AGAIN = 600.0
 GIVEN_UP = 'the hand-over was given up; see the log of ovca.service on this node, and `ovca node-list`'
 
 # Made once: each pass of the acting master says them.
-_WAITING = select(Request.id).where(Request.state.in_(UNFINISHED)).order_by(Request.id).limit(1)
+_WAITING = select(func.min(Request.id)).where(WAITING)
 _QUICK = _WAITING.where(Request.kind.not_in(LENGTHY))
-_NEWEST = select(Update.id, Update.state).order_by(Update.id.desc()).limit(1)
+_NEWEST = select(func.max(Update.id)).scalar_subquery()
+_LOOK = select(
+    _WAITING.scalar_subquery().label('request'),
+    _NEWEST.label('update'),
+    select(Update.state).where(Update.id == _NEWEST).scalar_subquery().label('state'),
+)
 
 
 @dataclass(frozen=True)
@@ -103,10 +108,10 @@ class Requests:
     def look(self, session: Session) -> Waiting:
         """What there is to do for the hands that are free."""
         if self._busy:
-            return Waiting(rows(session, _QUICK).scalar_one_or_none())
-        number: int | None = rows(session, _WAITING).scalar_one_or_none()
-        newest: Any = rows(session, _NEWEST).one_or_none() if number is None else None
-        return Waiting(number, (newest.id, newest.state in ENDED) if newest is not None else None)
+            return Waiting(rows(session, _QUICK).scalar_one())
+        found: Any = rows(session, _LOOK).one()
+        newest = (found.update, found.state in ENDED) if found.update is not None else None
+        return Waiting(found.request, newest if found.request is None else None)
 
     @property
     def _busy(self) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any, cast
 
-from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
+from sqlalchemy import JSON, BigInteger, Dialect, ForeignKey, Index, Integer, String, Text, UniqueConstraint, or_, text
 from sqlalchemy import DateTime as SaDateTime
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import Double, TypeDecorator
@@ -306,6 +306,10 @@ class Request(Base):
     exit_code: Mapped[int | None]
     cancel_requested: Mapped[bool] = mapped_column(default=False)
     finished_at: Mapped[dt.datetime | None]
+
+
+WAITING = or_(*(Request.state == state for state in UNFINISHED))
+"""A request is not finished. For what is asked all the time: a list's SQL is written anew each time."""
 
 
 def add_partial_indexes() -> None:

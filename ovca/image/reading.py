@@ -76,6 +76,11 @@ def each(jobs: Sequence[Job[T]], told: Told | None = None) -> list[T]:
     """
     stopped, total = threading.Event(), sum(job.size for job in jobs)
     readers = [Reader(stopped) for _ in jobs]
+    if total <= READ:  # it is read before the threads had begun
+        results = [job.work(reader) for job, reader in zip(jobs, readers, strict=True)]
+        if told is not None:
+            told(total, total)
+        return results
     order = sorted(range(len(jobs)), key=lambda number: -jobs[number].size)
     finished, running = 0, dict.fromkeys(order)
     pool = concurrent.futures.ThreadPoolExecutor(WORKERS, 'read')

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 from sqlalchemy import select
@@ -11,30 +10,35 @@ from sqlalchemy.orm import Session
 from ovca.backup.aftermath import RESTORED
 from ovca.db.engine import rows
 from ovca.db.models import Node, Update
-from ovca.remaster.observe import LAST_WIPE, final_since, last_wipe, newest_update, software
+from ovca.remaster.observe import PROVED, WIPED, newest_update, software
 from ovca.remaster.protocol import ENDED, may_claim
 
 # Made once: it is asked for before each look at the lease, and with each sign of life.
 _LOOK = (
-    select(Update.state, Update.digest, Update.old_digest, Update.reason, LAST_WIPE.scalar_subquery().label('wiped_at'))
+    select(Update.state, Update.digest, Update.old_digest, Update.reason, WIPED.label('wiped'), PROVED.label('proved'))
     .order_by(Update.id.desc())
     .limit(1)
 )
+_DISK = select(WIPED, PROVED)
 
 
 def eligible(session: Session, node: str, running_digest: str | None) -> bool:
     """Return whether ``node`` may claim, re-claim or act with the software on its disk."""
     if running_digest is None:
         return False
-    update: Any = rows(session, _LOOK, {'name': node}).one_or_none()  # what is asked of it is among its columns
-    return update is None or _may(session, update, node, running_digest, update.wiped_at)
+    # What is asked of an update is among the columns of this.
+    update: Any = rows(session, _LOOK, {'name': node, 'runs': running_digest}).one_or_none()
+    return update is None or _may(update, running_digest, wiped=update.wiped, proved=update.proved)
 
 
 def eligible_in(session: Session, update: Update | None, node: str, running_digest: str | None) -> bool:
     """The same, for who has read the newest update already."""
     if running_digest is None:
         return False
-    return update is None or _may(session, update, node, running_digest, last_wipe(session, node))
+    if update is None:
+        return True
+    wiped, proved = rows(session, _DISK, {'name': node, 'runs': running_digest}).one()
+    return _may(update, running_digest, wiped=wiped, proved=proved)
 
 
 def why_not(session: Session, name: str) -> str | None:
@@ -51,7 +55,7 @@ def why_not(session: Session, name: str) -> str | None:
     return f'{name} may not lead: nothing proves that {node.running_version} was installed on it whole; {help}'
 
 
-def _may(session: Session, update: Update, node: str, digest: str, wiped: dt.datetime | None) -> bool:
+def _may(update: Update, digest: str, *, wiped: bool, proved: bool) -> bool:
     # A state that this software does not know is one of an update that goes on.
     if update.state in ENDED and digest not in (update.digest, update.old_digest):
         return True
@@ -60,5 +64,4 @@ def _may(session: Session, update: Update, node: str, digest: str, wiped: dt.dat
         return True
     # What no grant has ever touched is what was installed at first. A run that re-installs such a node, and ends before
     # it is wiped, takes nothing from it.
-    final = wiped is None or digest in final_since(session, node, wiped)
-    return may_claim(software(digest, update), final, update_open=True, runs_known=True)
+    return may_claim(software(digest, update), proved or not wiped, update_open=True, runs_known=True)

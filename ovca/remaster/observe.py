@@ -7,7 +7,7 @@ import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from sqlalchemy import ColumnElement, Select, bindparam, func, select
+from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
 from ovca.db.engine import clock, rows
@@ -103,8 +103,22 @@ _NEWEST = select(Update).order_by(Update.id.desc()).limit(1)
 LAST_WIPE = select(func.max(InstallGrant.consumed_at)).where(
     InstallGrant.node == bindparam('name'), InstallGrant.consumed_at.is_not(None)
 )
-_FINAL = select(Entry.final_digest, Entry.final_at).where(Entry.node == bindparam('name'), Entry.final_at.is_not(None))
-_PAIR = select(Node).where(Node.name.in_(bindparam('names', expanding=True)))
+_WIPED_AT = LAST_WIPE.scalar_subquery()
+WIPED = _WIPED_AT.is_not(None)
+"""A grant to wipe this node was consumed once; else its disk is as it was installed at first."""
+PROVED = (
+    select(Entry.node)
+    .where(
+        Entry.node == bindparam('name'),
+        Entry.final_digest == bindparam('runs'),
+        Entry.final_at.is_not(None),
+        or_(_WIPED_AT.is_(None), Entry.final_at >= _WIPED_AT),
+    )
+    .exists()
+)
+"""This node has proved to run this digest; a proof counts until the next grant is consumed."""
+_PROVED = select(PROVED)
+_PAIR = select(Node).where(or_(Node.name == bindparam('me'), Node.name == bindparam('peer')))
 _ENTRIES = select(Entry).where(Entry.update_id == bindparam('number'))
 _GRANTS = (
     select(InstallGrant)
@@ -129,15 +143,9 @@ def last_wipe(session: Session, node: str) -> dt.datetime | None:
     return moment
 
 
-def final_digests(session: Session, node: str) -> set[str]:
-    """The digests that this node has proved to run; a proof counts until the next grant is consumed."""
-    return final_since(session, node, last_wipe(session, node))
-
-
-def final_since(session: Session, node: str, wiped: dt.datetime | None) -> set[str]:
-    """The same, for who has read when the node was wiped last."""
-    found = rows(session, _FINAL, {'name': node})
-    return {digest for digest, at in found if digest and at and (wiped is None or at >= wiped)}
+def proved(session: Session, node: str, digest: str) -> bool:
+    """Whether this node has proved to run this digest; a proof counts until the next grant is consumed."""
+    return bool(rows(session, _PROVED, {'name': node, 'runs': digest}).scalar_one())
 
 
 def software(digest: str | None, update: Update) -> Software:
@@ -226,7 +234,7 @@ def observe(
         return None
     leader = Which.FIRST if me == update.first else Which.SECOND
     peer_name = update.second if leader is Which.FIRST else update.first
-    nodes = {node.name: node for node in session.scalars(_PAIR, {'names': [me, peer_name]})}
+    nodes = {node.name: node for node in session.scalars(_PAIR, {'me': me, 'peer': peer_name})}
     own, peer = nodes.get(me), nodes.get(peer_name)
     target_which = TARGET.get(state)
     target = None if target_which is None else (update.first if target_which is Which.FIRST else update.second)
@@ -246,7 +254,7 @@ def observe(
         leader=leader,
         leader_runs=leader_runs,
         leader_final=_final(entries.get(me), update),
-        leader_final_before=leader_runs is Software.NEW and update.digest in final_digests(session, me),
+        leader_final_before=leader_runs is Software.NEW and proved(session, me, update.digest),
         leader_health=_as_master(own, epoch, limits, now),
         peer_runs=peer_runs,
         peer_final=_final(entries.get(peer_name), update),

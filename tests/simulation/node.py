@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.simulation.appliance import Appliance
 
 SITE_INTERVAL = 60.0
-ASIDE = 4.0
+ASIDE = 8.0
 """Seconds at least between two passes of a thread that the protocol does not wait for: they may be slow."""
 ASIDES = ('notices', 'company', 'components', 'reports')
 WATCHDOG = 0.4

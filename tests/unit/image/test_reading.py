@@ -32,8 +32,9 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
         Reader(threading.Event()).digest(tmp_path / 'link')
 
 
-def test_how_far_it_is_is_told_in_the_callers_thread(tmp_path: Path) -> None:
-    (tmp_path / 'file').write_bytes(bytes(1000))
+@pytest.mark.parametrize('size', [1000, 3_000_000])
+def test_how_far_it_is_is_told_in_the_callers_thread(tmp_path: Path, size: int) -> None:
+    (tmp_path / 'file').write_bytes(bytes(size))
     told: list[tuple[int, int]] = []
     threads = set()
 
@@ -41,9 +42,9 @@ def test_how_far_it_is_is_told_in_the_callers_thread(tmp_path: Path) -> None:
         threads.add(threading.current_thread())
         told.append((done, total))
 
-    each([Job(1000, lambda reader: reader.digest(tmp_path / 'file')), Job(500, lambda _: None)], hear)
+    each([Job(size, lambda reader: reader.digest(tmp_path / 'file')), Job(500, lambda _: None)], hear)
 
-    assert told[-1] == (1500, 1500)
+    assert told[-1] == (size + 500, size + 500)
     assert threads == {threading.current_thread()}
 
 
