@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ovca import plugins
 from ovca.db.engine import Database
+from ovca.db.models import storable
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -26,6 +27,9 @@ GROUP = 'ovca.health'
 CORE = ('database', 'shared-storage', 'peer-bmc', 'software')
 QUICK = 0.25
 """Seconds after which a check that has not answered yet holds up no other."""
+
+LETTING_GO = 2.0
+"""Seconds, at most, that a service which stops waits for its checks to let go of what they keep."""
 
 Call = concurrent.futures.Future[str | None]
 """A check that was called, or is about to be."""
@@ -69,6 +73,8 @@ class HealthCheck(ABC):
 
     *What must be idempotent.* All of it: a call looks and changes nothing, however often it is made.
 
+    *What it may keep.* A connection, from one call to the next; then :meth:`close` lets go of it.
+
     .. code-block:: python
 
         class Exports(HealthCheck):
@@ -88,6 +94,9 @@ class HealthCheck(ABC):
     @abstractmethod
     def check(self) -> str | None:
         """Return None, or what is wrong."""
+
+    def close(self) -> None:  # noqa: B027 most keep nothing
+        """Let go of what is kept; called once when ovcad stops, which waits a moment for it. An error is no matter."""
 
 
 def configured(conf: cfg.ConfigOpts) -> list[str]:
@@ -176,6 +185,15 @@ class HealthMonitor:
         self.wakes.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def close(self) -> None:
+        """Have the checks let go of what they keep, each in a thread of its own: one that hangs is left there."""
+        closing = [threading.Thread(target=_close, args=item, daemon=True) for item in self._checks.items()]
+        for thread in closing:
+            thread.start()
+        end = time.monotonic() + LETTING_GO
+        for thread in closing:
+            thread.join(max(0.0, end - time.monotonic()))
+
     def look(self) -> HealthReport:
         """Ask each check once, and return what they say."""
         timeout: float = self.context.conf.health.timeout
@@ -194,7 +212,7 @@ class HealthMonitor:
             error = future.exception()
             problem = str(error) or type(error).__name__ if error else future.result()
             if problem:
-                problems[name] = problem
+                problems[name] = storable(str(problem))  # each node reads it, and who asks the status server
         return HealthReport(problems, known=True)
 
     def _wait(self, todo: collections.deque[tuple[HealthCheck, Call]], timeout: float) -> None:
@@ -227,3 +245,10 @@ def _call_each(todo: collections.deque[tuple[HealthCheck, Call]]) -> None:
             call.set_exception(exc)
             if not isinstance(exc, Exception):
                 raise
+
+
+def _close(name: str, check: HealthCheck) -> None:
+    try:
+        check.close()
+    except Exception as exc:  # the service ends all the same
+        LOG.debug('health %s could not be closed: %s', name, exc)

@@ -69,6 +69,12 @@ class PeerBmc(HealthCheck):
         self._kept: PowerDriver | None = None
         self._circumstances: object = None
         self._answered = -math.inf
+        self._closed = False
+
+    def close(self) -> None:
+        """End the session at the BMC, which has room for a few only; that of a call that is under way ends with it."""
+        self._closed = True
+        self._let_go()
 
     def check(self) -> str | None:
         conf, peer = self.context.conf, self.context.conf.cluster.peer
@@ -79,7 +85,12 @@ class PeerBmc(HealthCheck):
         if circumstances == self._circumstances and time.monotonic() - self._answered < conf.health.bmc_interval:
             return None
         self._circumstances = None
-        if self._state(power_of(conf, self.context.database, peer)) is PowerState.UNKNOWN:
+        try:
+            state = self._state(power_of(conf, self.context.database, peer))
+        finally:
+            if self._closed:
+                self._let_go()
+        if state is PowerState.UNKNOWN:
             return f"the BMC of {peer} does not know the machine's power state"
         self._circumstances, self._answered = circumstances, time.monotonic()
         return None
@@ -100,6 +111,11 @@ class PeerBmc(HealthCheck):
             for each in (kept, fresh):
                 if each is not None and each is not self._kept:
                     each.close()
+
+    def _let_go(self) -> None:
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
 
 
 class Software(HealthCheck):

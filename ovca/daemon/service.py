@@ -192,6 +192,7 @@ class Ovcad:
             self.keeper.close()
             self.serving.stop()
             status.stop()
+            self.health.close()
         if self._fatal is not None:
             raise self._fatal
 

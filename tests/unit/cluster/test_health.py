@@ -48,6 +48,31 @@ class Named(HealthCheck):
 class Leaves(HealthCheck):
     def check(self):
         raise SystemExit('left')
+
+
+class Bytes(HealthCheck):
+    def check(self):
+        return 'no file caf\\udce9 \\0'
+
+
+class Keeps(HealthCheck):
+    closed = 0
+
+    def check(self):
+        return None
+
+    def close(self):
+        Keeps.closed += 1
+
+
+class FailsToClose(Keeps):
+    def close(self):
+        raise OSError('it is gone already')
+
+
+class HangsToClose(Keeps):
+    def close(self):
+        RELEASE.wait(60)
 """
 
 
@@ -92,6 +117,29 @@ def test_a_check_that_raises_is_a_problem_and_the_others_go_on(install: Install,
     report = monitor('good', 'raises').look()
 
     assert (report.status, dict(report.problems)) == ('unhealthy', {'raises': 'odd'})
+
+
+def test_what_a_check_says_can_be_stored_and_sent_whatever_is_in_it(install: Install, monitor: Monitor) -> None:
+    install('vendor', {'ovca.health': {'bytes': 'vendorhealth:Bytes'}}, vendorhealth=VENDOR)
+
+    assert dict(monitor('bytes').look().problems) == {'bytes': r'no file caf\udce9 \x00'}
+
+
+def test_what_checks_keep_is_let_go_when_the_service_stops_and_none_of_them_holds_it_up(
+    install: Install, monitor: Monitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {'fails': 'FailsToClose', 'hangs': 'HangsToClose', 'keeps': 'Keeps'}
+    install('vendor', {'ovca.health': {n: f'vendorhealth:{what}' for n, what in names.items()}}, vendorhealth=VENDOR)
+    monkeypatch.setattr(health, 'LETTING_GO', 0.2)
+    stopping = monitor(*names)
+    import vendorhealth
+
+    assert stopping.look().status == 'healthy'
+    stopping.stop()
+    stopping.close()
+
+    assert vendorhealth.Keeps.closed == 1
+    vendorhealth.RELEASE.set()
 
 
 def test_a_check_that_hangs_is_not_called_again_and_the_others_go_on(install: Install, monitor: Monitor) -> None:

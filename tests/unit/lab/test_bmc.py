@@ -201,6 +201,19 @@ def test_a_bmc_that_answers_now_and_then_keeps_no_session_for_each_time(applianc
     assert (bmc.opened, len(bmc.live)) == (5, 1)
 
 
+def test_a_service_that_stops_leaves_no_session_at_the_bmc(appliance, node_looks):
+    with few_sessions(2) as (address, bmc):
+        conf = appliance.conf('mn1')
+        conf.set_override('bmc', {'mn2': address}, group='power')
+        for _ in range(3):  # each run of a service opens one, and there is room for two
+            look = node_looks(conf, lambda: True)
+            assert look.check() is None
+            look.close()
+            assert len(bmc.live) == 0
+        assert look.check() is None  # a call that was under way when it was closed
+        assert len(bmc.live) == 0
+
+
 def test_another_password_is_taken_at_the_next_look(appliance, look):
     assert look.check() is None
     secret = appliance.node('mn1').root / config.BMC_PASSWORD
