@@ -23,7 +23,7 @@ from ovca.image.fetch.connections import Connections
 from ovca.image.fetch.crew import Refused
 from ovca.image.fetch.proxies import chosen
 from ovca.image.fetch.rates import LowSpeed
-from ovca.image.fetch.session import explain, new_session
+from ovca.image.fetch.session import explain, new_session, showable
 from ovca.image.names import shown
 
 FIRST_READ = 16 * 1024
@@ -185,7 +185,7 @@ class HttpFetcher(Fetcher):
                 timeout=(self.options.connect_timeout, self.options.read_timeout),
             )
         except (requests.RequestException, urllib3.exceptions.HTTPError, ValueError) as exc:
-            raise explain(exc, self.shown, proxied=proxy is not None) from exc
+            raise explain(exc, self.shown, proxied=proxy is not None) from showable(exc, uri)
 
     # Several connections.
 

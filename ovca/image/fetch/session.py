@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import traceback
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 import urllib3
@@ -126,6 +128,20 @@ def explain(exc: Exception, shown: str, *, proxied: bool) -> Exception:
         f'no connection ({_cause(exc, chain)}); see whether it runs and is reached from here, or needs a proxy, '
         f'[update] http_proxy or https_proxy'
     )
+
+
+def showable(exc: Exception, uri: str) -> BaseException | None:
+    """What is behind an error, to be shown beside it: of the libraries' own ones those that do not tell the URI.
+
+    With its query, or a password in it, the URI is secret; what the system says does not hold it.
+    """
+    parts = urlsplit(uri)
+    secrets = [text for text in (parts.query, parts.netloc.rpartition('@')[0]) if text]
+    for each in _chain(exc):
+        told = ''.join(traceback.format_exception(each))
+        if not any(secret in told for secret in secrets):
+            return each
+    return None
 
 
 def _cause(exc: Exception, chain: list[BaseException]) -> str:

@@ -32,7 +32,15 @@ def _authorities(ca_file: str | None) -> str | None:
             ) from exc
         return ca_file
     paths = ssl.get_default_verify_paths()
-    if paths.cafile is None and (paths.capath is None or not any(Path(paths.capath).iterdir())):
+    try:
+        none = paths.cafile is None and (paths.capath is None or not any(Path(paths.capath).iterdir()))
+    except OSError as exc:
+        raise ConfigError(
+            f'{paths.capath}, with the authorities that this system trusts, cannot be read: {exc.strerror}; see to it, '
+            f'or set [update] ca_file',
+            id='ca-file',
+        ) from exc
+    if none:
         import certifi  # a system without authorities of its own
 
         return certifi.where()

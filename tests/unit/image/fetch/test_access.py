@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import logging
+import ssl
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -236,3 +238,31 @@ def test_a_redirect_never_leads_from_https_to_http(
 
     assert caught.value.id == 'redirect-refused'
     assert origin.requests == []
+
+
+# What is shown with --debug.
+
+
+@pytest.mark.parametrize(
+    'uri', ['http://otto:geheim@127.0.0.1:1/x?token=geheim', 'http://127.0.0.1:x/?token=geheim', 'http://{}?geheim']
+)
+def test_not_even_with_its_causes_does_an_error_tell_a_secret_of_the_uri(fetch: Fetch, uri: str) -> None:
+    with pytest.raises(SourceError) as caught:
+        fetch(uri)
+
+    told = ''.join(traceback.format_exception(caught.value))
+    assert 'geheim' not in told
+    assert ('127.0.0.1:1/' not in uri) or 'ConnectionRefusedError' in told, 'what the system says is of use'
+
+
+def test_authorities_of_the_system_that_cannot_be_looked_at_are_named(
+    fetch: Fetch, tls_nginx: Nginx, ca_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there = ssl.get_default_verify_paths()._replace(cafile=None, capath=str(tmp_path / 'taken away'))
+    monkeypatch.setattr(ssl, 'get_default_verify_paths', lambda: there)
+
+    with pytest.raises(ConfigError, match=f'{there.capath}, .* cannot be read: No such file.*ca_file') as caught:
+        fetch(tls_nginx.uri)
+
+    assert caught.value.id == 'ca-file'
+    assert fetch(tls_nginx.uri, ca_file=ca_file) == CONTENT
