@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import datetime as dt
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sqlalchemy import select
+
+from ovca.db.models import Node
 from ovca.exceptions import ProvisionError
 from ovca.image.names import shown
 from ovca.provision.site.state import FAILED, SiteState, load
 from ovca.remaster.checks import Check, CheckResult
+from ovca.remaster.conflicts import stamp
 
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+OLD = 3600.0
+"""Seconds after which a node that runs must have looked at its settings anew; it does so each minute."""
 FEW = 3
 """So many lost files are named in one line."""
 
@@ -29,13 +36,15 @@ class Prospect:
     failed: tuple[str, ...] = ()
     unknown: str = ''
     """Why it is not known what would be lost."""
+    stale: str = ''
+    """Since when it has not saved what it may have been set to."""
     problem: str = ''
     """Why nothing could be put back."""
 
     @property
     def good(self) -> bool:
         """Whether nothing would be lost, as far as is known."""
-        return not (self.lost or self.failed or self.problem or self.unknown)
+        return not (self.lost or self.failed or self.problem or self.unknown or self.stale)
 
     def __str__(self) -> str:
         if self.problem:
@@ -49,26 +58,44 @@ class Prospect:
             parts.append(f'{self.lost} {files} would not be carried over: {", ".join(self.first)}{more}')
         if self.unknown:
             parts.append(f'which files would not be carried over is not known: {self.unknown}')
+        if self.stale:
+            parts.append(self.stale)
         return f'{self.node}: {"; ".join(parts) or "all site settings are saved"}'
 
 
-def prospect(state: SiteState) -> Prospect:
-    """Judge a saved state."""
+def prospect(state: SiteState, seen: dt.datetime | None = None) -> Prospect:
+    """Judge a saved state; ``seen`` is when the node was last seen to run."""
     return Prospect(
         state.node,
         lost=state.losses_total,
         first=tuple(shown(loss.path) for loss in state.losses[:FEW]),
         failed=tuple(item.name for item in state.items if item.outcome == FAILED),
         unknown=state.compared,
+        stale=_stale(state, seen),
     )
 
 
-def prospects(conf: cfg.ConfigOpts, nodes: Sequence[str]) -> list[Prospect]:
-    """What a wipe would do to each of the nodes; what cannot be read is a problem of that node."""
+def _stale(state: SiteState, seen: dt.datetime | None) -> str:
+    """What is to be said when a node has run on without saving; that of one which does not run may be as old."""
+    if seen is None or not state.looked_at:
+        return ''
+    last = dt.datetime.fromisoformat(state.looked_at)
+    if (seen - last).total_seconds() <= OLD:
+        return ''
+    return f'its settings are those of {stamp(last)}, and it has run until {stamp(seen)}: it does not save them'
+
+
+def prospects(
+    conf: cfg.ConfigOpts, nodes: Sequence[str], seen: Mapping[str, dt.datetime | None] | None = None
+) -> list[Prospect]:
+    """What a wipe would do to each of the nodes; what cannot be read is a problem of that node.
+
+    ``seen`` tells when each of them was last seen to run.
+    """
     found = []
     for node in nodes:
         try:
-            found.append(prospect(load(Path(conf.image.shared_storage), node)))
+            found.append(prospect(load(Path(conf.image.shared_storage), node), (seen or {}).get(node)))
         except ProvisionError as exc:
             found.append(Prospect(node, problem=str(exc).partition('; ')[0]))
     return found
@@ -86,13 +113,17 @@ class SiteSettings(Check):
 
     def check(self) -> CheckResult:
         cluster = self.context.conf.cluster
-        found = prospects(self.context.conf, [name for name in (cluster.node_name, cluster.peer) if name])
+        with self.context.database.read() as session:
+            seen = {node.name: node.last_seen_at for node in session.scalars(select(Node))}
+        found = prospects(self.context.conf, [name for name in (cluster.node_name, cluster.peer) if name], seen)
         bad = [each for each in found if not each.good]
         if not bad:
             return self.passed(f'all site settings of {" and ".join(each.node for each in found)} are saved')
         detail = '; '.join(map(str, bad))
         if any(each.problem for each in bad):
             return self.warning(detail, 'start ovca.service on that node, and see `ovca help no-site-files`')
+        if any(each.stale for each in bad):
+            return self.warning(detail, 'see `ovca event-list --kind alarm` and `ovca help site-files`')
         return self.warning(
             detail,
             'see `ovca site-show`; add what is to stay to [provision] site_files, what nobody misses to site_ignore; '

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
+import os
+import time
 
 import pytest
 
+from ovca.db.models import Node
 from ovca.provision.site import state
 from ovca.provision.site.state import ItemState, SiteState
 from ovca.provision.site.survey import Loss, Why
@@ -19,11 +23,11 @@ LOSSES = tuple(Loss(f'etc/{name}', Why.ADDED) for name in ('a', 'b', 'c', 'd'))
 
 
 @pytest.fixture
-def saved(ovca_config):
+def saved(ovca_config, ovca_database):
     def save(**nodes: SiteState) -> CheckContext:
         for node, found in nodes.items():
             state.save(dataclasses.replace(found, node=node), ovca_config.shared)
-        return CheckContext(ovca_config.load(), None, None)  # type: ignore[arg-type]
+        return CheckContext(ovca_config.load(), ovca_database, None)
 
     return save
 
@@ -66,6 +70,26 @@ def test_a_node_of_which_nothing_was_saved_is_named(saved) -> None:
 
     assert answer.result is Result.WARNING
     assert answer.detail.startswith('mn2: ') and answer.detail.endswith('site.json does not exist')
+
+
+@pytest.mark.parametrize('runs', [True, False])
+def test_it_warns_of_a_node_that_runs_on_without_saving(saved, runs, ovca_config, ovca_database) -> None:
+    context = saved(mn1=GOOD, mn2=GOOD)
+    days_ago = time.time() - 3 * 86400
+    os.utime(state.folder(ovca_config.shared, 'mn2') / state.NEWEST, (days_ago, days_ago))
+    with ovca_database.write() as session:
+        node = session.get_one(Node, 'mn2')
+        node.last_seen_at = ovca_database.now(session) - dt.timedelta(days=0 if runs else 3)
+
+    answer = SiteSettings(context).check()
+
+    assert answer.result is (Result.WARNING if runs else Result.PASSED)
+    if runs:  # what a dead one had is all that there is
+        last = dt.datetime.fromtimestamp(days_ago, dt.UTC)
+        assert answer.detail.startswith(
+            f'mn2: its settings are those of {last:%Y-%m-%dT%H:%M:%SZ}, and it has run until '
+        )
+        assert 'all site settings' not in answer.detail
 
 
 class TestSite(contracts.CheckContract):
