@@ -176,10 +176,12 @@ def _alive(now: ColumnElement[dt.datetime]) -> Update:
     return mine.values(last_seen_at=now)
 
 
+_REPLACED = select(Event.id).where(Event.kind == events.MACHINE, Event.node == bindparam('name')).limit(1)
+
+
 def _replaced(session: Session, name: str) -> bool:
     """Whether an operator has said that another machine stands in the node's place."""
-    said = select(Event.id).where(Event.kind == events.MACHINE, Event.node == name).limit(1)
-    return session.scalar(said) is not None
+    return session.scalar(_REPLACED, {'name': name}) is not None
 
 
 def _without_user(uri: str) -> str:

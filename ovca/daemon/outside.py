@@ -6,8 +6,11 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from sqlalchemy import bindparam, select
+
 from ovca.cluster.lease import Lease
 from ovca.daemon.surroundings import Surroundings
+from ovca.db.engine import rows
 from ovca.db.models import Node
 from ovca.exceptions import ConfigError, DatabaseError, PowerError
 from ovca.power.base import PowerDriver
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
+_ADDRESS = select(Node.address).where(Node.name == bindparam('name'))
 
 
 class Outside:
@@ -65,8 +69,7 @@ class Outside:
         try:
             if not url and peer:
                 with self._database.read() as session:
-                    node = session.get(Node, peer)
-                    url = node.address if node is not None else None
+                    url = rows(session, _ADDRESS, {'name': peer}).scalar()
             if url:
                 self._around.wake(url)
         except DatabaseError as exc:

@@ -74,9 +74,11 @@ def prepare(database: Database, folder: Path = FOLDER) -> None:
 
     :raises SchemaError: this software cannot work on what is there.
     """
-    if current(database) is None:
+    found = current(database)
+    if found is None:
         upgrade(database, folder=folder)
-    check(database, folder)
+        found = current(database)
+    _judge(database, found, head(folder))
 
 
 def make_ready() -> None:
