@@ -16,7 +16,7 @@ from ovca.cluster.nodes import silent_after
 from ovca.db import events
 from ovca.db.engine import clock, rows
 from ovca.db.models import Entry, InstallGrant, Node, Update
-from ovca.exceptions import PowerError
+from ovca.exceptions import ConfigError, PowerError
 from ovca.power.base import BootDevice, PowerDriver, PowerState
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class PeerCare:
 
     def __init__(self, conf: cfg.ConfigOpts, lease: Lease, *, power: Callable[[str], PowerDriver]) -> None:
         self.conf, self.lease, self._power = conf, lease, power
+        self._said: str | None = None
+        """The error that was logged last: a node may be off, and its BMC with it, for months."""
 
     def tick(self, epoch: int) -> bool:
         """Look after the peer; return whether it was powered on."""
@@ -59,14 +61,18 @@ class PeerCare:
             return False
         try:
             with self._power(peer) as power:
-                if power.state() is not PowerState.OFF:
+                state = power.state()
+                self._said = None
+                if state is not PowerState.OFF:
                     return False
                 if not self._intend(epoch, peer):
                     return False
                 power.set_boot_once(BootDevice.DISK)
                 power.on()
-        except PowerError as exc:
-            LOG.error('%s', exc)
+        except (PowerError, ConfigError) as exc:
+            if str(exc) != self._said:
+                LOG.error('%s', exc)
+            self._said = str(exc)
             return False
         LOG.info('%s was off and is powered on again', peer)
         return True

@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from ovca.cluster.lease import Lease
 from ovca.db import events
 from ovca.db.models import Image, Update
-from ovca.exceptions import LeaseLost, OvcaError, PowerError
+from ovca.exceptions import ConfigError, LeaseLost, OvcaError, PowerError
 from ovca.power.base import BootDevice, PowerState
 from ovca.remaster import evidence, reasons
 from ovca.remaster.alarms import Alarms
@@ -233,10 +233,10 @@ class RemasterLoop:
                     power.off_and_wait(self.conf.cluster.fence_timeout)
                 power.on()
             self._order_failed = False
-        except PowerError as exc:
+        except (PowerError, ConfigError) as exc:  # of the former the node's name is the beginning
             self._order_failed = True
             LOG.error('%s', exc)
-            self._alarms.once(epoch, seen.update, target, exc.with_id, cause=exc.id)  # it begins with the node's name
+            self._alarms.once(epoch, seen.update, target, exc.with_id, cause=exc.id)
         return True
 
     def _rehash(self, epoch: int, seen: Observation) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ovca.db.models import Entry, Node, Update
+from ovca.exceptions import ConfigError
+from ovca.power.base import PowerDriver
 from ovca.remaster.changes import Stale
 from ovca.remaster.observe import observe
 from tests.mastered import Master, installing
@@ -139,6 +142,28 @@ def test_an_order_that_its_bmc_did_not_take_is_given_again_after_two_minutes(ope
     master.later(121)
     master.run()
 
+    assert orders(master) == 1
+
+
+def test_a_bmc_that_the_configuration_gives_no_way_to_is_an_alarm_and_tried_again(operated: Operated) -> None:
+    master = Master(operated)
+    operated.update('INSTALL_1')
+    operated.entry(1)
+    whole = master.loop.hands
+
+    def no_way(node: str) -> PowerDriver:
+        raise ConfigError('[power] password_file /etc/ovca/bmc cannot be read: No such file', id='secret-file')
+
+    master.loop.hands = replace(whole, power=no_way)
+    master.run()
+    master.later(121)
+    master.run()
+    told = master.story('alarm')
+    master.loop.hands = whole
+    master.later(121)
+    master.run()
+
+    assert told == ['[power] password_file /etc/ovca/bmc cannot be read: No such file [secret-file]']
     assert orders(master) == 1
 
 
