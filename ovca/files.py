@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import secrets
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,21 @@ def reserve(descriptor: int, size: int) -> None:
         code = ctypes.get_errno()
         if code not in (errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
             raise OSError(code, os.strerror(code))
+
+
+def read_regular(path: Path, limit: int) -> bytes:
+    """What is in a file where others may write: of at most ``limit`` bytes, not through a link, and nothing that waits.
+
+    :raises OSError: it cannot be read, is longer, or is no regular file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, 'rb') as stream:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, 'it is no regular file', str(path))
+        data = stream.read(limit + 1)
+    if len(data) > limit:
+        raise OSError(errno.EFBIG, f'it is longer than {limit} bytes', str(path))
+    return data
 
 
 def drop(path: Path) -> None:

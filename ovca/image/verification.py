@@ -9,8 +9,9 @@ import stat
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovca.files import read_regular
 from ovca.image.errors import BundleError
-from ovca.image.manifest import ListedFile, Manifest, parse_files
+from ovca.image.manifest import FILES_LIMIT, LIMIT, ListedFile, Manifest, parse_files
 from ovca.image.reading import Job, Reader, Told, each
 from ovca.image.store import COMPONENTS, Store
 
@@ -85,8 +86,8 @@ def examine(
     """
     folder = store.mgmt(version)
     try:
-        raw = (folder / 'manifest.json').read_bytes()
-        data = store.files_json(version).read_bytes()
+        raw = read_regular(folder / 'manifest.json', LIMIT)
+        data = read_regular(store.files_json(version), FILES_LIMIT)
     except OSError as exc:
         raise BundleError(str(folder), f'it cannot be read ({exc.strerror})', id='image-unreadable') from exc
     manifest = Manifest.parse(raw, str(folder))
@@ -98,7 +99,8 @@ def examine(
         bad.append((store.files_json(version), Problem.DIFFERS))
     pairs = _places(store, version, parse_files(data, str(folder))) if usable else []
     iso = folder / manifest.iso.name
-    jobs = [Job(manifest.iso.size, lambda reader: _iso_problem(iso, digest or manifest.iso.sha256, reader))]
+    size, wanted = manifest.iso.size, digest or manifest.iso.sha256
+    jobs = [Job(size, lambda reader: _iso_problem(iso, size, wanted, reader))]
     problems = each([*jobs, *(_job(place, file) for place, file in pairs)], told)
     places = [iso, *(place for place, _ in pairs)]
     bad += [(place, problem) for place, problem in zip(places, problems, strict=True) if problem is not None]
@@ -118,9 +120,11 @@ def _places(store: Store, version: str, listed: dict[str, ListedFile]) -> list[t
     return pairs
 
 
-def _iso_problem(path: Path, digest: str, reader: Reader) -> Problem | None:
+def _iso_problem(path: Path, size: int, digest: str, reader: Reader) -> Problem | None:
     try:
-        return None if reader.digest(path) == digest else Problem.DIFFERS
+        facts = path.lstat()
+        same = stat.S_ISREG(facts.st_mode) and facts.st_size == size
+        return None if same and reader.digest(path) == digest else Problem.DIFFERS
     except FileNotFoundError:
         return Problem.MISSING
     except OSError:

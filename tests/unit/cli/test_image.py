@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,23 @@ def test_a_damaged_image_fails_with_status_4_and_the_first_file(
         'mgmt_image/1.1.0/tree/d7/file (differs); do not install it, look at the storage [image-differs]'
     )
     assert 'mgmt_image/1.1.0/tree/more' in result.out
+
+
+@pytest.mark.timeout(30)
+@pytest.mark.parametrize(
+    ('name', 'id'), [('manifest.json', 'unreadable'), ('files.json', 'unreadable'), ('', 'differs')]
+)
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(
+    operated: Operated, published: Store, name: str, id: str
+) -> None:
+    path = published.mgmt('1.1.0') / name if name else published.iso_path('1.1.0')
+    path.unlink()
+    os.mkfifo(path)
+
+    result = run(operated, 'image-verify', '1.1.0')
+
+    assert result.code == 4
+    assert result.err.endswith(f'[image-{id}]\n')
 
 
 def test_a_table_of_many_differences_is_short_and_json_has_all(operated: Operated, published: Store) -> None:
