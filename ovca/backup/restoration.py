@@ -27,6 +27,7 @@ from ovca.db.models import Event, Image, Lease, Node
 from ovca.exceptions import BackupError, OvcaError, Refused, SchemaError
 from ovca.files import sync_filesystem
 from ovca.image import Store
+from ovca.image.note import Note
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -88,7 +89,7 @@ class Outcome:
     left_out: tuple[str, ...]
     """What is in the backup, and was not put back."""
     images_problem: str = ''
-    """Why it is not known which images are missing."""
+    """Why it is not known which images are missing, or what those have to fear that are not known."""
     sources: Mapping[str, str] = field(default_factory=dict)
     """What sources have saved: for each why it is not put back, or nothing."""
 
@@ -281,7 +282,10 @@ def _load(connection: Connection, record: Record, folder: Path) -> list[str]:
 
 
 def _images(conf: cfg.ConfigOpts, database: Database) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """Images that only the database knows, those that only the storage has; or why that is not known."""
+    """Images that only the database knows, those that only the storage has; or why that is not known.
+
+    The latter get a note if they have none, as those of older software: the next download would remove them.
+    """
     try:
         store = Store.from_conf(conf)
         with database.read() as session:
@@ -290,7 +294,14 @@ def _images(conf: cfg.ConfigOpts, database: Database) -> tuple[tuple[str, ...], 
         unknown = [version for version in store.versions() if version not in known]
     except (OSError, OvcaError, ValueError) as exc:
         return (), (), base.why(exc)
-    return tuple(sorted(missing)), tuple(unknown), ''
+    try:
+        with store.lock():
+            store.make_up(map(Note, unknown))
+            lost = [version for version in unknown if version not in store.unknown(known)]
+        problem = f'the next download removes {", ".join(lost)}: that cannot be noted there' if lost else ''
+    except OvcaError as exc:
+        problem = base.why(exc)
+    return tuple(sorted(missing)), tuple(unknown), problem
 
 
 def _restore_sources(conf: cfg.ConfigOpts, reader: Reader) -> dict[str, str]:

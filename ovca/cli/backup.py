@@ -168,7 +168,16 @@ class BackupRestore(Verdict, base.ShowOne):
                     who=self.service.user,
                     told=_progress(view),
                 )
+        self._tell_unknown(outcome)
         return self._told(outcome, table=parsed_args.formatter == 'table')
+
+    def _tell_unknown(self, outcome: Outcome) -> None:
+        """Say what is to be done with images that were fetched after the backup."""
+        from ovca.image import note
+
+        if outcome.unknown_images:
+            what, remedy = note.unknown(outcome.unknown_images)
+            watch.tell(self, f'{what}; {remedy}, once ovca.service runs')
 
     def confirm_typed(self, word: str, *, yes: bool) -> None:
         """Let a word be typed, for what cannot be taken back. :raises Refused: it was another, or nobody is there."""

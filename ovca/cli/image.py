@@ -1,8 +1,9 @@
-"""Images: listed, shown, verified, and deleted."""
+"""Images: listed, shown, verified, deleted, and taken up."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from typing import Any
 
 from ovca.cli import base, brief
@@ -165,6 +166,45 @@ class ImageDelete(base.Command):
         number = self.service.submit('image-delete', versions=versions)
         watch.wait(self, number, 'the deletion', later='`ovca image-list` shows what is left')
         watch.say(self, f'{what}: deleted')
+
+
+class ImageAdopt(base.Command):
+    """Take up images that lie on the shared storage and that the database does not know.
+
+    So it is with those that were fetched after the backup from which the database was put back. Each is judged as by a
+    download, and read again, all of it; what is damaged or not trusted is refused. Nothing is installed.
+
+    Example: ovca image-adopt 1.2.0
+    """
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        from ovca.cli import watch
+
+        parser = super().get_parser(prog_name)
+        action = parser.add_argument(
+            'version', metavar='<version>', nargs='+', help='the image, as `ovca check unknown-images` names it'
+        )
+        base.completes(action, _unknown)
+        watch.downgrades(parser, 'take up an older version, if the manifest of the one that runs allows it')
+        watch.progress(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> None:
+        from ovca.cli import watch
+
+        self.service.must_lead()
+        for version, unknown in self.service.adoptable(parsed_args.version).items():
+            if not unknown:
+                watch.say(self, f'image {version} is known to the database already; there is nothing to do')
+                continue
+            number = self.service.submit('image-adopt', version=version, allow_downgrade=parsed_args.allow_downgrade)
+            later = '`ovca image-list` shows whether it was taken up'
+            watch.wait(self, number, f'image {version} is read, which', later=later, progress=parsed_args.progress)
+            watch.say(self, f'image {version}: taken up; `ovca activate {version}` installs it')
+
+
+def _unknown(service: Any) -> Iterable[str]:
+    return list(service.unknown_images())
 
 
 def _version(parser: argparse.ArgumentParser, nargs: str | None = None) -> None:

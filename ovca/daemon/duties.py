@@ -72,6 +72,8 @@ class Duties:
                 return self._abort(epoch, args, who)
             case 'image-delete':
                 return self.images.delete(epoch, id, args['versions'], who)
+            case 'image-adopt':
+                return self.images.adopt(epoch, id, args, who)
             case 'node-add' | 'node-set' | 'node-delete':
                 return self._node(epoch, kind, args, who)
             case 'lock-break':

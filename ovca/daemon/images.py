@@ -1,4 +1,4 @@
-"""The acting master's hands on the images: downloads and deletions. What was cut off may be begun again."""
+"""The acting master's hands on the images: fetched, deleted, taken up. What was cut off may be begun again."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ovca.cluster.lease import Lease
 from ovca.daemon.meter import Meter
 from ovca.daemon.orders import Orders
 from ovca.db import events
-from ovca.db.models import Image, Request
+from ovca.db.models import Image, Node, Request
 from ovca.exceptions import DatabaseError, DatabaseUnavailable, LeaseLost, OvcaError, Refused
 from ovca.image import channel, route
 from ovca.image.errors import StorageFailed
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from ovca.image import Manifest, Progress, PublishedImage, Store
     from ovca.image.channel import Offer
+    from ovca.image.note import Note
 
 T = TypeVar('T')
 LOG = logging.getLogger(__name__)
@@ -53,6 +54,13 @@ def row_of(image: PublishedImage, at: dt.datetime) -> Image:
         source=image.source,
         published_at=at,
     )
+
+
+def note_of(row: Image) -> Note:
+    """What lies in the folder of the image that a row publishes."""
+    from ovca.image.note import Note, stamp
+
+    return Note(row.version, row.digest, row.source, row.signed_by, stamp(row.published_at))
 
 
 class Cancelled(LeaseLost):
@@ -100,7 +108,8 @@ class Images:
                 return {**known, 'path': way}
             uri, wanted = offer.uri, None  # the offer says more of the manifest than its version
         store = Store.from_conf(self.conf, owner=f'request {id} on {self.lease.node}')
-        self._when_free(epoch, id, 'download', lambda: store.clean(self._versions), lambda: self._go_on(orders))
+        self._when_free(epoch, id, 'download', lambda: store.clean(self._to_stay), lambda: self._go_on(orders))
+        self._tell_unknown(epoch, id, store)
         meter = Meter()
         seen: list[Manifest] = []
 
@@ -122,7 +131,7 @@ class Images:
                 progress=lambda p: self._progress(epoch, id, p, meter),
                 cancelled=orders,
                 accept=accept,
-                commit=lambda image: self._publish(epoch, image),
+                commit=lambda image: self._publish(epoch, image, self.lease.node, 'was published'),
                 version=wanted,
                 limit_rate=args.get('limit_rate'),
                 notice=lambda text: self._notice(epoch, id, text),
@@ -193,11 +202,39 @@ class Images:
         with self.database.read() as session:
             return list(session.scalars(select(Image.version)))
 
+    def _to_stay(self) -> dict[str, Note | None]:
+        """The versions whose folders stay: with the note that it has, if there is a row; what runs stays without."""
+        with self.database.read() as session:
+            _, running = retention.versions(session)
+            rows = {row.version: note_of(row) for row in session.scalars(select(Image))}
+        return {**dict.fromkeys(running | self._own), **rows}
+
+    @property
+    def _own(self) -> set[str]:
+        """The version that runs here: also while no row says so."""
+        return {self.version} if self.version else set()
+
+    def _tell_unknown(self, epoch: int, id: int, store: Store) -> None:
+        """Say which published images the database does not know: it may be the wrong one, or an older one."""
+        from ovca.image import note
+
+        with self.database.read() as session:
+            known, running = retention.versions(session)
+        if unknown := store.unknown(known, running | self._own):
+            self._notice(epoch, id, '; '.join(note.unknown(unknown)))
+
     def _same(self, version: str, digest: str) -> dict[str, Any]:
         """The image that is here already, if it is the one that was asked for: then there is nothing to download."""
         with self.database.read() as session:
             row = session.get(Image, version)
-        if row is None or row.digest != digest:
+        if row is None:
+            raise Refused(
+                f'image {version} lies on {self.conf.image.shared_storage} already, and the database does not know it; '
+                f'`ovca image-adopt {version}` takes it up, or `ovca image-delete {version}` removes it, and then it '
+                f'can be downloaded',
+                id='image-unknown',
+            )
+        if row.digest != digest:
             raise Refused(
                 f'another image with version {version} is here already, and images never change; '
                 f'see `ovca image-show {version}`, and ask who made the bundle',
@@ -222,7 +259,7 @@ class Images:
         if problem:
             raise Refused(f'{problem[0]}; {problem[1]}', id='version-path')
 
-    def _publish(self, epoch: int, image: PublishedImage) -> None:
+    def _publish(self, epoch: int, image: PublishedImage, actor: str, how: str) -> None:
         with self.lease.fenced(epoch) as session:
             if session.get(Image, image.version) is not None:
                 raise Refused(
@@ -232,10 +269,57 @@ class Images:
             events.append(
                 session,
                 kind='image',
-                detail=f'image {image.version} was published',
-                actor=self.lease.node,
+                detail=f'image {image.version} {how}',
+                actor=actor,
                 epoch=epoch,
             )
+
+    def adopt(self, epoch: int, id: int, args: dict[str, Any], who: str) -> dict[str, Any]:
+        """Take up an image that lies on the shared storage without a row; it is read first, all of it.
+
+        :raises UsageError: it does not lie there. :raises ImageError: it is not whole, or nobody who is trusted vouches
+            for it. :raises Refused: it may not be installed over what runs.
+        """
+        work = partial(self._adopt, epoch, id, str(args['version']), who, downgrade=bool(args.get('allow_downgrade')))
+        return self._when_free(epoch, id, 'adoption', work, lambda: self._leads(epoch))
+
+    def _adopt(self, epoch: int, id: int, version: str, who: str, *, downgrade: bool) -> dict[str, Any]:
+        from ovca.image import Progress, Store, adoption, note
+
+        store, meter = Store.from_conf(self.conf, owner=f'request {id} on {self.lease.node}'), Meter()
+        with store.lock():
+            with self.database.read() as session:
+                row = session.get(Image, version)
+            if row is not None:
+                store.make_up([note_of(row)])
+                return {'version': version, 'digest': row.digest, 'known': True}
+            image = adoption.read_again(
+                store,
+                version,
+                self.conf,
+                accept=lambda manifest: self._fits(manifest, downgrade=downgrade),
+                told=lambda done, total: self._progress(epoch, id, Progress('verify', done, total, version), meter),
+            )
+            self._leads(epoch)
+            self._publish(epoch, image, who, f'was taken up from {store.mgmt(version)}')
+            note.write(store.mgmt(version), image.noted(dt.datetime.now(dt.UTC)))
+        return {'version': version, 'digest': image.digest, 'known': False}
+
+    def _fits(self, manifest: Manifest, *, downgrade: bool) -> None:
+        """Let an image pass that a node runs, or that could be downloaded. :raises Refused: it is another one."""
+        version, digest = manifest.version, manifest.iso.sha256
+        with self.database.read() as session:
+            found = session.execute(select(Node.running_version, Node.running_digest)).all()
+        running = {(self.version, self.digest), *((each.running_version, each.running_digest) for each in found)}
+        if digest in {runs for _, runs in running}:
+            return
+        if version in {runs for runs, known in running if known}:
+            raise Refused(
+                f'the image in {self.conf.image.shared_storage} is not the {version} that runs, although it has that '
+                f'version; look at the storage, and ask who made it',
+                id='version-taken',
+            )
+        self._accept(manifest, downgrade=downgrade)
 
     def delete(self, epoch: int, id: int, versions: list[str], who: str) -> dict[str, Any]:
         """Delete the rows, then the folders; begun again after a crash it deletes what is left."""
@@ -248,14 +332,22 @@ class Images:
         store = Store.from_conf(self.conf, owner=f'a deletion on {self.lease.node}')
         with store.lock():
             freed = sum(size for version in versions for size in store.folders(version).values())
+            with self.database.read() as session:
+                retention.check(session, versions)  # before anything goes
             self._drop_second_names(store)
+            self._leads(epoch)
+            unknown = set(store.forget(versions))
             with self.lease.fenced(epoch) as session:
                 retention.check(session, versions)
                 for row in session.scalars(select(Image).where(Image.version.in_(versions))):
                     session.delete(row)
+                    unknown.discard(row.version)
                     events.append(
                         session, kind='image', detail=f'image {row.version} was deleted', actor=who, epoch=epoch
                     )
+                for version in sorted(unknown):
+                    detail = f'image {version}, which the database did not know, was deleted'
+                    events.append(session, kind='image', detail=detail, actor=who, epoch=epoch)
             self._remove(store, epoch, versions)
         return {'versions': versions, 'bytes': freed}
 
@@ -270,8 +362,13 @@ class Images:
         store = Store.from_conf(self.conf, owner=f'the retention on {self.lease.node}')
         with store.lock():
             self._drop_second_names(store)
+            with self.database.read() as session:
+                surplus = retention.beyond(session, keep)
+            self._leads(epoch)
+            store.forget(surplus)
             with self.lease.fenced(epoch) as session:
-                versions = retention.beyond(session, keep)  # judged anew, in the transaction that deletes
+                # Judged anew, in the transaction that deletes.
+                versions = [version for version in retention.beyond(session, keep) if version in surplus]
                 for version in versions:
                     session.delete(session.get_one(Image, version))
                     events.append(

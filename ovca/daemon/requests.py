@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
 LOG = logging.getLogger(__name__)
-LENGTHY = ('download', 'update', 'activate', 'retry', 'image-delete', 'reinstall', 'replace')
+LENGTHY = ('download', 'update', 'activate', 'retry', 'image-delete', 'image-adopt', 'reinstall', 'replace')
 """What is carried out in a thread of its own, one after the other; the rest is quick and waits for none of them."""
 AGAIN = 600.0
 """Seconds until images are deleted again that are too many and could not be."""

@@ -43,7 +43,7 @@ def judge(bundle: Bundle, conf: cfg.ConfigOpts, source: str, version: str | None
     raw = b''.join(bundle.content(LIMIT))
     manifest = Manifest.parse(raw, source)
     member = bundle.need()
-    signed, name = None, None
+    signed = None
     if member.name == SIGNATURE:
         signed = b''.join(bundle.content(SIGNATURE_LIMIT))
         member = bundle.need()
@@ -51,10 +51,7 @@ def judge(bundle: Bundle, conf: cfg.ConfigOpts, source: str, version: str | None
         need_no_signature(conf, source)
     if member.name != FILES:
         raise BundleError(source, f'it holds {member.name} where {FILES} belongs', id='not-a-bundle')
-    folder = Path(conf.image.key_folder)
-    has_keys = bool(keys.load(folder).keys)
-    if signed is not None and (conf.image.require_signature or has_keys):
-        name = signature.check(raw, signed, folder, version=manifest.version, digest=manifest.iso.sha256, source=source)
+    found = weigh(manifest, raw, signed, conf, source)
     if version is not None and version != manifest.version:
         raise BundleError(
             source,
@@ -62,6 +59,26 @@ def judge(bundle: Bundle, conf: cfg.ConfigOpts, source: str, version: str | None
             id='wrong-version',
             advice='leave --image-version out, or name the URI of that version',
         )
+    need_size(manifest, conf, source)
+    return found
+
+
+def weigh(manifest: Manifest, raw: bytes, signed: bytes | None, conf: cfg.ConfigOpts, source: str) -> Judged:
+    """Who vouches for a manifest, by the keys that are trusted now; ``signed`` is its signature, if it has one.
+
+    :raises ImageError: nobody who is trusted does, and somebody has to.
+    """
+    folder, name = Path(conf.image.key_folder), None
+    has_keys = bool(keys.load(folder).keys)
+    if signed is None:
+        need_no_signature(conf, source)
+    elif conf.image.require_signature or has_keys:
+        name = signature.check(raw, signed, folder, version=manifest.version, digest=manifest.iso.sha256, source=source)
+    return Judged(manifest, raw, signed, name)
+
+
+def need_size(manifest: Manifest, conf: cfg.ConfigOpts, source: str) -> None:
+    """:raises BundleError: its ISO is larger than is allowed."""
     if manifest.iso.size > conf.image.max_size:
         raise BundleError(
             source,
@@ -69,7 +86,6 @@ def judge(bundle: Bundle, conf: cfg.ConfigOpts, source: str, version: str | None
             id='image-too-large',
             advice='raise that option if the image is to be had',
         )
-    return Judged(manifest, raw, signed, name)
 
 
 def need_no_signature(conf: cfg.ConfigOpts, source: str) -> None:

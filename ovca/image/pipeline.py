@@ -9,6 +9,7 @@ The caller's thread tells how far they are.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import hashlib
 import json
 import logging
@@ -23,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 from ovca.exceptions import ImageError, Refused
 from ovca.files import drop
+from ovca.image import note
 from ovca.image.bundle import Bundle, Member
 from ovca.image.errors import UNTRUSTED, AlreadyPublished, BundleError, Cancelled, SourceError, StorageFailed
 from ovca.image.fetch import fetcher
@@ -32,6 +34,7 @@ from ovca.image.iso9660 import IsoError
 from ovca.image.judged import FILES, MANIFEST, SIGNATURE, Judged, derived, judge, need_no_signature
 from ovca.image.limits import Limits
 from ovca.image.manifest import FILES_LIMIT, ISO_NAME, ListedFile, Manifest, agree, parse_files
+from ovca.image.note import Note
 from ovca.image.onepass import OnePass
 from ovca.image.store import WORK, Store
 from ovca.image.trees import Trees
@@ -69,6 +72,10 @@ class PublishedImage:
     manifest: dict[str, Any]
     signed_by: str | None
     source: str
+
+    def noted(self, at: dt.datetime) -> Note:
+        """What lies in its folder once it was published, at this time."""
+        return Note(self.version, self.digest, self.source, self.signed_by, note.stamp(at))
 
 
 def receive(
@@ -170,6 +177,7 @@ class _Reception:
                 self.flow.close(self.fetcher.interrupt)
                 LOG.debug('stages: %s', json.dumps({n: dataclasses.asdict(t) for n, t in self.flow.times.items()}))
             self.store.publish(self.work, published.version, lambda: self.commit(published))
+            note.write(self.store.mgmt(published.version), published.noted(dt.datetime.now(dt.UTC)))
         except AlreadyPublished:
             self._forget()  # nobody will go on with it
             raise

@@ -13,7 +13,7 @@ import stat
 import struct
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,8 +23,10 @@ import fasteners
 
 from ovca.exceptions import DatabaseError, ImageError
 from ovca.files import fsync_dir, sync_filesystem, write_atomic
+from ovca.image import note
 from ovca.image.errors import AlreadyPublished, DownloadRunning, NoSpace, StorageFailed
 from ovca.image.manifest import Manifest
+from ovca.image.note import Note
 from ovca.image.version import ImageVersion, is_version
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ STALE = 7 * 24 * 3600.0
 FLOCK = struct.Struct('@hhqqi')
 """``struct flock`` of Linux."""
 UNKNOWN = 'its owner is not known'
+Known = Mapping[str, Note | None] | Collection[str]
+"""The versions that have a row, perhaps with the note that each of them is to have."""
 LOG = logging.getLogger(__name__)
 
 
@@ -109,6 +113,35 @@ class Store:
         names = (folder.name for folder in self._of_versions('mgmt'))
         return sorted(names, key=lambda name: (ImageVersion(name), name))
 
+    def unknown(self, known: Collection[str], running: Collection[str] = ()) -> list[str]:
+        """Published versions that the database does not know, the oldest first.
+
+        ``known`` are those that have a row. What runs, ``running``, was published even where no note says so.
+
+        :raises StorageFailed: the storage cannot be looked at.
+        """
+        try:
+            others = [version for version in self.versions() if version not in known]
+            return [version for version in others if version in running or note.is_there(self.mgmt(version))]
+        except OSError as exc:
+            raise StorageFailed(self.root, exc, what='read') from exc
+
+    def forget(self, versions: Iterable[str]) -> list[str]:
+        """Remove the notes of these images, before their rows are; return the versions that had one.
+
+        Who dies behind that leaves what the next cleaning removes, if the row is gone, or notes again, if it is not.
+        The caller holds the :meth:`lock`.
+
+        :raises StorageFailed: one cannot be removed.
+        """
+        try:
+            noted = [version for version in versions if note.is_there(self.mgmt(version))]
+            for version in noted:
+                note.remove(self.mgmt(version))
+        except OSError as exc:
+            raise StorageFailed(self.root, exc) from exc
+        return noted
+
     def _of_versions(self, component: str) -> list[Path]:
         """A component's folders; not those that no image can have, as ``.snapshot``, which some servers show there."""
         parent = self.root / f'{component}_image'
@@ -127,7 +160,7 @@ class Store:
             raise StorageFailed(self.root, exc, what='read') from exc
 
     def remove(self, version: str) -> None:
-        """Remove an image's folders; its row has to be gone before, and the caller holds the :meth:`lock`.
+        """Remove an image's folders; its note and row have to be gone before, and the caller holds the :meth:`lock`.
 
         They are first moved out of sight: nobody reads a half of them. What a crash leaves, :meth:`clean` removes.
         Nothing is made for that: a storage may be so full that it takes no folder.
@@ -223,7 +256,7 @@ class Store:
     def publish(self, staged: Path, version: str, commit: Callable[[], None]) -> None:
         """Move the staged component folders into place and commit; without the commit they are taken away again.
 
-        A crash in between leaves folders without a row, which :meth:`clean` removes.
+        A crash in between leaves folders without row and note, which :meth:`clean` removes. The caller writes the note.
 
         :raises AlreadyPublished: there is an image of this version.
         """
@@ -248,13 +281,16 @@ class Store:
                 shutil.rmtree(target, ignore_errors=True)
             raise
 
-    def clean(self, known: Collection[str] | Callable[[], Collection[str]]) -> list[Path]:
-        """Remove what was killed has left: folders of versions without a row, and old parts; return the folders.
+    def clean(self, known: Known | Callable[[], Known]) -> list[Path]:
+        """Remove what was killed has left: folders of versions without row and note, and old parts; return the folders.
 
         So are the names of published ISOs that they had while they were received, and what is no file among the parts.
+        What has a note but no row stays: it was published, and perhaps runs, and the database is an older or a wrong
+        one.
 
-        ``known`` are the versions that have a row. A function is called once no download can run: a list that was made
-        before may lack an image that was published meanwhile.
+        ``known`` are the versions that have a row; or all that stay, each with the note that is written if it has
+        none, or None. A function is called once no download can run: a list that was made before may lack an image that
+        was published meanwhile.
 
         :raises DownloadRunning: a download is under way. :raises StorageFailed: something cannot be removed.
         """
@@ -265,7 +301,7 @@ class Store:
             except OSError as exc:
                 raise StorageFailed(exc.filename or self.root, exc) from exc
 
-    def _clean(self, known: Collection[str]) -> list[Path]:
+    def _clean(self, known: Known) -> list[Path]:
         removed = []
         for left in (self.staging / WORK, *self.staging.glob(f'{TRASH}*')):
             shutil.rmtree(left, ignore_errors=True)
@@ -279,13 +315,23 @@ class Store:
             if time.time() - max(path.stat().st_mtime for path in files) > STALE:
                 for path in files:
                     path.unlink(missing_ok=True)
+        stay = {*known, *self.unknown(known)}
         for component in COMPONENTS:
             for folder in self._of_versions(component):
-                if folder.name not in known:
+                if folder.name not in stay:
                     shutil.rmtree(folder)
                     removed.append(folder)
-        self.drop_second_names(known)
+        self.drop_second_names(stay)
+        if isinstance(known, Mapping):
+            self.make_up(filter(None, known.values()))
         return removed
+
+    def make_up(self, notes: Iterable[Note]) -> None:
+        """Write the notes that images lack: those of older software, and of who died before. The lock is held."""
+        for each in notes:
+            folder = self.mgmt(each.version)
+            if folder.is_dir() and not note.is_there(folder):
+                note.write(folder, each)
 
     def drop_second_names(self, versions: Iterable[str]) -> None:
         """Remove the names that published ISOs had while they were received, if a download died before it did that.

@@ -50,6 +50,7 @@ KINDS = (
     'reinstall',
     'replace',
     'image-delete',
+    'image-adopt',
     'node-add',
     'node-set',
     'node-delete',

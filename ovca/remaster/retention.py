@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -16,7 +17,7 @@ from ovca.remaster.protocol import State
 FAILED = (State.FAILED_DEGRADED, State.FAILED_ROLLED_BACK, State.FAILED_FORWARD)
 PAGE = 20
 """Updates that are read at once."""
-_IMAGES, _NODES = select(Image.version, Image.digest), select(Node.name, Node.running_digest)
+_IMAGES, _NODES = select(Image.version, Image.digest), select(Node.name, Node.running_version, Node.running_digest)
 _UNFINISHED = select(Request).where(Request.state.in_(UNFINISHED))
 _NEWEST_FIRST = select(Update).order_by(Update.id.desc()).limit(PAGE)
 
@@ -101,19 +102,41 @@ def beyond(session: Session, keep: int) -> list[str]:
     return surplus(list(versions), keep=keep, kept=read(session))
 
 
-def read(session: Session) -> dict[str, str]:
-    """Return what :func:`keepers` says of the rows as they are."""
+def read(session: Session, others: Collection[str] = ()) -> dict[str, str]:
+    """Return what :func:`keepers` says of the rows as they are.
+
+    ``others`` are versions that are looked at as well if they have no row: what is known of their digests is what nodes
+    and updates of these versions say. A node that does not say which digest it runs is taken at its version.
+    """
     asked: dict[str, set[str]] = {}
     for request in session.scalars(_UNFINISHED):
         if request.args.get('version'):
             asked.setdefault(request.kind, set()).add(str(request.args['version']))
-    return keepers(
-        dict(session.execute(_IMAGES).all()),
-        running=dict(session.execute(_NODES).all()),
-        updates=[_pins(update) for update in _until_kept(_newest_first(session))],
+    images: dict[str, str] = dict(session.execute(_IMAGES).all())
+    nodes = session.execute(_NODES).all()
+    updates = list(_until_kept(_newest_first(session)))
+    ask = partial(
+        keepers,
+        running={name: digest or version for name, version, digest in nodes},
+        updates=[_pins(update) for update in updates],
         downloads=asked.get('download', set()) | asked.get('update', set()),
         wanted=asked.get('activate', set()),
     )
+    kept = ask(images)
+    said = [(version, digest) for _, version, digest in nodes]
+    for update in updates:
+        said += [(update.version, update.digest), (update.old_version, update.old_digest)]
+    for version in set(others) - images.keys():
+        for digest in (version, *(digest for told, digest in said if told == version and digest)):
+            for reason in ask({version: digest}).values():
+                kept.setdefault(version, reason)
+    return kept
+
+
+def versions(session: Session) -> tuple[set[str], set[str]]:
+    """The versions that have a row, and those that nodes run."""
+    running = session.scalars(select(Node.running_version).where(Node.running_version.is_not(None)))
+    return set(session.scalars(select(Image.version))), {version for version in running if version}
 
 
 def _newest_first(session: Session) -> Iterator[Update]:
@@ -139,7 +162,7 @@ def _until_kept(updates: Iterable[Update]) -> Iterable[Update]:
 
 def check(session: Session, versions: Sequence[str]) -> None:
     """Let the deletion of these images pass. :raises ImageKept: one of them has to stay."""
-    kept = read(session)
+    kept = read(session, versions)
     reasons = [f'image {version} stays: {kept[version]}' for version in versions if version in kept]
     if reasons:
         raise ImageKept(f'{"; ".join(reasons)}; nothing was deleted')

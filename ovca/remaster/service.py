@@ -157,16 +157,49 @@ class Service(Asking):
     def removable(self, versions: Sequence[str]) -> dict[Path, int]:
         """The folders that go when these images are deleted, and the bytes in each of them.
 
-        :raises UsageError: one is not published. :raises ImageKept: one has to stay.
+        One that lies on the shared storage may be deleted although it is not published.
+
+        :raises UsageError: one is not here. :raises ImageKept: one has to stay.
+        """
+        from ovca.image import Store
+        from ovca.image.version import is_version
+
+        store = Store.from_conf(self.conf)
+        for version in versions:
+            if not (is_version(version) and store.mgmt(version).is_dir()):
+                self.image(version)
+        with self.database.read() as session:
+            retention.check(session, versions)
+        return {folder: size for version in versions for folder, size in store.folders(version).items()}
+
+    def adoptable(self, versions: Sequence[str]) -> dict[str, bool]:
+        """Whether each of these images is to be taken up, the newest first; those that are published are not.
+
+        What runs comes before what is older: it tells whether that may be gone back to.
+
+        :raises UsageError: one is neither published nor on the shared storage. :raises ImageError: one is no version.
+        """
+        from ovca.image import Store, adoption
+        from ovca.image.version import ImageVersion
+
+        ordered = sorted(dict.fromkeys(versions), key=ImageVersion, reverse=True)
+        with self.database.read() as session:
+            known = set(session.scalars(select(Image.version)))
+        for version in ordered:
+            if version not in known:
+                adoption.need_folder(Store.from_conf(self.conf), version)
+        return {version: version not in known for version in ordered}
+
+    def unknown_images(self) -> list[str]:
+        """Images on the shared storage that were published, and that the database does not know; the oldest first.
+
+        :raises ImageError: the storage cannot be looked at.
         """
         from ovca.image import Store
 
-        for version in versions:
-            self.image(version)
         with self.database.read() as session:
-            retention.check(session, versions)
-        store = Store.from_conf(self.conf)
-        return {folder: size for version in versions for folder, size in store.folders(version).items()}
+            known, running = retention.versions(session)
+        return Store.from_conf(self.conf).unknown(known, running)
 
     def available(self) -> list[OfferView]:
         """The images of the channel that ``[update] uri`` names, the newest first, with the way to each.

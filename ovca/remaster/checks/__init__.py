@@ -33,6 +33,7 @@ CORE = (
     'operation',
     'version-path',
     'image',
+    'unknown-images',
     'schema',
     'bmc',
     'peer-status',

@@ -13,6 +13,7 @@ from sqlalchemy.orm import Session
 from ovca.db.models import Image, Node
 from ovca.image import route
 from ovca.image.route import Terms
+from ovca.remaster import retention
 from ovca.remaster.checks import Check, CheckContext, CheckResult
 from ovca.remaster.checks.patience import SLOWEST
 
@@ -182,6 +183,29 @@ class ImagePresent(Check):
                 facts,
             )
         return self.passed(f'the files of image {row.version} are there', facts)
+
+
+class UnknownImages(Check):
+    """The database knows the images that were published on the shared storage; after a restore it may not."""
+
+    id = 'unknown-images'
+
+    def check(self) -> CheckResult:
+        from ovca.image import Store, note
+
+        with self.context.database.read() as session:
+            known, running = retention.versions(session)
+        store = Store.from_conf(self.context.conf)
+        unknown = store.unknown(known, running)
+        notes = {version: note.read(store.mgmt(version)) or note.Note(version) for version in unknown}
+        facts = {
+            'versions': unknown,
+            'running': sorted(running & set(unknown)),
+            'published_at': {version: told.published_at for version, told in notes.items()},
+        }
+        if unknown:
+            return self.warning(*note.unknown(unknown), facts)
+        return self.passed('the database knows each image on the shared storage', facts)
 
 
 def _size(path: Path) -> int | None:

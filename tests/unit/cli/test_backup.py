@@ -102,6 +102,23 @@ def test_an_emptied_appliance_gets_back_what_it_knew(operated: Operated, backup:
     assert told['detail'].startswith(f'{told["actor"]} put the database back from backup {backup}, made on mn1')
 
 
+def test_images_that_were_fetched_after_the_backup_are_told_with_what_takes_them_up(
+    operated: Operated, backup: str
+) -> None:
+    for version in ('1.2.0', '1.3.0'):
+        (operated.folder / 'shared/mgmt_image' / version).mkdir(parents=True)
+    emptied(operated)
+
+    result = run(operated, 'backup-restore', backup, '--yes', '-f', 'json')
+
+    assert result.code == 0, result.err
+    assert (result.json['unknown_images'], result.json['images_problem']) == (['1.2.0', '1.3.0'], '')
+    assert result.err.splitlines()[-1] == (
+        'images 1.2.0, 1.3.0 lie on the shared storage, and the database does not know them; `ovca image-adopt 1.3.0 '
+        '1.2.0` takes them up, `ovca image-delete 1.3.0 1.2.0` removes them, once ovca.service runs'
+    )
+
+
 def test_without_a_terminal_nothing_is_put_back(operated: Operated, backup: str) -> None:
     emptied(operated)
 

@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from ovca.cli import output
+from ovca.db.models import Image
 from ovca.image import Manifest, Store, receive
 from ovca.image.build import build, keygen
 from ovca.image.pipeline import PublishedImage
 from tests.operated import NEW, OLD, Operated
 from tests.unit.cli.test_commands import asked, run
+from tests.unit.cli.test_lock import clerk
 
 
 @pytest.fixture
@@ -131,6 +133,90 @@ def test_a_yes_asks_the_master_for_it(operated: Operated) -> None:
 
     assert (result.code, result.out) == (0, 'image 1.1.0: deleted\n'), result.err
     assert [(r.kind, r.args) for r in operated.requests()] == [('image-delete', {'versions': ['1.1.0']})]
+
+
+@pytest.fixture
+def unknown(operated: Operated, published: Store) -> Store:
+    """The database does not know image 1.1.0 any more."""
+    with operated.database.write() as session:
+        session.delete(session.get_one(Image, '1.1.0'))
+    return published
+
+
+def test_an_unknown_image_is_taken_up_with_progress_and_once(operated: Operated, unknown: Store) -> None:
+    before = run(operated, 'check', 'unknown-images', '-f', 'json')
+
+    with clerk(operated):
+        result = run(operated, 'image-adopt', '1.1.0')
+        again = run(operated, 'image-adopt', '1.1.0', '1.1.0')
+
+    assert (result.code, result.out) == (0, 'image 1.1.0: taken up; `ovca activate 1.1.0` installs it\n'), result.err
+    assert 'verify' in result.err
+    told = 'image 1.1.0 is known to the database already; there is nothing to do\n'
+    assert (again.code, again.out, again.err) == (0, told, '')
+    assert [row['version'] for row in run(operated, 'image-list', '-f', 'json').json] == ['1.1.0']
+    assert before.json[0]['result'] == 'warning'
+    assert '`ovca image-adopt 1.1.0` takes it up' in before.json[0]['remedy']
+    assert run(operated, 'check', 'unknown-images', '-f', 'json').json[0]['result'] == 'passed'
+    assert run(operated, 'image-verify', '1.1.0').code == 0
+
+
+@pytest.mark.usefixtures('unknown')
+def test_what_is_taken_up_is_asked_for_one_by_one_the_newest_first(operated: Operated) -> None:
+    for version in ('1.9.0', '1.10.0', '1.0.9'):
+        (operated.folder / 'shared/mgmt_image' / version).mkdir()
+    operated.answer(lambda request: {})
+
+    result = run(operated, 'image-adopt', '1.0.9', '1.10.0', '1.1.0', '1.9.0', '1.10.0', '--allow-downgrade')
+
+    assert result.code == 0, result.err
+    assert [(r.kind, r.args['version'], r.args['allow_downgrade']) for r in operated.requests()] == [
+        ('image-adopt', version, True) for version in ('1.10.0', '1.9.0', '1.1.0', '1.0.9')
+    ]
+
+
+def test_a_damaged_unknown_image_is_refused_with_its_first_file(operated: Operated, unknown: Store) -> None:
+    (unknown.tree('1.1.0') / 'd7/file').write_text('?')
+
+    with clerk(operated):
+        result = run(operated, 'image-adopt', '1.1.0')
+
+    assert (result.code, result.out) == (4, '')
+    assert result.err.splitlines()[-1] == (
+        f'ovca: {unknown.mgmt("1.1.0")}: 1 file is wrong: mgmt_image/1.1.0/tree/d7/file (differs); image 1.1.0 is not '
+        f'taken up. Delete it with `ovca image-delete 1.1.0`, and download it again [image-differs]'
+    )
+
+
+def test_what_lies_nowhere_is_named_before_anything_is_asked_for(operated: Operated, unknown: Store) -> None:
+    result = run(operated, 'image-adopt', '1.1.0', '9.9')
+    odd = run(operated, 'image-adopt', '../9')
+
+    assert (result.code, odd.code) == (2, 4)
+    assert f"image '9.9' is not here: the database does not know it, and there is no folder {unknown.mgmt('9.9')}" in (
+        result.err
+    )
+    assert odd.err.endswith('[bad-version]\n')
+    assert operated.requests() == []
+
+
+@pytest.mark.usefixtures('unknown')
+def test_the_standby_takes_nothing_up(operated: Operated) -> None:
+    operated.configure('mn2')
+
+    result = run(operated, 'image-adopt', '1.1.0')
+
+    assert result.code == 7
+    assert 'run the command on mn1' in result.err
+
+
+def test_an_unknown_image_is_deleted_after_a_question_as_well(operated: Operated, unknown: Store) -> None:
+    with clerk(operated):
+        result = asked(operated, 'y', 'image-delete', '1.1.0')
+
+    assert (result.code, result.out) == (0, 'image 1.1.0: deleted\n'), result.err
+    assert f'{unknown.mgmt("1.1.0")} will be deleted: ' in result.err
+    assert unknown.versions() == []
 
 
 def test_without_a_terminal_nothing_is_deleted(operated: Operated) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from ovca.image import Store, verify
 from ovca.image.errors import AlreadyPublished
+from ovca.image.note import Note
 
 from .conftest import Get
 
@@ -56,6 +57,7 @@ def test_a_kill_between_two_folders_leaves_no_image(
     die(conf, bundle, row, moves)
     assert not row.exists()
     assert sum(p.is_dir() for p in store.root.glob('*_image/*')) == moves
+    assert store.unknown([]) == [], 'what nobody has published is not noted as published'
 
     assert len(store.clean([])) == moves
 
@@ -71,9 +73,11 @@ def test_a_kill_after_the_row_leaves_the_whole_image(
     row = tmp_path / 'row'
     die(conf, bundle, row, moves=9)
 
-    assert store.clean([row.read_text()]) == []
+    assert store.unknown([]) == []
+    assert store.clean({row.read_text(): Note('1.1.0')}) == []
 
     assert verify(store, '1.1.0') == []
+    assert store.clean([]) == [], 'what was published is noted by now, and so stays without its row'
     with pytest.raises(AlreadyPublished):
         get(bundle)
     assert verify(store, '1.1.0') == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from ovca.image import Store
+from ovca.image import Store, verify
 from ovca.image.errors import StorageFailed
 
 from .conftest import Get
@@ -96,6 +98,7 @@ def test_what_no_image_can_be_stays_and_is_none(get: Get, store: Store, bundle: 
         (store.root / 'mgmt_image' / name / 'daily').mkdir(parents=True)
 
     assert store.versions() == ['1.1.0']
+    store.forget(['1.1.0'])
     assert [folder.parent.name for folder in store.clean([])] == ['mgmt_image', 'hmp_image', 'ovm_image']
     assert len(list(store.root.glob('mgmt_image/*/daily'))) == 4
 
@@ -105,3 +108,43 @@ def test_a_storage_that_cannot_be_looked_at_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(StorageFailed, match='cannot be read: File name too long; see to the storage'):
         store.folders('1.1.0')
+
+
+def test_a_storage_too_full_for_the_note_has_the_image_and_gets_the_note_later(
+    get: Get, small_disk: Path, conf: Any, bundle: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = Store.from_conf(conf)
+
+    published = get(bundle, store=store, commit=lambda _: fill(small_disk))
+
+    assert 'that image 1.1.0 was published cannot be noted in' in caplog.text
+    assert 'No space left on device; the next download tries again' in caplog.text
+    assert verify(store, '1.1.0') == []
+    assert store.unknown([]) == []
+    assert list(store.mgmt('1.1.0').glob('*published.json*')) == []
+    known = {'1.1.0': published.noted(dt.datetime.now(dt.UTC))}
+    shutil.rmtree(small_disk / 'others')
+
+    assert store.clean(known) == []
+    assert store.unknown([]) == ['1.1.0']
+    assert verify(store, '1.1.0') == []
+
+
+def test_what_one_that_died_has_left_of_a_note_goes_with_the_next(get: Get, store: Store, bundle: Path) -> None:
+    published = get(bundle)
+    store.forget(['1.1.0'])
+    (store.mgmt('1.1.0') / '.published.json.0badc0de').touch()
+
+    store.clean({'1.1.0': published.noted(dt.datetime.now(dt.UTC))})
+
+    assert [path.name for path in store.mgmt('1.1.0').glob('*published*')] == ['published.json']
+
+
+def test_unknown_images_are_in_the_order_of_their_versions(store: Store) -> None:
+    for version in ('1.10.0', '1.9.0', '1.9.0-rc1', '2.0', '1.2.0'):
+        store.mgmt(version).mkdir(parents=True)
+        (store.mgmt(version) / 'published.json').touch()
+
+    assert store.unknown(['2.0']) == ['1.2.0', '1.9.0-rc1', '1.9.0', '1.10.0']
+    assert store.forget(['1.9.0', '3.0']) == ['1.9.0']
+    assert store.unknown([], ['1.9.0', '7.0']) == ['1.2.0', '1.9.0-rc1', '1.9.0', '1.10.0', '2.0']

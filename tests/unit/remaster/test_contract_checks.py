@@ -78,6 +78,19 @@ class TestImage(contracts.CheckContract):
         return image.ImageVerified(self.context('1.1.0'))
 
 
+class TestUnknownImages(contracts.CheckContract):
+    name = 'unknown-images'
+
+    def make_passing(self) -> checks.Check:
+        return image.UnknownImages(self.context())
+
+    def make_failing(self) -> checks.Check:
+        folder = self.config.shared / 'mgmt_image/1.2.0'
+        folder.mkdir(parents=True)
+        (folder / 'published.json').touch()
+        return image.UnknownImages(self.context())
+
+
 class TestBmc(contracts.CheckContract):
     name = 'bmc'
 
