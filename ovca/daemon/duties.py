@@ -60,8 +60,10 @@ class Duties:
             case 'download':
                 return self.images.download(epoch, id, args, install=bool(args.get('to_install')))
             case 'activate':
+                self._pair()
                 return self._activate(epoch, args['version'], who, downgrade=downgrade, accept=accept, hold=hold)
             case 'update':
+                self._pair()  # else all of it would be downloaded first
                 got = self.images.download(epoch, id, args, install=True)
                 self.images.heed(id)
                 if 'up_to_date' in got:
@@ -115,6 +117,11 @@ class Duties:
         raise Refused(
             f'this service does not know requests of the kind {kind!r}; is the other node newer?', id='unknown-request'
         )
+
+    def _pair(self) -> None:
+        """Let an update pass where there are two nodes. :raises Refused: there is one."""
+        if not self.conf.cluster.peer:
+            raise Refused('there is no second management node to install; set [cluster] peer', id='no-second-node')
 
     def _in_time(self, epoch: int, id: int, args: dict[str, Any]) -> None:
         """Let an order to hand over pass that was given to this very master. :raises Refused: it has become stale."""

@@ -158,6 +158,8 @@ class Reinstalls:
                 f'{name} is master; a master never wipes itself: hand over first with `ovca failover`',
                 id='node-is-master',
             )
+        if not self.conf.cluster.peer:
+            raise Refused('there is no second management node to install; set [cluster] peer', id='no-second-node')
         if name != self.conf.cluster.peer:
             raise Refused(f'{name} is not the other management node, which is {self.conf.cluster.peer}', id='not-peer')
         return node

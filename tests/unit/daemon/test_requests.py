@@ -230,6 +230,29 @@ def test_a_request_ends_although_its_error_is_no_text_that_a_database_takes(oper
     assert not master.step()
 
 
+@pytest.mark.parametrize(
+    ('kind', 'args'),
+    [
+        ('update', {'uri': 'http://127.0.0.1:9/1.1.0.zip'}),
+        ('activate', {'version': '1.1.0'}),
+        ('reinstall', {'node': 'mn2'}),
+        ('replace', {'node': 'mn2'}),
+    ],
+)
+def test_a_node_that_is_alone_by_its_configuration_says_so_before_anything_is_done(
+    operated: Operated, clerk: Clerk, kind: str, args: dict[str, str]
+) -> None:
+    operated.image('1.1.0')
+    operated.config_file.write_text(operated.config_file.read_text().replace('peer = mn2\n', ''))
+    number = operated.service().submit(kind, **args)
+
+    done(clerk(), operated)
+
+    with pytest.raises(Refused, match=r'there is no second management node.*; set \[cluster\] peer') as caught:
+        operated.service().wait(number)
+    assert caught.value.id == 'no-second-node'
+
+
 def test_nodes_are_kept_by_requests(operated: Operated, clerk: Clerk) -> None:
     service, master = operated.service(), clerk()
     service.submit('node-add', name='cn1', kind='compute', bmc='https://192.0.2.31/')
