@@ -17,6 +17,16 @@ from sqlalchemy.orm import Session, aliased
 from ovca.db.engine import clock, rows
 from ovca.db.models import WAITING, Event, Lease, Node, Request, Update
 
+PUT_BACK = 'the clock of the database was put back'
+
+
+def recent(moment: dt.datetime | None, now: dt.datetime, within: float) -> bool:
+    """Whether something was there in the last so many seconds, both times being the database's.
+
+    A time that is still to come is of a clock that was put back: who lives has given another one since.
+    """
+    return moment is not None and -within <= (now - moment).total_seconds() <= within
+
 
 @dataclass(frozen=True)
 class Glance:
@@ -49,7 +59,7 @@ class Glance:
 
     def heard(self, within: float) -> bool:
         """Whether the other node was heard of in the last so many seconds."""
-        return self.peer_seen_at is not None and (self.now - self.peer_seen_at).total_seconds() <= within
+        return recent(self.peer_seen_at, self.now, within)
 
     def well(self, within: float) -> bool:
         """Whether the other node was heard of, and could take over."""

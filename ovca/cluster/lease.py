@@ -83,10 +83,13 @@ class LeaseView:
 
     @property
     def expired(self) -> bool:
-        """Nobody holds it, or the holder has not renewed it for its ttl."""
+        """Nobody holds it, or the holder has not renewed it for its ttl.
+
+        Nor has one by a time that is still to come: the database's clock was put back since, and who lives renews it.
+        """
         if self.holder is None or self.renewed_at is None:
             return True
-        return self.now >= self.renewed_at + dt.timedelta(seconds=self.ttl)
+        return not -self.ttl <= (self.now - self.renewed_at).total_seconds() < self.ttl
 
     @property
     def demoted(self) -> bool:

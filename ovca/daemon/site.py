@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from ovca.cluster.glance import recent
 from ovca.cluster.nodes import silent_after
 from ovca.conf.storage import unmounted
 from ovca.daemon import neighbour
@@ -308,9 +309,7 @@ def ask_node(conf: cfg.ConfigOpts, database: Database, node: str) -> bool:
     with database.read() as session:
         row, update = session.get(Node, node), newest_update(session)
         number = update.id if update is not None and not State(update.state).ended else None
-        silent = row is None or row.last_seen_at is None
-        if row is not None and row.last_seen_at is not None:
-            silent = (database.now(session) - row.last_seen_at).total_seconds() > silent_after(conf)
+        silent = row is None or not recent(row.last_seen_at, database.now(session), silent_after(conf))
     url = conf.cluster.peer_url if node == conf.cluster.peer else None
     url = url or (row.address if row is not None else None)
     answer = {'error': 'it is silent, so it was not asked'} if silent or not url else _asked(conf, node, url)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
+from ovca.cluster.glance import PUT_BACK, recent
 from ovca.cluster.nodes import silent_after
 from ovca.db.engine import now as database_now
 from ovca.db.models import Node, Update
@@ -54,6 +55,8 @@ class Facts:
     quarantined_at: dt.datetime | None
     consumed_at: dt.datetime | None
     """When it was last given to an installer."""
+    ahead: bool = False
+    """It was last seen at a time that is still to come."""
 
 
 def alone(session: Session, conf: cfg.ConfigOpts) -> Alone | None:
@@ -83,6 +86,8 @@ def judge(facts: Facts) -> list[tuple[dt.datetime | None, str]]:
         found.append((facts.consumed_at, f'{name} was wiped and is not back yet'))
     elif seen is None:
         found.append((None, f'{name} was never seen'))
+    elif facts.silent and facts.ahead:
+        found.append((None, f'{name} was last seen before {PUT_BACK}'))
     elif facts.silent:
         found.append((seen, f'{name} was last seen then'))
     elif facts.health == 'unhealthy':
@@ -96,14 +101,15 @@ def _facts(session: Session, conf: cfg.ConfigOpts, name: str) -> Facts:
     node = session.get(Node, name)
     if node is None:
         return Facts(name, None, True, 'unknown', '', None, None, None, None)
-    age = (database_now(session) - node.last_seen_at).total_seconds() if node.last_seen_at else None
+    now = database_now(session)
     problems = '; '.join(f'{check}: {problem}' for check, problem in (node.health_detail or {}).items())
     reason = (node.quarantine_reason or 'no reason is known') if node.quarantined else None
     ended = select(func.max(Update.finished_at)) if node.quarantined else None
     return Facts(
         name=name,
         last_seen_at=node.last_seen_at,
-        silent=age is None or age > silent_after(conf),
+        silent=not recent(node.last_seen_at, now, silent_after(conf)),
+        ahead=node.last_seen_at is not None and node.last_seen_at > now,
         health=node.health,
         problems=problems,
         unhealthy_since=node.unhealthy_since,

@@ -247,12 +247,11 @@ def _must_lead(leader: MasterFacts) -> None:
             'no node is master yet; start ovca.service on both nodes, then see `ovca master-show`', id='no-master'
         )
     if not leader.is_here:
-        gone = f', which has not renewed its lease for {leader.age:.0f} s' if leader.expired and leader.age else ''
+        gone = f', which has not renewed its lease {leader.unrenewed}' if leader.expired and leader.age else ''
         raise NotMaster(f'this node, {leader.here}, is not the master; run the command on {leader.holder}{gone}')
     if leader.expired:
-        silent = f'for {leader.age:.0f} s' if leader.age is not None else 'at all'
         raise ServiceUnavailable(
-            f'ovca.service on {leader.here} has not renewed its lease {silent}; start it, or read its log',
+            f'ovca.service on {leader.here} has not renewed its lease {leader.unrenewed}; start it, or read its log',
             id='master-silent',
         )
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ovca.cluster.glance import recent
 from ovca.cluster.lease import is_off
 from ovca.db import events
 from ovca.db.engine import Database
@@ -45,8 +46,7 @@ def ask(session: Session, claim: Claim, who: str) -> int:
             'no node has ever been master; start ovca.service on both nodes, then see `ovca master-show`',
             id='no-master',
         )
-    expired = lease.renewed_at is None or now >= lease.renewed_at + dt.timedelta(seconds=lease.ttl)
-    if lease.acting and not expired:
+    if lease.acting and recent(lease.renewed_at, now, lease.ttl):
         raise Refused(f'{lease.holder} is master and serves; there is nothing to take over', id='master-serves')
     if lease.holder not in (claim.node, claim.known_off):
         raise UsageError(

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from dataclasses import dataclass
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ovca.cluster.glance import recent
 from ovca.db import events
 from ovca.db.engine import now as database_now
 from ovca.db.models import Entry, InstallGrant, Node, Request, Update
@@ -79,7 +79,7 @@ def replace_target(session: Session, by: Decider, name: str, *, silent_after: fl
     if update is None:
         return None
     node, now = session.get_one(Node, name), database_now(session)
-    if node.last_seen_at is not None and now - node.last_seen_at < dt.timedelta(seconds=silent_after):
+    if node.last_seen_at is not None and recent(node.last_seen_at, now, silent_after):
         raise Refused(f'{name} is alive: it was seen {node.last_seen_at:%Y-%m-%dT%H:%M:%SZ}', id='node-alive')
     for grant in _unconsumed(session, update):
         grant.revoked_at = now

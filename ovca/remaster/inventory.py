@@ -189,7 +189,7 @@ def refuse_alive(name: str, *, here: str, holder: str | None, age: float | None,
         raise Refused(f'{name} is master; hand over first, or delete the node on the next master', id='node-is-master')
     if name == here:
         raise Refused(f'{name} is this node; delete it on the other one', id='node-is-here')
-    if age is not None and age <= limit:
+    if age is not None and -limit <= age <= limit:  # what is further ahead is of a clock that was put back
         raise Refused(
             f'{name} was seen {max(0.0, age):.0f} s ago: it is alive; stop its ovca.service first, then wait for '
             f'{limit:.0f} s',

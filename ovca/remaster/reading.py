@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from sqlalchemy import ColumnElement, Select, func, select
 from sqlalchemy.orm import Session
 
+from ovca.cluster.glance import recent
 from ovca.db.engine import clock
 from ovca.db.engine import now as database_now
 from ovca.db.models import Directive, Entry, Event, Image, InstallGrant, Lease, Node, Request, Update
@@ -62,7 +63,7 @@ def _node(
     row: Node, leader: MasterFacts, silent_after: float, now: dt.datetime, consumed: dt.datetime | None
 ) -> NodeView:
     age = (now - row.last_seen_at).total_seconds() if row.last_seen_at else None
-    silent = age is None or age > silent_after
+    silent = not recent(row.last_seen_at, now, silent_after)
     wiped = consumed is not None and (row.last_seen_at is None or row.last_seen_at < consumed)
     role = '-' if silent or wiped else 'standby'
     if row.name == leader.holder:

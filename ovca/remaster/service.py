@@ -504,7 +504,7 @@ class Service(Asking):
         times = foretold.Times(leader.ttl, self.conf.cluster.self_demote)
         silent = None
         if leader.expired or not leader.acting:
-            quiet = f' and has not renewed it for {leader.age:.0f} s' if leader.expired and leader.age else ''
+            quiet = f' and has not renewed it {leader.unrenewed}' if leader.expired and leader.age else ''
             silent = f'{node.name} holds the lease{quiet}, and does not serve: nothing is decided now'
         paused = planning.halted(view, decided) or planning.to_stop(view, decided)
         return foretold.told(seen, limits, times, peer_proven=proven, silent=silent, alarm=last_alarm, paused=paused)

@@ -9,6 +9,7 @@ import datetime as dt
 from dataclasses import dataclass, field
 from typing import Any
 
+from ovca.cluster.glance import PUT_BACK
 from ovca.remaster.protocol import State
 
 SILENT = 'silent'
@@ -39,7 +40,14 @@ class MasterFacts:
     @property
     def expired(self) -> bool:
         """Whether nobody holds the lease, or its holder is silent for its ttl."""
-        return self.holder is None or self.age is None or self.age >= self.ttl
+        return self.holder is None or self.age is None or not -self.ttl <= self.age < self.ttl
+
+    @property
+    def unrenewed(self) -> str:
+        """For how long the lease was not renewed, as the end of a sentence that says that."""
+        if self.age is None:
+            return 'at all'
+        return f'for {self.age:.0f} s' if self.age >= 0 else f'since {PUT_BACK}'
 
 
 @dataclass(frozen=True)

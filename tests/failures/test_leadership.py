@@ -334,6 +334,20 @@ def test_f22_a_jump_of_the_databases_clock_lets_nobody_take_over_before_its_own_
     assert (view.holder, view.epoch, view.expired, pair.machine.orders) == ('mn1', pair.epoch, False, [])
 
 
+def test_f22_a_master_that_died_before_the_databases_clock_was_put_back_is_replaced_after_the_same_time(
+    pair: Pair,
+) -> None:
+    pair.later(-3600)
+    pair.seconds = 0.0
+
+    pair.tries(lambda: pair.mn2.lease.read().holder == 'mn2')
+    waited = pair.seconds
+    pair.tries(lambda: pair.mn2.epoch is not None)
+
+    assert 30 <= waited <= 40, 'and not an hour and more'
+    assert (pair.machine.power, pair.mn2.lease.read().epoch) == (PowerState.OFF, pair.epoch + 1)
+
+
 SET_BY_PEOPLE = re.compile(r'\btime\.time\(|\bdatetime\.now\(|\bdt\.datetime\.now\(|\bgmtime\(\)')
 RECORDS = {
     'backup/creation.py': 'the time in the record of a backup',

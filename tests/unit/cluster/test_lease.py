@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import datetime as dt
 import threading
 
 import pytest
 from sqlalchemy import select, text
 
-from ovca.cluster.lease import Lease, LeaseExpired
+from ovca.cluster.lease import Lease, LeaseExpired, LeaseView
 from ovca.db import events
 from ovca.db.engine import Database
 from ovca.db.models import Event
@@ -121,6 +122,25 @@ def test_a_lease_that_has_not_expired_cannot_be_claimed(mn1: Lease, mn2: Lease) 
 
     with pytest.raises(LeaseLost, match='not expired'):
         mn2.claim(mn2.read())
+
+
+@pytest.mark.parametrize(('ahead', 'claimable'), [(TTL / 2, False), (3600, True)])
+def test_a_lease_that_was_renewed_before_the_databases_clock_was_put_back_is_not_kept_until_that_time_comes(
+    mn1: Lease, mn2: Lease, ahead: float, claimable: bool
+) -> None:
+    epoch = lead(mn1)
+    seen = _put_ahead(mn1, ahead)
+
+    assert seen.expired is claimable
+    if claimable:
+        assert not mn1.renew(epoch).expired, 'who lives keeps it by its next renewal'
+        assert mn2.claim(_put_ahead(mn1, ahead)) == epoch + 1
+
+
+def _put_ahead(lease: Lease, seconds: float) -> LeaseView:
+    with lease.database.write() as session:
+        session.get_one(LeaseRow, lease.name).renewed_at = lease.database.now(session) + dt.timedelta(seconds=seconds)
+    return lease.read()
 
 
 def test_a_renewal_since_the_look_makes_a_claim_void(mn1: Lease, mn2: Lease) -> None:

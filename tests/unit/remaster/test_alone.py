@@ -51,6 +51,15 @@ def test_a_node_that_is_silent_is_missed_since_it_was_last_seen(operated: Operat
     assert str(found) == f'running on one node, mn1, since {stamp(moment)}: mn2 was last seen then'
 
 
+def test_a_node_that_was_seen_before_the_databases_clock_was_put_back_is_missed(operated: Operated) -> None:
+    operated.started()
+    change(operated, last_seen_at=ago(operated, -3600))
+
+    found = seen(operated)
+
+    assert str(found) == ('running on one node, mn1: mn2 was last seen before the clock of the database was put back')
+
+
 def test_a_node_that_is_unhealthy_could_not_take_over(operated: Operated) -> None:
     operated.started()
     moment = ago(operated, 60)

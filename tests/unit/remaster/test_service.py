@@ -57,6 +57,22 @@ def test_a_node_that_is_not_heard_of_is_silent_and_not_healthy(operated: Operate
     ]
 
 
+def test_a_node_that_was_seen_before_the_databases_clock_was_put_back_is_silent_until_it_is_seen_again(
+    operated: Operated,
+) -> None:
+    operated.started()
+    operated.silent(-3600)
+    service = operated.service()
+
+    assert [(n.name, n.role, n.health, n.ready) for n in service.nodes()] == [
+        ('mn1', 'claiming', 'silent', False),
+        ('mn2', '-', 'silent', False),
+    ]
+    with pytest.raises(ServiceUnavailable, match='has not renewed its lease since the clock of the database was put b'):
+        service.must_lead()
+    assert service.deletable('mn2').name == 'mn2'
+
+
 def test_what_a_wiped_node_said_before_is_not_believed(operated: Operated) -> None:
     operated.started()
     operated.wiped(operated.update('INSTALL_1'), 'mn2')
