@@ -42,8 +42,11 @@ class Pace(enum.Enum):
 
     def look(self, conf: cfg.ConfigOpts) -> float:
         """Seconds between two looks of a thread that nothing wakes."""
-        often, seldom = conf.cluster.poll_interval, max(conf.cluster.poll_interval, conf.cluster.renew_interval)
-        return float({Pace.BUSY: often, Pace.CALM: seldom, Pace.QUIET: max(seldom, RARELY * conf.cluster.ttl)}[self])
+        cluster = conf.cluster
+        if self is Pace.BUSY:
+            return float(cluster.poll_interval)
+        seldom = max(cluster.poll_interval, cluster.renew_interval)
+        return float(seldom if self is Pace.CALM else max(seldom, RARELY * cluster.ttl))
 
     def beat(self, conf: cfg.ConfigOpts) -> float:
         """Seconds between two signs of life: so many that it does not seem silent, nor too old to act on."""
