@@ -169,13 +169,15 @@ class Store:
         moved = []
         for component in COMPONENTS:
             folder, trash = self.folder(component, version), self.staging / f'{TRASH}-{component}'
+            if trash.is_symlink():
+                trash.unlink()
             shutil.rmtree(trash, ignore_errors=True)
             if folder.exists():
                 folder.rename(trash)
                 fsync_dir(folder.parent)
                 moved.append(trash)
         for trash in moved:
-            shutil.rmtree(trash)
+            _remove(trash)
 
     def files_json(self, version: str) -> Path:
         """The list of files of an image."""
@@ -319,7 +321,7 @@ class Store:
         for component in COMPONENTS:
             for folder in self._of_versions(component):
                 if folder.name not in stay:
-                    shutil.rmtree(folder)
+                    _remove(folder)
                     removed.append(folder)
         self.drop_second_names(stay)
         if isinstance(known, Mapping):
@@ -356,6 +358,14 @@ class Store:
         for path in (*self.staging.glob('*.part*'), *self.staging.glob('*.iso*')):
             found.setdefault(path.name.lstrip('.').partition('.')[0], []).append(path)
         return found
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder with all in it; of a link in its place, which somebody has put there, only the link."""
+    if folder.is_symlink():
+        folder.unlink()
+    else:
+        shutil.rmtree(folder)
 
 
 def _bytes_in(folder: Path) -> int:

@@ -747,3 +747,21 @@ def test_a_linked_folder_gets_no_note_in_the_place_that_it_leads_to(site: Site) 
     site.has('1.2.0')
 
     assert not (moved / 'published.json').exists()
+
+
+def test_a_link_in_the_place_of_a_folder_is_removed_and_what_it_leads_to_stays(site: Site) -> None:
+    site.has('1.1.0', '1.2.0')
+    site.forget('1.1.0', '1.2.0')
+    for version in ('1.1.0', '1.2.0'):
+        folder = site.note(version).parent
+        folder.rename(site.folder / f'moved-{version}')
+        folder.symlink_to(site.folder / f'moved-{version}')
+
+    deleted = site.asked('image-delete', versions=['1.2.0'])
+    site.has('1.3.0')
+
+    assert deleted.state == 'done', deleted.error
+    assert site.folders() == ['hmp_image/1.3.0', 'mgmt_image/1.3.0']
+    for version in ('1.1.0', '1.2.0'):
+        assert (site.folder / f'moved-{version}/published.json').exists()
+        assert (site.folder / f'moved-{version}/tree/usr/file1').exists()
