@@ -199,7 +199,7 @@ class ImageAdopt(base.Command):
                 continue
             number = self.service.submit('image-adopt', version=version, allow_downgrade=parsed_args.allow_downgrade)
             later = '`ovca image-list` shows whether it was taken up'
-            watch.wait(self, number, f'image {version} is read, which', later=later, progress=parsed_args.progress)
+            watch.wait(self, number, f'taking up image {version}', later=later, progress=parsed_args.progress)
             watch.say(self, f'image {version}: taken up; `ovca activate {version}` installs it')
 
 

@@ -121,7 +121,8 @@ class Images:
                 self._installable(manifest.version)
                 if self._installs(manifest.version):
                     return  # it may run here already, and the other node is still to get it
-            self._accept(manifest, downgrade=bool(args.get('allow_downgrade')))
+            if install or manifest.iso.sha256 != self.digest or store.mgmt(manifest.version).exists():
+                self._accept(manifest, downgrade=bool(args.get('allow_downgrade')))  # else it runs here, and is lost
 
         try:
             published = receive(
@@ -189,10 +190,13 @@ class Images:
         return channels.choose(found, self.version, version)
 
     def _known(self, offer: Offer) -> dict[str, Any] | None:
-        """The image that is offered, if it is here already."""
+        """The image that is offered, if it is here already, and its folder is as well."""
+        from ovca.image import Store
+
         with self.database.read() as session:
             row = session.get(Image, offer.version)
-        return self._same(offer.version, offer.iso_sha256) if row is not None else None
+        here = row is not None and Store.from_conf(self.conf).mgmt(offer.version).exists()
+        return self._same(offer.version, offer.iso_sha256) if here else None
 
     def heed(self, id: int) -> None:
         """Go on with a request if nobody has aborted it. :raises DownloadAborted: somebody has."""
@@ -218,9 +222,7 @@ class Images:
         """Say which published images the database does not know: it may be the wrong one, or an older one."""
         from ovca.image import note
 
-        with self.database.read() as session:
-            known, running = retention.versions(session)
-        if unknown := store.unknown(known, running | self._own):
+        if unknown := retention.unknown(self.database, store, self._own):
             self._notice(epoch, id, '; '.join(note.unknown(unknown)))
 
     def _same(self, version: str, digest: str) -> dict[str, Any]:
@@ -261,11 +263,17 @@ class Images:
 
     def _publish(self, epoch: int, image: PublishedImage, actor: str, how: str) -> None:
         with self.lease.fenced(epoch) as session:
-            if session.get(Image, image.version) is not None:
+            row = session.get(Image, image.version)
+            if row is not None and (row.digest, row.files_digest) != (image.digest, image.files_digest):
                 raise Refused(
-                    f'image {image.version} was published meanwhile; see `ovca image-list`', id='version-taken'
+                    f'another image with version {image.version} is known already, although its folder was gone; see '
+                    f'`ovca image-show {image.version}`, and ask who made the bundle',
+                    id='version-taken',
                 )
-            session.add(row_of(image, self.database.now(session)))
+            if row is None:
+                session.add(row_of(image, self.database.now(session)))
+            else:
+                how = 'was fetched again, as its folder was gone'
             events.append(
                 session,
                 kind='image',

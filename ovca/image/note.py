@@ -40,7 +40,7 @@ class Note:
 
 def unknown(versions: Sequence[str]) -> tuple[str, str]:
     """What is said of published images that the database does not know, and the remedy."""
-    many, names = len(versions) > 1, ' '.join(reversed(versions))
+    many, names = len(versions) > 1, ' '.join(versions)
     return (
         f'image{"s" if many else ""} {", ".join(versions)} {"lie" if many else "lies"} on the shared storage, and the '
         f'database does not know {"them" if many else "it"}',

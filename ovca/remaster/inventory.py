@@ -203,8 +203,9 @@ def running_image(session: Session, node: str, digest: str | None) -> Image:
     image = session.scalars(query).one_or_none() if digest else None
     if image is None:
         raise Refused(
-            f'the image that {node} runs is not on the shared storage, and a node can be installed only from there; '
-            f'fetch it with `ovca download`, see `ovca node-show {node}`',
+            f'the image that {node} runs is not published on the shared storage, and a node can be installed only from '
+            f'there; take it up with `ovca image-adopt` if it lies there (`ovca check unknown-images`), or fetch it '
+            f'with `ovca download`; see `ovca node-show {node}`',
             id='no-running-image',
         )
     return image

@@ -83,7 +83,7 @@ def views(
 
 def of_images(holder: Holder) -> LockView:
     """The lock of whoever works on the images. It goes with its process, so it is never stale."""
-    why = 'images are downloaded or deleted'
+    why = 'images are downloaded, deleted or taken up'
     return LockView(IMAGES, holder.owner, holder.node, holder.since, why, False, 'its process runs')
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TYPE_CHECKING
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from ovca.db.engine import Database
 from ovca.db.models import UNFINISHED, Image, Node, Request, Update
 from ovca.exceptions import Refused
 from ovca.remaster.conflicts import began
 from ovca.remaster.protocol import State
+
+if TYPE_CHECKING:
+    from ovca.image import Store
 
 FAILED = (State.FAILED_DEGRADED, State.FAILED_ROLLED_BACK, State.FAILED_FORWARD)
 PAGE = 20
@@ -137,6 +142,22 @@ def versions(session: Session) -> tuple[set[str], set[str]]:
     """The versions that have a row, and those that nodes run."""
     running = session.scalars(select(Node.running_version).where(Node.running_version.is_not(None)))
     return set(session.scalars(select(Image.version))), {version for version in running if version}
+
+
+def unknown(database: Database, store: Store, running: Collection[str] = ()) -> list[str]:
+    """Published images on the shared storage that have no row, the oldest first; ``running`` runs as well.
+
+    What is published or deleted meanwhile is none of them.
+
+    :raises StorageFailed: the storage cannot be looked at.
+    """
+    with database.read() as session:
+        known, runs = versions(session)
+    found = store.unknown(known, runs | set(running))
+    if found:
+        with database.read() as session:
+            known, _ = versions(session)
+    return [version for version in found if version not in known]
 
 
 def _newest_first(session: Session) -> Iterator[Update]:

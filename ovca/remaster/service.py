@@ -173,18 +173,20 @@ class Service(Asking):
         return {folder: size for version in versions for folder, size in store.folders(version).items()}
 
     def adoptable(self, versions: Sequence[str]) -> dict[str, bool]:
-        """Whether each of these images is to be taken up, the newest first; those that are published are not.
+        """Whether each of these images is to be taken up, in this order; those that are published are not.
 
-        What runs comes before what is older: it tells whether that may be gone back to.
+        What runs comes first: it tells whether what is older may be gone back to. Then the oldest come first, as they
+        are the first to go when there are too many.
 
         :raises UsageError: one is neither published nor on the shared storage. :raises ImageError: one is no version.
         """
         from ovca.image import Store, adoption
         from ovca.image.version import ImageVersion
 
-        ordered = sorted(dict.fromkeys(versions), key=ImageVersion, reverse=True)
         with self.database.read() as session:
-            known = set(session.scalars(select(Image.version)))
+            known, running = retention.versions(session)
+        ordered = sorted(dict.fromkeys(versions), key=ImageVersion)
+        ordered.sort(key=lambda version: version not in running)
         for version in ordered:
             if version not in known:
                 adoption.need_folder(Store.from_conf(self.conf), version)
@@ -197,9 +199,7 @@ class Service(Asking):
         """
         from ovca.image import Store
 
-        with self.database.read() as session:
-            known, running = retention.versions(session)
-        return Store.from_conf(self.conf).unknown(known, running)
+        return retention.unknown(self.database, Store.from_conf(self.conf))
 
     def available(self) -> list[OfferView]:
         """The images of the channel that ``[update] uri`` names, the newest first, with the way to each.

@@ -30,6 +30,49 @@ def lose_the_database(appliance: Appliance) -> None:
     assert schema.current(appliance.database) is None
 
 
+def restored(appliance: Appliance, id: str) -> restoration.Outcome:
+    """Both nodes are off, the database is lost and comes back from a backup, and both nodes are on again."""
+    for node in ('mn1', 'mn2'):
+        appliance.lab.cut_power(node)
+    lose_the_database(appliance)
+    configuration = conf.load(str(appliance.lab.node('mn1').root / 'etc/ovca.conf'))
+    with Shelf(appliance.lab.spec.shared / 'backup').open(id) as (_, reader):
+        outcome = restoration.carry_out(configuration, appliance.database, reader, replace=False, who='a test')
+    for node in ('mn1', 'mn2'):
+        appliance.lab.power_on(node)
+    return outcome
+
+
+def test_after_an_older_backup_the_image_that_runs_is_taken_up_again_and_installs_a_node(appliance: Appliance) -> None:
+    made = appliance.ovca(appliance.master, 'backup-create', '-f', 'value', '-c', 'id')
+    assert made.returncode == 0, made.stderr
+    appliance.request('update', uri=appliance.serve('1.1.0'))
+    appliance.until('the update is there', lambda: appliance.update() is not None)
+    assert appliance.ended().state == 'DONE', appliance.story()
+    appliance.ready()
+
+    outcome = restored(appliance, made.stdout.strip())
+    appliance.ready()
+
+    assert outcome.unknown_images == ('1.1.0',)
+    assert appliance.images() == ['1.0.0']
+    assert appliance.version('mn1') == appliance.version('mn2') == '1.1.0'
+    refused = appliance.ovca(appliance.master, 'node-reinstall', appliance.standby, '--yes')
+    assert '[no-running-image]' in refused.stderr
+    # This download removed the image that both nodes run.
+    fetched = appliance.answer(appliance.request('download', uri=appliance.serve('1.2.0')))
+    assert fetched.state == 'done', fetched.error
+    taken = appliance.ovca(appliance.master, 'image-adopt', '1.1.0')
+    assert taken.returncode == 0, taken.stderr
+    assert appliance.images() == ['1.0.0', '1.1.0', '1.2.0']
+    node = appliance.standby
+    again = appliance.ovca(appliance.master, 'node-reinstall', node, '--yes')
+    assert again.returncode == 0, again.stderr
+    assert appliance.ended().state == 'DONE', appliance.story()
+    assert appliance.version(node) == '1.1.0'
+    assert appliance.wiped()[-1:] == [node]
+
+
 @pytest.mark.parametrize('database_url', ['sqlite', 'postgresql'], indirect=True)
 def test_after_the_loss_of_the_database_a_backup_from_within_an_update_lets_the_next_update_succeed(
     appliance_on_each: Appliance,
@@ -44,15 +87,8 @@ def test_after_the_loss_of_the_database_a_backup_from_within_an_update_lets_the_
     shelf = Shelf(appliance.lab.spec.shared / 'backup')
     before = {each.record.update_id: each for each in shelf.backups() if each.record}
     assert before[1].record is not None and before[1].record.why == 'before the update to 1.1.0'
-    for node in ('mn1', 'mn2'):
-        appliance.lab.cut_power(node)
-    lose_the_database(appliance)
 
-    configuration = conf.load(str(appliance.lab.node('mn1').root / 'etc/ovca.conf'))
-    with shelf.open(made.stdout.strip()) as (_, reader):
-        outcome = restoration.carry_out(configuration, appliance.database, reader, replace=False, who='a test')
-    for node in ('mn1', 'mn2'):
-        appliance.lab.power_on(node)
+    outcome = restored(appliance, made.stdout.strip())
 
     ended = appliance.one(Update, 1)
     assert (ended.state, ended.reason) == ('ABORTED', RESTORED)

@@ -193,10 +193,10 @@ class UnknownImages(Check):
     def check(self) -> CheckResult:
         from ovca.image import Store, note
 
-        with self.context.database.read() as session:
-            known, running = retention.versions(session)
         store = Store.from_conf(self.context.conf)
-        unknown = store.unknown(known, running)
+        unknown = retention.unknown(self.context.database, store)
+        with self.context.database.read() as session:
+            _, running = retention.versions(session)
         notes = {version: note.read(store.mgmt(version)) or note.Note(version) for version in unknown}
         facts = {
             'versions': unknown,

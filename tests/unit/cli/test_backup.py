@@ -114,8 +114,8 @@ def test_images_that_were_fetched_after_the_backup_are_told_with_what_takes_them
     assert result.code == 0, result.err
     assert (result.json['unknown_images'], result.json['images_problem']) == (['1.2.0', '1.3.0'], '')
     assert result.err.splitlines()[-1] == (
-        'images 1.2.0, 1.3.0 lie on the shared storage, and the database does not know them; `ovca image-adopt 1.3.0 '
-        '1.2.0` takes them up, `ovca image-delete 1.3.0 1.2.0` removes them, once ovca.service runs'
+        'images 1.2.0, 1.3.0 lie on the shared storage, and the database does not know them; `ovca image-adopt 1.2.0 '
+        '1.3.0` takes them up, `ovca image-delete 1.2.0 1.3.0` removes them, once ovca.service runs'
     )
 
 

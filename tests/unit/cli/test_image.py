@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from ovca.cli import output
-from ovca.db.models import Image
+from ovca.db.models import Image, Node
 from ovca.image import Manifest, Store, receive
 from ovca.image.build import build, keygen
 from ovca.image.pipeline import PublishedImage
@@ -162,7 +162,9 @@ def test_an_unknown_image_is_taken_up_with_progress_and_once(operated: Operated,
 
 
 @pytest.mark.usefixtures('unknown')
-def test_what_is_taken_up_is_asked_for_one_by_one_the_newest_first(operated: Operated) -> None:
+def test_what_is_taken_up_is_asked_for_one_by_one_what_runs_first_and_the_newest_last(operated: Operated) -> None:
+    with operated.database.write() as session:
+        session.get_one(Node, 'mn2').running_version = '1.9.0'
     for version in ('1.9.0', '1.10.0', '1.0.9'):
         (operated.folder / 'shared/mgmt_image' / version).mkdir()
     operated.answer(lambda request: {})
@@ -171,7 +173,7 @@ def test_what_is_taken_up_is_asked_for_one_by_one_the_newest_first(operated: Ope
 
     assert result.code == 0, result.err
     assert [(r.kind, r.args['version'], r.args['allow_downgrade']) for r in operated.requests()] == [
-        ('image-adopt', version, True) for version in ('1.10.0', '1.9.0', '1.1.0', '1.0.9')
+        ('image-adopt', version, True) for version in ('1.9.0', '1.0.9', '1.1.0', '1.10.0')
     ]
 
 

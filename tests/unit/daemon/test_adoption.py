@@ -765,3 +765,46 @@ def test_a_link_in_the_place_of_a_folder_is_removed_and_what_it_leads_to_stays(s
     for version in ('1.1.0', '1.2.0'):
         assert (site.folder / f'moved-{version}/published.json').exists()
         assert (site.folder / f'moved-{version}/tree/usr/file1').exists()
+
+
+def test_an_image_whose_folders_are_lost_is_fetched_again(site: Site) -> None:
+    site.has('1.1.0')
+    before = site.operated.rows()['image']
+    for part in ('mgmt', 'hmp'):
+        shutil.rmtree(site.shared / f'{part}_image/1.1.0')
+
+    request = site.download('1.1.0')
+
+    assert request.state == 'done', request.error
+    assert site.operated.rows()['image'] == before
+    assert site.check('image', version='1.1.0')['image'].result is Result.PASSED
+    assert site.note('1.1.0').exists()
+    assert site.journal()[-1] == 'image 1.1.0 was fetched again, as its folder was gone'
+
+
+def test_another_image_in_the_place_of_one_whose_folders_are_lost_is_refused(site: Site) -> None:
+    site.has('1.1.0')
+    before = site.operated.rows()['image']
+    for part in ('mgmt', 'hmp'):
+        shutil.rmtree(site.shared / f'{part}_image/1.1.0')
+    site.make('1.1.0', text='-other').rename(site.uri('1.1.0'))
+
+    request = site.download('1.1.0')
+
+    assert (request.state, (request.result or {})['error_id']) == ('failed', 'version-taken')
+    assert (site.operated.rows()['image'], site.folders()) == (before, [])
+
+
+def test_the_image_that_runs_is_fetched_again_when_it_is_lost(site: Site) -> None:
+    site.has('1.1.0')
+    site.runs('1.1.0')
+    here = site.download('1.1.0')
+    for part in ('mgmt', 'hmp'):
+        shutil.rmtree(site.shared / f'{part}_image/1.1.0')
+    site.forget('1.1.0')
+
+    lost = site.download('1.1.0')
+
+    assert '1.1.0 is installed already; there is nothing to do' in str(here.error)
+    assert lost.state == 'done', lost.error
+    assert site.operated.service().image('1.1.0').runs_on == ('mn1', 'mn2')
