@@ -7,6 +7,7 @@ only.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
 ANOTHER_DAY = ('image-limit', 'bundle-too-new')
 """What is wrong with an image that another configuration, or another software, takes."""
+LONGEST = 4096
+"""Characters of an address that is believed to be one."""
 SHOWN = 3
 """How many files that are wrong are named."""
 
@@ -72,7 +75,6 @@ def read_again(
     accept(found.manifest)
     _need_whole(store, found.manifest, told)
     _need_same(store, found, files, conf)
-    told_source = (note.read(folder) or note.Note(version)).source
     manifest = found.manifest
     return PublishedImage(
         version=version,
@@ -82,8 +84,17 @@ def read_again(
         files_digest=manifest.files_digest,
         manifest=manifest.as_dict(),
         signed_by=found.signed_by,
-        source=redacted(told_source) if told_source else str(folder),
+        source=_source(folder),
     )
+
+
+def _source(folder: Path) -> str:
+    """Where it came from once, as its note tells; else where it lies. It is shown, and nothing rests on it."""
+    told = note.read(folder)
+    with contextlib.suppress(ValueError):  # it is no address
+        if told is not None and told.source and len(told.source) <= LONGEST:
+            return redacted(told.source)
+    return str(folder)
 
 
 def need_folder(store: Store, version: str) -> None:

@@ -23,6 +23,8 @@ NAME = 'published.json'
 FORMAT = 1
 LIMIT = 64 * 1024
 """Bytes."""
+FEW = 10
+"""How many images are named in a sentence."""
 LOG = logging.getLogger(__name__)
 
 
@@ -39,11 +41,13 @@ class Note:
 
 
 def unknown(versions: Sequence[str]) -> tuple[str, str]:
-    """What is said of published images that the database does not know, and the remedy."""
-    many, names = len(versions) > 1, ' '.join(versions)
+    """What is said of published images that the database does not know, and the remedy; of many the last few."""
+    few, more = versions[-FEW:], len(versions) - FEW
+    many, names = len(versions) > 1, ' '.join(few)
+    others = f' and {more} more' if more > 0 else ''
     return (
-        f'image{"s" if many else ""} {", ".join(versions)} {"lie" if many else "lies"} on the shared storage, and the '
-        f'database does not know {"them" if many else "it"}',
+        f'image{"s" if many else ""} {", ".join(few)}{others} {"lie" if many else "lies"} on the shared storage, and '
+        f'the database does not know {"them" if many else "it"}',
         f'`ovca image-adopt {names}` takes {"them" if many else "it"} up, `ovca image-delete {names}` removes '
         f'{"them" if many else "it"}',
     )

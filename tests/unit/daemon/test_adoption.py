@@ -693,6 +693,14 @@ def _odd_control(path: Path, elsewhere: Path) -> None:
     path.write_text(json.dumps({'version': '1.1.0', 'source': '\x1b[2J'}))
 
 
+def _odd_address(path: Path, elsewhere: Path) -> None:
+    path.write_text(json.dumps({'version': '1.1.0', 'source': 'https://[::1/x.zip'}))
+
+
+def _odd_length(path: Path, elsewhere: Path) -> None:
+    path.write_text(json.dumps({'version': '1.1.0', 'source': 'https://example.com/' + 'x' * 60_000}))
+
+
 def _odd_depth(path: Path, elsewhere: Path) -> None:
     path.write_text('[' * 60_000)
 
@@ -708,6 +716,8 @@ def _odd_depth(path: Path, elsewhere: Path) -> None:
         _odd_text,
         _odd_types,
         _odd_control,
+        _odd_address,
+        _odd_length,
         _odd_depth,
     ],
 )
@@ -735,6 +745,20 @@ def test_whatever_lies_in_the_place_of_a_note_keeps_the_image_and_is_not_followe
         assert site.operated.service().image('1.1.0').source == str(site.note('1.1.0').parent)
     else:
         assert '1.1.0' not in str(site.folders())
+
+
+def test_of_very_many_unknown_images_a_few_are_named(site: Site) -> None:
+    for number in range(300):
+        site.note(f'1.0.{number}').parent.mkdir(parents=True)
+        site.note(f'1.0.{number}').touch()
+
+    site.has('1.1.0')
+
+    (told,) = [detail for detail in site.journal() if 'does not know' in detail]
+    assert told.startswith('images 1.0.290, 1.0.291, ')
+    assert ', 1.0.299 and 290 more lie on the shared storage' in told
+    assert '`ovca image-adopt 1.0.290 1.0.291 ' in told
+    assert len(told) < 500
 
 
 def test_a_linked_folder_gets_no_note_in_the_place_that_it_leads_to(site: Site) -> None:

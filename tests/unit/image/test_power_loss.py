@@ -55,9 +55,11 @@ CHILD = """
             cut()
     def commit(image):
         Path({row!r}).write_text(image.version)  # the database is on another disk, and has it
-        cut()
+        {then!r} or cut()
     receive({uri!r}, store=store, conf=conf, progress=progress, cancelled=lambda: False,
             accept=lambda m: None, commit=commit)
+    {then}
+    cut()
 """
 
 
@@ -123,10 +125,10 @@ def cut(disk: Disk, conf: Any, uri: str, tmp_path: Path, monkeypatch: pytest.Mon
     """Receive in another process until the power fails, and start the machine anew; the file that is the row."""
     row = tmp_path / 'row'
 
-    def fail(*, received: int = 2**60, moves: int = 99, synced: int = 256 * MEGABYTE) -> Path:
+    def fail(*, received: int = 2**60, moves: int = 99, synced: int = 256 * MEGABYTE, then: str = '') -> Path:
         code = textwrap.dedent(CHILD).format(
             path=sys.path, update=vars(conf.update), image=vars(conf.image), uri=uri, row=str(row),
-            received=received, moves=moves, synced=synced,
+            received=received, moves=moves, synced=synced, then=then,
         )  # fmt: skip
         done = subprocess.run([sys.executable, '-c', code], check=False, timeout=60, capture_output=True, text=True)
         assert done.returncode == -signal.SIGKILL, done.stderr
@@ -183,3 +185,15 @@ def test_an_image_with_a_row_is_whole(cut: Cut, conf: Any) -> None:
     assert store.clean([row.read_text()]) == []
 
     assert verify(store, '1.1.0') == []
+
+
+@pytest.mark.parametrize(('then', 'unknown'), [('pass', ['1.1.0']), ('store.forget(["1.1.0"])', [])])
+def test_a_note_is_on_the_disk_when_the_image_is_published_and_gone_before_its_row_is(
+    cut: Cut, conf: Any, then: str, unknown: list[str]
+) -> None:
+    cut(then=then)
+    store = Store.from_conf(conf)
+
+    assert store.unknown([]) == unknown
+    assert verify(store, '1.1.0') == []
+    assert [path.name for path in store.mgmt('1.1.0').glob('*published*')] == ['published.json'] * len(unknown)
