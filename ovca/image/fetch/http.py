@@ -83,7 +83,7 @@ class HttpFetcher(Fetcher):
         if offset and validator and not self.whole:
             headers = {'Range': f'bytes={offset}-', 'If-Range': validator}
         if self._session is None:
-            self._session = new_session(self.options)
+            self._session = new_session(self.options, lambda: self._interrupted)
         login = credentials.login(self.uri, self.options.credentials_file)
         answer = self._get(self._session, self.uri, headers, login)
         response = answer.response
@@ -248,7 +248,7 @@ class Line:
 
     def __init__(self, source: HttpFetcher, first: Answer, size: int, etag: str) -> None:
         self._source, self._first, self._size, self._etag = source, first, size, etag
-        self._session = new_session(source.options)
+        self._session = new_session(source.options, lambda: source._interrupted)
 
     def read(self, start: int, stop: int) -> Iterator[bytes]:
         """The bytes from ``start`` to before ``stop``. :raises OSError: they do not come. :raises Refused: never."""

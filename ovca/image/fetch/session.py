@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import time
 import traceback
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from http.client import HTTPResponse
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 import requests
@@ -29,27 +31,60 @@ UNUSABLE = (
 TUNNEL = re.compile(r'Tunnel connection failed: (\d+)')
 
 
-def new_session(options: FetchOptions) -> requests.Session:
+def new_session(options: FetchOptions, given_up: Callable[[], bool] = lambda: False) -> requests.Session:
     """A session that reads what the configuration says, and nothing of the environment.
 
-    Its first request raises ConfigError if a file of a certificate that it needs cannot be used.
+    Its first request raises ConfigError if a file of a certificate that it needs cannot be used. Whoever waits for the
+    head of an answer goes on waiting only until it is ``given_up``.
     """
-    return _Session(options)
+    return _Session(options, given_up)
+
+
+class _Head(socket.SocketIO):
+    """The bytes of a head, which may come one by one, or as announcements of another one, for ever."""
+
+    until: float
+    given_up: Callable[[], bool]
+
+    def readinto(self, buffer: Any) -> int | None:
+        if self.given_up() or time.monotonic() > self.until:
+            raise TimeoutError('the head of the answer has no end')
+        return super().readinto(buffer)
+
+
+class _Answer(HTTPResponse):
+    """An answer whose head has to come within so many seconds, ``most``, unless it is ``given_up`` before."""
+
+    most: ClassVar[float]
+    given_up: ClassVar[Callable[[], bool]]
+
+    def begin(self) -> None:
+        raw = getattr(self.fp, 'raw', None)
+        if type(raw) is not socket.SocketIO:
+            super().begin()
+            return
+        kind = type(self)
+        vars(raw).update(until=time.monotonic() + kind.most, given_up=kind.given_up)
+        raw.__class__ = _Head
+        try:
+            super().begin()
+        finally:
+            raw.__class__ = socket.SocketIO  # what follows has bounds of its own
 
 
 class _Session(requests.Session):
     """Makes what TLS needs when it is needed: to read the authorities takes longer than to connect without them."""
 
-    def __init__(self, options: FetchOptions) -> None:
+    def __init__(self, options: FetchOptions, given_up: Callable[[], bool]) -> None:
         super().__init__()
         self.trust_env = False
-        self._options = options
+        self._options, self._given_up = options, given_up
         self.adapters.clear()
 
     def get_adapter(self, url: str) -> Any:
         scheme = url.partition('://')[0].lower() + '://'
         if scheme not in self.adapters and scheme in ('http://', 'https://', 'ftp://'):
-            self.mount(scheme, _Adapter(self._options, secure=scheme == 'https://'))
+            self.mount(scheme, _Adapter(self._options, self._given_up, secure=scheme == 'https://'))
         return super().get_adapter(url)
 
     def resolve_redirects(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
@@ -60,8 +95,8 @@ class _Session(requests.Session):
 class _Adapter(HTTPAdapter):
     """Brings contexts of our own. What requests makes itself checks no certificate of a proxy for HTTP sources."""
 
-    def __init__(self, options: FetchOptions, *, secure: bool) -> None:
-        self._options = options
+    def __init__(self, options: FetchOptions, given_up: Callable[[], bool], *, secure: bool) -> None:
+        self._options, self._given_up = options, given_up
         self._context = self._own() if secure else None
         self._sockets = list(HTTPConnection.default_socket_options)
         if options.limit_rate:
@@ -75,17 +110,30 @@ class _Adapter(HTTPAdapter):
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, ssl_context=self._context, socket_options=self._sockets, **kwargs)
+        self._bound(self.poolmanager)
+
+    def _bound(self, manager: Any) -> None:
+        """Bound the time for the head of each answer. A time-out of its own has only each byte of it."""
+        answer = type('Answer', (_Answer,), {'most': 2 * self._options.read_timeout, 'given_up': self._given_up})
+        manager.pool_classes_by_scheme = {
+            scheme: type(
+                'Pool', (pool,), {'ConnectionCls': type('Line', (pool.ConnectionCls,), {'response_class': answer})}
+            )
+            for scheme, pool in manager.pool_classes_by_scheme.items()
+        }
 
     def proxy_manager_for(self, proxy: str, **kwargs: Any) -> Any:
         if proxy in self.proxy_manager:
             return self.proxy_manager[proxy]
-        return super().proxy_manager_for(
+        manager = super().proxy_manager_for(
             proxy,
             ssl_context=self._context,
             proxy_ssl_context=tls.context(self._options.ca_file) if proxy.lower().startswith('https:') else None,
             socket_options=self._sockets,
             **kwargs,
         )
+        self._bound(manager)
+        return manager
 
     def build_connection_pool_key_attributes(self, *args: Any, **kwargs: Any) -> Any:
         return super().build_connection_pool_key_attributes(*args, **kwargs)[0], {}

@@ -5,11 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -369,3 +372,53 @@ def test_a_limit_for_the_rate_holds_over_breaks(make: Make, origin: Origin, part
 
     assert got == origin.content
     assert time.monotonic() - begun >= 0.45  # never above the rate; below it is no mistake of ours
+
+
+@pytest.fixture(params=['a head without an end', 'another answer is to come, again and again'])
+def endless(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URI of a server that says something all the time, and never what is asked for."""
+    again = b'X' if request.param.startswith('a head') else b'HTTP/1.1 100 Continue\r\n\r\n'
+    stop = threading.Event()
+
+    class Handler(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(65536)
+            with suppress(OSError):
+                self.request.sendall(b'HTTP/1.1 200 OK\r\nX-Y: ' if again == b'X' else b'')
+                while not stop.wait(0.02):
+                    self.request.sendall(again)
+
+    with socketserver.ThreadingTCPServer(('127.0.0.1', 0), Handler) as server:
+        server.daemon_threads = True
+        threading.Thread(target=server.serve_forever, kwargs={'poll_interval': 0.02}, daemon=True).start()
+        yield f'http://127.0.0.1:{server.server_address[1]}/image'
+        stop.set()
+        server.shutdown()
+
+
+def test_an_answer_that_never_begins_is_given_up(fetch: Fetch, endless: str) -> None:
+    with pytest.raises(SourceError, match='no connection') as caught:
+        fetch(endless, read_timeout=0.3, attempts=1)
+
+    assert caught.value.id == 'source-unreachable'
+
+
+def test_who_waits_for_an_answer_that_never_begins_can_be_woken(make: Make, part: Path, endless: str) -> None:
+    source, ended = make(endless, read_timeout=60, attempts=1), list[Exception]()
+
+    def receive() -> None:
+        try:
+            list(source.stream(part, lambda: bool(stopped)))
+        except SourceError as exc:
+            ended.append(exc)
+
+    stopped = list[bool]()
+    waiting = threading.Thread(target=receive, daemon=True)
+    waiting.start()
+    time.sleep(0.2)  # either it waits by now, or it is told before it does
+
+    stopped.append(True)
+    source.interrupt()
+    waiting.join(20)
+
+    assert not waiting.is_alive(), 'a thread and a connection would be left, for as long as the server likes'
