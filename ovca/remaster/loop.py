@@ -62,6 +62,8 @@ class RemasterLoop:
         self._failures: dict[int, list[str]] = {}
         self._staged: dict[tuple[int, State], tuple[Verdict, float]] = {}
         self._rehashed: dict[int, Verdict] = {}
+        self._damage: dict[int, str] = {}
+        """What was found by that, for the reason of what follows."""
         self._patience = Patience()
         self._alarms = Alarms(lease)
         self._changes = Changes(lease, Path(conf.provision.root), grant_ttl=self.limits.grant_ttl)
@@ -185,6 +187,8 @@ class RemasterLoop:
         failures = self._failures.get(update.id)
         if rule.id in ('requested-checks-failed', 'first-blocked-late', 'proving-blocked-late') and failures:
             return '; '.join(failures)
+        if rule.id == 'first-leads-old-damaged':
+            return f'the target leads on the old software{self._damage.get(update.id, "")}'
         return reasons.reason(session, update, rule, leader=self.node, target=seen.target)
 
     # What is told.
@@ -240,9 +244,12 @@ class RemasterLoop:
         return True
 
     def _rehash(self, epoch: int, seen: Observation) -> bool:
-        """Hold this node's system against the old image; return whether that is done, which hanging storage delays."""
+        """Hold this node's system against the old image; return whether that is done, which the storage may delay.
+
+        A storage that gives no image until the deadline leaves it open whether the system is whole.
+        """
         old = seen.update.old_version
-        verdict = Verdict.FAILED
+        verdict, damage = Verdict.FAILED, f'; it is not known whether {self.node} is whole: nothing tells what it ran'
         if old is not None:
             with self.database.read() as session:
                 image = session.get(Image, old)
@@ -252,12 +259,17 @@ class RemasterLoop:
             try:
                 bad = self._patience.call('rehash', look, self.conf.check.timeout + size / SLOWEST)
                 verdict = Verdict.FAILED if bad else Verdict.PASSED
+                files = '1 file differs' if len(bad) == 1 else f'{len(bad)} files differ'
+                damage = f', and its system is damaged ({files} from image {old}, the first is {bad[0]})' if bad else ''
             except NoAnswer as exc:
                 told = f'it is not known whether {self.node} is whole, see to the shared storage: image {old}: {exc}'
                 return self._alarms.once(epoch, seen.update, self.node, told)
             except OvcaError as exc:
-                LOG.error('%s', exc)
-        self._rehashed[seen.update.id] = verdict
+                damage = f'; it is not known whether {self.node} is whole: {exc}'
+                if not seen.situation.overdue:
+                    told = f'it is not known whether {self.node} is whole, see to the shared storage: {exc.with_id}'
+                    return self._alarms.once(epoch, seen.update, self.node, told, cause=exc.id)
+        self._rehashed[seen.update.id], self._damage[seen.update.id] = verdict, damage
         return True
 
     def _hand_over(self, epoch: int, seen: Observation, rule: Rule) -> bool:

@@ -68,14 +68,20 @@ def test_an_update_that_cannot_ask_the_storage_tells_it_and_can_be_aborted(opera
     assert master.update().state == 'FAILED_DEGRADED'
 
 
-def test_a_system_that_cannot_be_held_against_its_image_yet_waits_for_the_storage(operated: Operated) -> None:
-    master, before = Master(operated), calls('rehash')
-    master.conf.set_override('timeout', 0.2, 'check')
+def old_target_leads(operated: Operated) -> Master:
+    """mn1 leads with the old software, and was given to an installer: is it whole?"""
+    master = Master(operated)
     master.change(Image, '1.0.0', files_digest=hashlib.sha256(NOTHING).hexdigest(), size=0)
     number = operated.update('INSTALL_1', first='mn1', second='mn2')
     operated.entry(number, 'mn1')
     operated.wiped(number, 'mn1')
     (operated.folder / 'root').mkdir(exist_ok=True)
+    return master
+
+
+def test_a_system_that_cannot_be_held_against_its_image_yet_waits_for_the_storage(operated: Operated) -> None:
+    master, before = old_target_leads(operated), calls('rehash')
+    master.conf.set_override('timeout', 0.2, 'check')
 
     with dead(stored(operated, '1.0.0', 'files.json', NOTHING)):
         for _ in range(3):
@@ -90,3 +96,41 @@ def test_a_system_that_cannot_be_held_against_its_image_yet_waits_for_the_storag
     )
     assert during == (1, 'INSTALL_1', [told])
     assert master.update().state == 'ABORTED'
+
+
+@pytest.mark.parametrize('comes', ['in time', 'too late'])
+def test_a_system_whose_image_cannot_be_read_is_not_told_to_be_damaged(operated: Operated, comes: str) -> None:
+    master = old_target_leads(operated)
+    listing = stored(operated, '1.0.0', 'files.json', NOTHING)
+    aside = listing.rename(listing.with_suffix('.away'))
+
+    for _ in range(3):
+        master.run()
+    during = (master.update().state, master.story('alarm'))
+    if comes == 'in time':
+        aside.rename(listing)
+    else:
+        master.later(4000)
+    master.run()
+
+    (told,) = during[1]
+    assert during[0] == 'INSTALL_1'
+    assert told.startswith(f'it is not known whether mn1 is whole, see to the shared storage: {listing} cannot be read')
+    assert master.update().state == ('ABORTED' if comes == 'in time' else 'FAILED_DEGRADED')
+    if comes == 'too late':
+        assert 'is damaged' not in str(master.update().reason)
+        assert f'it is not known whether mn1 is whole: {listing} cannot be read' in str(master.update().reason)
+
+
+def test_a_damaged_system_is_told_with_the_first_file_that_differs(operated: Operated) -> None:
+    master = old_target_leads(operated)
+    master.whole('1.0.0', OLD).write_text('softwarf')
+    data = (operated.folder / 'shared/mgmt_image/1.0.0/files.json').read_bytes()
+    master.change(Image, '1.0.0', files_digest=hashlib.sha256(data).hexdigest())
+
+    master.run()
+
+    assert master.update().state == 'FAILED_DEGRADED'
+    assert str(master.update().reason).endswith(
+        'its system is damaged (1 file differs from image 1.0.0, the first is mgmt_image/usr/bin/tool)'
+    )
