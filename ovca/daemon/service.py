@@ -304,6 +304,9 @@ class Ovcad:
         try:
             work()
         except BaseException as exc:
+            if self._stop.is_set():  # it needs what was closed already; or another thread has told of the cause
+                LOG.debug('the thread %s ended as the service stops', name, exc_info=True)
+                return
             LOG.exception('the thread %s ended; the service stops and is started again', name)
             self._fatal = exc
             self._stop.set()
