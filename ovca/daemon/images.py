@@ -310,7 +310,9 @@ class Images:
             )
             self._leads(epoch)
             self._publish(epoch, image, who, f'was taken up from {store.mgmt(version)}')
-            note.write(store.mgmt(version), image.noted(dt.datetime.now(dt.UTC)))
+            with self.database.read() as session:
+                row = session.get_one(Image, version)
+            note.write(store.mgmt(version), note_of(row))
         return {'version': version, 'digest': image.digest, 'known': False}
 
     def _fits(self, manifest: Manifest, *, downgrade: bool) -> None:

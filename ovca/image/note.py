@@ -53,9 +53,9 @@ def unknown(versions: Sequence[str]) -> tuple[str, str]:
     )
 
 
-def stamp(moment: dt.datetime) -> str:
-    """A time as a note holds it."""
-    return f'{moment.astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}'
+def stamp(moment: dt.datetime | None = None) -> str:
+    """A time as a note holds it; without one, by this machine's clock, now."""
+    return f'{(moment or dt.datetime.now(dt.UTC)).astimezone(dt.UTC):%Y-%m-%dT%H:%M:%SZ}'
 
 
 def is_there(folder: Path) -> bool:

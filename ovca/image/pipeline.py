@@ -9,7 +9,6 @@ The caller's thread tells how far they are.
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 import hashlib
 import json
 import logging
@@ -73,9 +72,9 @@ class PublishedImage:
     signed_by: str | None
     source: str
 
-    def noted(self, at: dt.datetime) -> Note:
-        """What lies in its folder once it was published, at this time."""
-        return Note(self.version, self.digest, self.source, self.signed_by, note.stamp(at))
+    def noted(self) -> Note:
+        """What lies in its folder once it was published, which is now."""
+        return Note(self.version, self.digest, self.source, self.signed_by, note.stamp())
 
 
 def receive(
@@ -177,7 +176,7 @@ class _Reception:
                 self.flow.close(self.fetcher.interrupt)
                 LOG.debug('stages: %s', json.dumps({n: dataclasses.asdict(t) for n, t in self.flow.times.items()}))
             self.store.publish(self.work, published.version, lambda: self.commit(published))
-            note.write(self.store.mgmt(published.version), published.noted(dt.datetime.now(dt.UTC)))
+            note.write(self.store.mgmt(published.version), published.noted())
         except AlreadyPublished:
             self._forget()  # nobody will go on with it
             raise

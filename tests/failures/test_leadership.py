@@ -356,6 +356,7 @@ RECORDS = {
     'daemon/outside.py': 'the proof in the lease, as text',
     'db/diagnosis.py': 'how far this clock is from the database',
     'image/fetch/http.py': 'a server\'s "Retry-After" as a date',
+    'image/note.py': 'the time in the note of a published image',
     'image/store.py': 'the age of a file, which the file system tells by that clock',
     'lab/machine.py': 'the name of a log',
     'notify/__init__.py': 'the time in a message',

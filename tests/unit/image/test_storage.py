@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import errno
 import shutil
 import subprocess
@@ -122,7 +121,7 @@ def test_a_storage_too_full_for_the_note_has_the_image_and_gets_the_note_later(
     assert verify(store, '1.1.0') == []
     assert store.unknown([]) == []
     assert list(store.mgmt('1.1.0').glob('*published.json*')) == []
-    known = {'1.1.0': published.noted(dt.datetime.now(dt.UTC))}
+    known = {'1.1.0': published.noted()}
     shutil.rmtree(small_disk / 'others')
 
     assert store.clean(known) == []
@@ -135,7 +134,7 @@ def test_what_one_that_died_has_left_of_a_note_goes_with_the_next(get: Get, stor
     store.forget(['1.1.0'])
     (store.mgmt('1.1.0') / '.published.json.0badc0de').touch()
 
-    store.clean({'1.1.0': published.noted(dt.datetime.now(dt.UTC))})
+    store.clean({'1.1.0': published.noted()})
 
     assert [path.name for path in store.mgmt('1.1.0').glob('*published*')] == ['published.json']
 
