@@ -61,17 +61,17 @@ class Duties:
                 return self.images.download(epoch, id, args, install=bool(args.get('to_install')))
             case 'activate':
                 self._pair()
-                return self._activate(epoch, args['version'], who, downgrade=downgrade, accept=accept, hold=hold)
+                return self._activate(epoch, id, args['version'], who, downgrade=downgrade, accept=accept, hold=hold)
             case 'update':
                 self._pair()  # else all of it would be downloaded first
                 got = self.images.download(epoch, id, args, install=True)
                 self.images.heed(id)
                 if 'up_to_date' in got:
                     return got
-                opened = self._activate(epoch, got['version'], who, downgrade=downgrade, accept=accept, hold=hold)
+                opened = self._activate(epoch, id, got['version'], who, downgrade=downgrade, accept=accept, hold=hold)
                 return {**got, **opened}
             case 'abort':
-                return self._abort(epoch, args, who)
+                return self._abort(epoch, id, args, who)
             case 'image-delete':
                 return self.images.delete(epoch, id, args['versions'], who)
             case 'image-adopt':
@@ -81,7 +81,7 @@ class Duties:
             case 'lock-break':
                 return self._break(epoch, args, who)
             case 'retry':
-                return self._retry(epoch, args, who)
+                return self._retry(epoch, id, args, who)
         return self._decide(epoch, id, kind, args, who)
 
     def _decide(self, epoch: int, id: int, kind: str, args: dict[str, Any], who: str) -> dict[str, Any]:
@@ -177,7 +177,7 @@ class Duties:
     # the update
 
     def _activate(
-        self, epoch: int, version: str, who: str, *, downgrade: bool, accept: frozenset[str], hold: bool
+        self, epoch: int, id: int, version: str, who: str, *, downgrade: bool, accept: frozenset[str], hold: bool
     ) -> dict[str, Any]:
         with self.database.read() as session:
             open_now = conflicts.opened(session)
@@ -191,12 +191,13 @@ class Duties:
         )
         accepted = acceptance.judged(results, acceptance.implied(accept, downgrade=downgrade))
         told = [{'id': r.id, 'result': r.result.value, 'detail': r.detail} for r in results]
-        begun = self._begin(epoch, version, who, retry_of=None, accepted=accepted, hold=hold)
+        begun = self._begin(epoch, id, version, who, retry_of=None, accepted=accepted, hold=hold)
         return {**begun, 'checks': told}
 
     def _begin(
         self,
         epoch: int,
+        id: int,
         version: str,
         who: str,
         *,
@@ -206,13 +207,14 @@ class Duties:
     ) -> dict[str, Any]:
         """Make a backup, and open the update. :raises BackupError: there is none, and one is required."""
         saved = safeguard.before_update(self.conf, self.database, version, who)
-        number = self._open(epoch, version, who, retry_of=retry_of, accepted=accepted, hold=hold, saved=saved.told)
+        number = self._open(epoch, id, version, who, retry_of=retry_of, accepted=accepted, hold=hold, saved=saved.told)
         saved.belongs_to(number)
         return {'update_id': number, 'backup': saved.id}
 
     def _open(
         self,
         epoch: int,
+        id: int,
         version: str,
         who: str,
         *,
@@ -250,6 +252,7 @@ class Duties:
                 update.proven_at = retry_of.proven_at
             session.add(update)
             session.flush()
+            decisions.note(session, Decider(who, self.lease.node, epoch, id), update)
             if hold:
                 directives.give(session, update, Kind.HOLD, who)
             events.append(
@@ -266,7 +269,7 @@ class Duties:
         self._changed()
         return number
 
-    def _retry(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
+    def _retry(self, epoch: int, id: int, args: dict[str, Any], who: str) -> dict[str, Any]:
         with self.database.read() as session:
             last = newest_update(session)
             if last is not None and last.finished_at is None and last.retry_of == args.get('update_id', -1):
@@ -288,9 +291,9 @@ class Duties:
         results = checks.run_all(self.conf, self.database, last.version, retry=True, patience=self._patience)
         accepted = acceptance.judged(results, frozenset(args.get('accept') or ()))
         hold = bool(args.get('pause_before_commit'))
-        return self._begin(epoch, last.version, who, retry_of=last, accepted=accepted, hold=hold)
+        return self._begin(epoch, id, last.version, who, retry_of=last, accepted=accepted, hold=hold)
 
-    def _abort(self, epoch: int, args: dict[str, Any], who: str) -> dict[str, Any]:
+    def _abort(self, epoch: int, id: int, args: dict[str, Any], who: str) -> dict[str, Any]:
         with self.lease.fenced(epoch) as session:
             update = session.get(Update, args['update_id'], with_for_update=True) if args.get('update_id') else None
             update = update or newest_update(session)
@@ -303,6 +306,7 @@ class Duties:
                 update.abort_requested_at = self.database.now(session)
                 update.abort_reason = args.get('reason') or f'asked for by {who}'
                 update.revision += 1
+                decisions.note(session, Decider(who, self.lease.node, epoch, id), update)
                 events.append(
                     session,
                     kind='abort',

@@ -404,6 +404,48 @@ def test_a_retry_that_was_begun_and_not_answered_is_not_refused_on_account_of_it
     assert (request.state, (request.result or {}).get('update_id')) == ('done', 2), request.error
 
 
+@pytest.mark.usefixtures('good')
+@pytest.mark.parametrize('kind', ['activate', 'retry'])
+def test_an_update_that_was_begun_and_not_answered_is_not_begun_once_more_when_it_has_ended(
+    operated: Operated, master: Master, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    if kind == 'retry':
+        operated.update('FAILED_DEGRADED')
+    args = {'update_id': 1} if kind == 'retry' else {'version': '1.1.0'}
+    with monkeypatch.context() as killed:  # or the storage hangs behind it, which is no rare thing
+        killed.setattr(master.clerk, '_finish', lambda *_, **__: None)
+        number = master.ask(kind, **args).id
+    begun = master.update()
+    master.change(Update, begun.id, abort_requested_at=master.now())
+    master.run()
+    assert master.update().state == 'ABORTED'
+
+    master.clerk.step()
+    master.clerk.join(20)
+
+    with master.database.read() as session:
+        request = session.get_one(Request, number)
+    assert master.update().id == begun.id, 'an operator has aborted it, and a node would be wiped all the same'
+    assert (request.state, request.result) == ('done', {'update_id': begun.id}), request.error
+
+
+def test_an_abort_that_was_carried_out_and_not_answered_is_no_refused_one(
+    operated: Operated, master: Master, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    operated.update('REQUESTED')
+    with monkeypatch.context() as killed:
+        killed.setattr(master.clerk, '_finish', lambda *_, **__: None)
+        number = master.ask('abort', update_id=1).id
+    master.run()
+    assert master.update().state == 'ABORTED'
+
+    master.clerk.step()
+
+    with master.database.read() as session:
+        request = session.get_one(Request, number)
+    assert (request.state, request.result) == ('done', {'update_id': 1}), request.error
+
+
 def damaged(master: Master) -> None:
     master.whole('1.0.0', OLD).write_text('something else')
 
