@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 REPORT_INTERVAL = 60.0
 """Seconds, at least, between two looks for a report that is due; the loop wakes it when it has changed something."""
+MIGRATE_AGAIN = 60.0
+"""Seconds until it is tried again to bring the schema up."""
 WATCHED = 4.0
 """Seconds between two signs to systemd, at most; its unit wants one in ten."""
 
@@ -94,6 +96,8 @@ class Ovcad:
         """Set when the thread of that name is to look at once."""
         self._fatal: BaseException | None = None
         self._proof_done, self._schema_done = not evidence.given(self.root), False
+        self._migrate_at = -math.inf
+        """When the schema may be brought up next."""
         self._unproved: str | None = None
         """What keeps this node from proving what it runs, and may pass."""
         self._glance: Glance | None = None
@@ -461,7 +465,7 @@ class Ovcad:
 
     def _migrate(self, epoch: int) -> None:
         """Bring the schema to this software's revision, only when no update is open and both nodes run it."""
-        if self._schema_done:
+        if self._schema_done or self._clock() < self._migrate_at:
             return
         there = schema.current(self.database)
         if there is not None and schema.number(there) >= schema.number(schema.head()):
@@ -472,7 +476,16 @@ class Ovcad:
             if update is None or State(update.state) is not State.DONE or update.digest != self.digest:
                 return
         LOG.info('migrates the database to revision %s', schema.head())
-        schema.upgrade(self.database)
+        try:
+            schema.upgrade(self.database)
+        except DatabaseError as exc:
+            self._migrate_at = self._clock() + MIGRATE_AGAIN
+            if not isinstance(exc, DatabaseUnavailable):
+                told = (
+                    f'the schema cannot be brought to revision {schema.head()}: {exc}; see `ovca db-check` [{exc.id}]'
+                )
+                self.lease.alarm(epoch, told, cause=exc.id)
+            raise
 
     # What the others call.
 

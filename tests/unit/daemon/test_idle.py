@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
+import re
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -19,7 +21,7 @@ from ovca import conf
 from ovca.cluster.health import HealthReport
 from ovca.cluster.keeper import EARLY
 from ovca.daemon.pace import Pace
-from ovca.daemon.service import REPORT_INTERVAL, Ovcad
+from ovca.daemon.service import MIGRATE_AGAIN, REPORT_INTERVAL, Ovcad
 from ovca.db import events
 from ovca.db.models import Lease, Node
 from ovca.exceptions import DatabaseUnavailable
@@ -451,6 +453,27 @@ def test_a_schema_that_cannot_be_migrated_is_no_reason_to_leave_the_other_node_o
 
     assert changed is None
     assert machine.boots == [BootDevice.DISK]
+
+
+def test_a_schema_that_cannot_be_migrated_is_an_alarm_and_tried_again_once_a_minute(
+    pair: Pair, caplog: pytest.LogCaptureFixture
+) -> None:
+    service, now = pair.nodes['mn1'], [1000.0]
+    service._clock = lambda: now[0]
+    of_revision(pair, '0002')
+    service._schema_done = False
+    caplog.set_level(logging.INFO)
+
+    found = [service._decide() for _ in range(5)]
+    now[0] += MIGRATE_AGAIN
+    found.append(service._decide())
+
+    alarms = [event.detail for event in pair.operated.service().journal(kind='alarm', limit=10)]
+    assert found == [None, *[False] * 4, None]
+    assert caplog.text.count('migrates the database') == 2
+    assert len(alarms) == 1
+    assert re.match(r'the schema cannot be brought to revision \d{4}: the database .* refused an operation', alarms[0])
+    assert alarms[0].endswith('see `ovca db-check` [database-refused]')
 
 
 def test_who_works_on_the_schema_of_newer_software_does_not_migrate_again_and_again(pair: Pair) -> None:
