@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ from sqlalchemy.orm import Session
 from ovca.cluster.glance import PUT_BACK, recent
 from ovca.cluster.nodes import silent_after
 from ovca.db.engine import now as database_now
-from ovca.db.models import Node, Update
+from ovca.db.models import Event, Node, Update
 from ovca.remaster import conflicts, reading
 from ovca.remaster.conflicts import stamp
 from ovca.remaster.observe import last_wipe
@@ -104,7 +105,6 @@ def _facts(session: Session, conf: cfg.ConfigOpts, name: str) -> Facts:
     now = database_now(session)
     problems = '; '.join(f'{check}: {problem}' for check, problem in (node.health_detail or {}).items())
     reason = (node.quarantine_reason or 'no reason is known') if node.quarantined else None
-    ended = select(func.max(Update.finished_at)) if node.quarantined else None
     return Facts(
         name=name,
         last_seen_at=node.last_seen_at,
@@ -114,6 +114,16 @@ def _facts(session: Session, conf: cfg.ConfigOpts, name: str) -> Facts:
         problems=problems,
         unhealthy_since=node.unhealthy_since,
         quarantine=reason,
-        quarantined_at=session.scalar(ended) if ended is not None else None,
+        quarantined_at=_quarantined_at(session, node) if node.quarantined else None,
         consumed_at=last_wipe(session, name),
     )
+
+
+def _quarantined_at(session: Session, node: Node) -> dt.datetime | None:
+    """When the update ended that a node is quarantined for, or another machine took its place."""
+    reason = node.quarantine_reason or ''
+    if reason.startswith('replaced by '):
+        return session.scalar(select(func.max(Event.at)).where(Event.node == node.name, Event.kind == 'node'))
+    ended = select(func.max(Update.finished_at))
+    number = re.match(r'update (\d{1,18}): ', reason)
+    return session.scalar(ended if number is None else ended.where(Update.id == int(number[1])))

@@ -127,8 +127,13 @@ class HandOver:
     def _may_take_over(self, session: Session, epoch: int, to: str | None) -> Node:
         operations.refuse(session, 'a failover')
         node = session.get(Node, to) if to else None
-        if node is None:
+        if not to:
             raise Refused('there is no second management node to hand over to; set [cluster] peer', id='no-second-node')
+        if node is None:
+            raise Refused(
+                f'{to} cannot take over: it was never seen; see to ovca.service there, and `ovca node-list`',
+                id='peer-not-ready',
+            )
         problem = self._unfit(node, epoch, self._database.now(session))
         if problem:
             raise Refused(f'{to} cannot take over: {problem}; see `ovca node-show {to}`', id='peer-not-ready')

@@ -7,7 +7,8 @@ import datetime as dt
 import pytest
 from sqlalchemy import select
 
-from ovca.db.models import Lease, Node
+from ovca.db import events
+from ovca.db.models import Event, Lease, Node, Update
 from ovca.remaster.alone import Alone
 from tests.operated import Operated
 
@@ -79,6 +80,30 @@ def test_a_node_that_is_quarantined_is_missed_since_the_end_of_the_update(operat
 
     assert found.since == operated.service().update(number).finished_at
     assert (found.why, found.update_id) == (f'mn2 is quarantined (update {number}: the old node leads)', None)
+
+
+def test_an_update_that_ended_later_does_not_make_a_quarantine_younger(operated: Operated) -> None:
+    operated.started()
+    number, moment = operated.update('FAILED_ROLLED_BACK'), ago(operated, 7200)
+    with operated.database.write() as session:
+        session.get_one(Update, number).finished_at = moment
+    change(operated, quarantined=True, quarantine_reason=f'update {number}: the old node leads')
+    operated.update('ABORTED')
+
+    assert seen(operated).since == moment
+
+
+def test_a_machine_that_took_a_dead_ones_place_is_missed_since_then(operated: Operated) -> None:
+    operated.started()
+    operated.update('DONE')
+    moment = ago(operated, 60)
+    with operated.database.write() as session:
+        events.append(session, kind='node', node='mn2', detail='mn2 was replaced by another machine', actor='otto')
+    with operated.database.write() as session:
+        session.scalars(select(Event).where(Event.kind == 'node')).one().at = moment
+    change(operated, quarantined=True, quarantine_reason='replaced by otto; it is not installed yet')
+
+    assert seen(operated).since == moment
 
 
 def test_of_several_causes_the_first_counts_for_the_time(operated: Operated) -> None:

@@ -139,3 +139,15 @@ def test_it_is_passed_once_the_record_can_be_read(operated: Operated) -> None:
     master.run()
 
     assert master.update().state == 'INSTALL_2'
+
+
+def test_a_configured_node_that_was_never_seen_is_not_said_to_be_none(operated: Operated) -> None:
+    master = Master(operated)
+    with operated.database.write() as session:
+        session.delete(session.get_one(Node, 'mn2'))
+    master.alive = {'mn1'}
+
+    request = master.ask('failover', epoch=3)
+
+    assert (request.result or {}).get('error_id') == 'peer-not-ready'
+    assert str(request.error).startswith('mn2 cannot take over: it was never seen; see to ovca.service there')
