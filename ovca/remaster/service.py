@@ -140,9 +140,20 @@ class Service(Asking):
             if image.version == version:
                 return image
         known = ', '.join(i.version for i in found) or 'none'
-        raise UsageError(
-            f'image {version!r} is not here; fetch it with `ovca download`. Published are: {known}', id='no-image'
-        )
+        told = 'is not here; fetch it with `ovca download`'
+        if self._lies_there(version):
+            told = (
+                f'lies on the shared storage, and the database does not know it; `ovca image-adopt {version}` takes it '
+                f'up'
+            )
+        raise UsageError(f'image {version!r} {told}. Published are: {known}', id='no-image')
+
+    def _lies_there(self, version: str) -> bool:
+        """Whether the shared storage has a folder for a version."""
+        from ovca.image import Store
+        from ovca.image.version import is_version
+
+        return is_version(version) and Store.from_conf(self.conf).mgmt(version).is_dir()
 
     def examine(self, version: str, told: Callable[[int, int], None] | None = None) -> Findings:
         """Read all of an image again; ``told`` gets the bytes that were read, and all of them.
@@ -162,11 +173,10 @@ class Service(Asking):
         :raises UsageError: one is not here. :raises ImageKept: one has to stay.
         """
         from ovca.image import Store
-        from ovca.image.version import is_version
 
         store = Store.from_conf(self.conf)
         for version in versions:
-            if not (is_version(version) and store.mgmt(version).is_dir()):
+            if not self._lies_there(version):
                 self.image(version)
         with self.database.read() as session:
             retention.check(session, versions)

@@ -203,6 +203,18 @@ def test_what_lies_nowhere_is_named_before_anything_is_asked_for(operated: Opera
 
 
 @pytest.mark.usefixtures('unknown')
+@pytest.mark.parametrize('command', ['image-show', 'image-verify', 'activate'])
+def test_who_names_an_unknown_image_is_told_what_takes_it_up(operated: Operated, command: str) -> None:
+    result = run(operated, command, '1.1.0')
+
+    assert result.code == 2
+    assert result.err == (
+        "ovca: image '1.1.0' lies on the shared storage, and the database does not know it; `ovca image-adopt 1.1.0` "
+        'takes it up. Published are: none [no-image]\n'
+    )
+
+
+@pytest.mark.usefixtures('unknown')
 def test_the_standby_takes_nothing_up(operated: Operated) -> None:
     operated.configure('mn2')
 
