@@ -292,6 +292,9 @@ def _asked(conf: cfg.ConfigOpts, node: str, url: str) -> dict[str, Any]:
     """Have a node save; that it did counts if what it says that it stored is what lies on the storage, as seen here."""
     for _ in range(2):  # a look once a minute may come in between
         answer = ask(url)
+        other = answer.get('node')
+        if other not in (None, node):
+            return {'error': f'at {url} it is {shown(str(other))} that answers, see to [cluster] peer_url'}
         # Software of before tells no digest.
         if answer.get('error') or 'digest' not in answer:
             return answer

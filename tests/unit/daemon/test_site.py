@@ -6,6 +6,7 @@ import base64
 import json
 import logging
 import os
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -297,6 +298,15 @@ def test_what_was_not_saved_is_said_with_what_is_put_back_instead(site: Site, st
     (told,) = site.told()
     assert told[1].startswith('mn2 did not save its site settings: the storage is full; ')
     assert 'site.json does not exist' in told[1]
+
+
+def test_another_node_that_answers_in_its_place_is_named(site: Site, standby: dict[str, object]) -> None:
+    standby.update(node='mn1', digest='d')  # [cluster] address is 127.0.0.1 on both, as it is by default
+
+    assert not ask_node(site.conf, site.operated.database, 'mn2')
+
+    (told,) = site.told()
+    assert re.match(r'mn2 did not save its site settings: at http://\S+ it is mn1 that answers, see to \[clu', told[1])
 
 
 def test_a_dead_node_is_not_asked(site: Site, standby: dict[str, object]) -> None:
