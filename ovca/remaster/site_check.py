@@ -77,7 +77,8 @@ def prospect(state: SiteState, seen: dt.datetime | None = None) -> Prospect:
 
 def _stale(state: SiteState, seen: dt.datetime | None) -> str:
     """What is to be said when a node has run on without saving; that of one which does not run may be as old."""
-    if seen is None or not state.looked_at:
+    of_before = state.version is None and not state.installation  # software of before site items tells no such time
+    if seen is None or not state.looked_at or of_before:
         return ''
     last = dt.datetime.fromisoformat(state.looked_at)
     if (seen - last).total_seconds() <= OLD:

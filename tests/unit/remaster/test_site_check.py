@@ -92,6 +92,18 @@ def test_it_warns_of_a_node_that_runs_on_without_saving(saved, runs, ovca_config
         assert 'all site settings' not in answer.detail
 
 
+def test_of_what_older_software_saved_it_is_not_known_when_it_looked_last(ovca_config, ovca_database) -> None:
+    for node in ('mn1', 'mn2'):
+        place = state.folder(ovca_config.shared, node)
+        place.mkdir(parents=True)
+        (place / state.NEWEST).write_text('[]')  # a list of files; written when one of them changed
+        os.utime(place / state.NEWEST, (0, 0))
+
+    answer = SiteSettings(CheckContext(ovca_config.load(), ovca_database, None)).check()
+
+    assert answer.result is Result.PASSED
+
+
 class TestSite(contracts.CheckContract):
     name = 'site'
 
