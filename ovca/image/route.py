@@ -76,7 +76,8 @@ def _back(new: Terms, running: str, present: Terms | None, asked: bool) -> tuple
     if present is None:
         return (
             f'{older}, and whether that may be downgraded is not known: its image is not here',
-            'choose a newer image',
+            f'choose a newer image, or take up that of {running} first if it lies on the shared storage, with `ovca '
+            f'image-adopt {running}`',
         )
     lowest = present.downgrade_to
     if lowest is None or ImageVersion(version) < ImageVersion(lowest):

@@ -487,7 +487,11 @@ def test_an_older_one_is_taken_up_as_it_would_be_downloaded(site: Site) -> None:
     not_asked = site.asked('image-adopt', version='1.1.0')
     asked = site.asked('image-adopt', version='1.1.0', allow_downgrade=True)
 
-    assert 'whether that may be downgraded is not known: its image is not here' in str(nobody_knows.error)
+    assert str(nobody_knows.error) == (
+        '1.1.0 is older than the installed 1.2.0, and whether that may be downgraded is not known: its image is not '
+        'here; choose a newer image, or take up that of 1.2.0 first if it lies on the shared storage, with `ovca '
+        'image-adopt 1.2.0`'
+    )
     assert running.state == 'done', running.error
     assert (not_asked.result or {})['error_id'] == 'version-path'
     assert '--allow-downgrade' in str(not_asked.error)
