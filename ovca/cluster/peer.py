@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Select, bindparam, select
 from sqlalchemy.orm import Session
 
+from ovca.cluster.glance import recent
 from ovca.cluster.lease import Lease
 from ovca.cluster.nodes import silent_after
 from ovca.db import events
@@ -85,9 +86,9 @@ class PeerCare:
         found = rows(session, _heard(clock(session)), {'peer': peer}).one_or_none()
         if found is not None:
             now, seen, ordered, orders = found
-            if seen and (now - seen).total_seconds() <= silent_after(self.conf):
+            if recent(seen, now, silent_after(self.conf)):
                 return False
-            if ordered and (now - ordered).total_seconds() < min(AGAIN, self.conf.remaster.order_interval):
+            if recent(ordered, now, min(AGAIN, self.conf.remaster.order_interval)):
                 return False
             if orders >= self.conf.cluster.power_on_attempts:
                 return False

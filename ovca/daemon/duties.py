@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from ovca.backup import safeguard
@@ -13,7 +14,7 @@ from ovca.cluster.lease import Lease
 from ovca.daemon.images import Images
 from ovca.daemon.reinstall import Reinstalls
 from ovca.db import events
-from ovca.db.models import Image, Node, Request, Update
+from ovca.db.models import Event, Image, Node, Request, Update
 from ovca.exceptions import Refused, UsageError
 from ovca.remaster import acceptance, checks, claims, conflicts, decisions, directives, inventory, locks, operations
 from ovca.remaster.checks import CheckResult
@@ -26,6 +27,8 @@ from ovca.remaster.protocol import State, abort_landing
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+BEGINNING = ('activate', 'retry', 'reinstall', 'replace')
+"""What begins to wipe a node. An ``update`` begins with a download, which may take a day, and more than one master."""
 FailOver = Callable[[int, str, Callable[[Session], None], str | None], str]
 """Hands over outside an update; :meth:`ovca.remaster.handover.HandOver.on_request`."""
 
@@ -56,6 +59,8 @@ class Duties:
         """Do what a request asks for, and return its result. :raises OvcaError: it is not done."""
         downgrade, accept = bool(args.get('allow_downgrade')), frozenset(args.get('accept') or ())
         hold = bool(args.get('pause_before_commit'))
+        if kind in BEGINNING:
+            self._still_wanted(id, kind)
         match kind:
             case 'download':
                 return self.images.download(epoch, id, args, install=bool(args.get('to_install')))
@@ -122,6 +127,24 @@ class Duties:
         """Let an update pass where there are two nodes. :raises Refused: there is one."""
         if not self.conf.cluster.peer:
             raise Refused('there is no second management node to install; set [cluster] peer', id='no-second-node')
+
+    def _still_wanted(self, id: int, kind: str) -> None:
+        """Let an order pass that begins to wipe a node, if it may be what is wanted now: it may wait for a download.
+
+        But when nobody led for a while, as in an outage of days, whoever asked for it has gone on to something else.
+
+        :raises Refused: it has become stale.
+        """
+        with self.database.read() as session:
+            row, now = session.get_one(Request, id), self.database.now(session)
+            begun = select(Event.id).where(Event.kind == 'lease', Event.at > row.created_at).limit(1)
+            led_on = session.scalar(begun) is None
+        if not led_on and (now - row.created_at).total_seconds() > claims.VALID:
+            raise Refused(
+                f'{kind} was asked for at {conflicts.stamp(row.created_at)}, more than {claims.VALID:.0f} seconds ago, '
+                f'and the lease was taken anew since; nothing was done, see `ovca update-list` and ask again',
+                id='order-expired',
+            )
 
     def _in_time(self, epoch: int, id: int, args: dict[str, Any]) -> None:
         """Let an order to hand over pass that was given to this very master. :raises Refused: it has become stale."""

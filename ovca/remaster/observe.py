@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from sqlalchemy import ColumnElement, Select, bindparam, func, or_, select
 from sqlalchemy.orm import Session
 
+from ovca.cluster.glance import recent
 from ovca.db.engine import clock, rows
 from ovca.db.models import Directive, Entry, InstallGrant, Node, Update
 from ovca.remaster import directives
@@ -159,9 +160,7 @@ def software(digest: str | None, update: Update) -> Software:
 
 def fresh(node: Node | None, epoch: int, limits: Limits, now: dt.datetime) -> bool:
     """Whether a node's row speaks of the present: this epoch, and not older than ``ready_age``."""
-    if node is None or node.last_seen_at is None or node.epoch_seen != epoch:
-        return False
-    return (now - node.last_seen_at).total_seconds() <= limits.ready_age
+    return node is not None and node.epoch_seen == epoch and recent(node.last_seen_at, now, limits.ready_age)
 
 
 def health_of(node: Node, soak: float, limits: Limits, now: dt.datetime) -> Health:

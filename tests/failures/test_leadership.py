@@ -18,7 +18,7 @@ from ovca import conf
 from ovca.cluster.keeper import Keeper
 from ovca.cluster.lease import Lease
 from ovca.cluster.nodes import NodeRow, Pulse
-from ovca.db import models
+from ovca.db import events, models
 from ovca.db.engine import Database
 from ovca.db.models import Event, InstallGrant, Node, Request
 from ovca.exceptions import GrantRefused, LeaseLost
@@ -289,6 +289,32 @@ def test_f10_an_order_to_hand_over_is_dropped_by_a_later_epoch_and_after_its_tim
     assert told == {number: expired, late: expired}
     assert (master.stopped, master.lease.read().holder) == ([], 'mn1')
     assert master.ask('failover', epoch=3).state == 'done', 'one that is fresh is carried out'
+
+
+BEGINS = {'activate': {'version': '1.1.0'}, 'retry': {}, 'reinstall': {'node': 'mn2'}, 'replace': {'node': 'mn2'}}
+
+
+@pytest.mark.parametrize('kind', BEGINS)
+@pytest.mark.parametrize(('age', 'new_master', 'dropped'), [(901, True, True), (901, False, False), (60, True, False)])
+def test_f10_what_wipes_a_node_is_not_begun_by_who_leads_long_after_it_was_asked_for(
+    on_each: Operated, kind: str, age: int, new_master: bool, dropped: bool
+) -> None:
+    master = Master(on_each)
+    number = on_each.service().submit(kind, **BEGINS[kind])
+    with on_each.database.write() as session:
+        now = on_each.database.now(session)
+        session.get_one(Request, number).created_at = now - dt.timedelta(seconds=age)
+        if new_master:
+            events.append(session, kind='lease', detail='mn1 claimed the lease', node='mn1', epoch=3)
+
+    assert master.clerk.step()
+    master.clerk.join(20)
+
+    request = on_each.requests()[-1]
+    assert ((request.result or {}).get('error_id') == 'order-expired') is dropped, request.error
+    if dropped:
+        assert (request.state, request.exit_code) == ('failed', 6)
+        assert kind in str(request.error), 'who reads it later has to know what was asked for'
 
 
 def test_f10_a_right_to_wipe_is_worth_nothing_after_its_time_or_under_another_epoch(on_each: Operated) -> None:

@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import logging
 from pathlib import Path
 
 import pytest
 
 from ovca.cluster.peer import PeerCare
+from ovca.db.models import Node
 from ovca.exceptions import ConfigError
 from ovca.power.base import Bmc, PowerDriver, PowerState
 from ovca.power.fake import FakeMachine, FakePower
 from tests.mastered import Master
 from tests.operated import Operated
+
+
+def test_a_peer_of_before_the_clock_was_put_back_is_looked_after(tmp_path: Path) -> None:
+    operated = Operated(tmp_path).started()
+    master = Master(operated)
+    care = PeerCare(master.conf, master.lease, power=lambda node: FakePower(Bmc(node, 'fake://bmc')))
+    found = {}
+    for hours in (0, 1):
+        with operated.database.write() as session:
+            node = session.get_one(Node, 'mn2')
+            node.last_seen_at = operated.database.now(session) + dt.timedelta(hours=hours)
+            node.power_ordered_at = node.last_seen_at if hours else None
+        with operated.database.read() as session:
+            found[hours] = care.silent(session)
+    operated.close()
+
+    assert found == {0: False, 1: True}
 
 
 @pytest.mark.parametrize('why', ['no way to its BMC', 'its BMC is silent'])

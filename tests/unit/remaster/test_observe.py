@@ -9,7 +9,7 @@ import pytest
 
 from ovca.db.engine import Database
 from ovca.db.models import Entry, Node, Update
-from ovca.remaster.observe import Limits, observe
+from ovca.remaster.observe import Limits, fresh, observe
 from ovca.remaster.protocol import Act, Health, Verdict, decide
 from ovca.testing import tables
 
@@ -18,6 +18,14 @@ LIMITS = Limits(
     attempts=2, grant_ttl=60, order_interval=5, ready_age=5, unhealthy_limit=30,
     alarm_percent=50, power_orders=20, hand_overs=6,
 )  # fmt: skip
+
+
+@pytest.mark.parametrize(('age', 'expected'), [(0, True), (5, True), (6, False), (-5, True), (-6, False)])
+def test_a_row_of_before_the_clock_was_put_back_says_nothing_of_now(age: int, expected: bool) -> None:
+    now = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+    row = Node(name='second', epoch_seen=2, last_seen_at=now - dt.timedelta(seconds=age))
+
+    assert fresh(row, 2, LIMITS, now) is expected
 
 
 @pytest.mark.parametrize(
