@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 gc.disable()  # until all is collected: what that makes stays, and a quarter of its time was to look through it
 
@@ -32,6 +33,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 pytest_plugins = ['ovca.testing.fixtures']
+settings.register_profile(
+    'patient', deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)  # a machine may be busy
+settings.load_profile('patient')
 REQUIRE_PEERS = os.environ.get('OVCA_REQUIRE_PEERS') == '1'
 BARE = os.environ.get('OVCA_TEST_BARE') == '1'
 ENGINES = ('sqlite', 'postgresql')
