@@ -102,11 +102,6 @@ def prospects(
     return found
 
 
-def remarks(conf: cfg.ConfigOpts, nodes: Sequence[str]) -> tuple[str, ...]:
-    """A line for the plan of an update for each node that would lose something; none, if all is well."""
-    return tuple(f'{each}; see `ovca site-show {each.node}`' for each in prospects(conf, nodes) if not each.good)
-
-
 class SiteSettings(Check):
     """The site settings of both nodes are saved, and nothing would be lost in a wipe."""
 

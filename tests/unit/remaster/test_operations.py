@@ -173,7 +173,7 @@ def test_an_update_and_an_operation_do_not_cross(on_each: Operated) -> None:
         def opens(begin: threading.Barrier = begin, outcomes: dict[str, object] = outcomes) -> None:
             begin.wait(20)
             try:
-                outcomes['update'] = master._duties._open(3, '1.1.0', 'otto', retry_of=None, accepted=(), saved='')
+                outcomes['update'] = master._duties._open(3, 0, '1.1.0', 'otto', retry_of=None, accepted=(), saved='')
             except OperationHeld as exc:
                 outcomes['refused'] = exc
 

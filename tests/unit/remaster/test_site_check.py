@@ -15,7 +15,7 @@ from ovca.provision.site.state import ItemState, SiteState
 from ovca.provision.site.survey import Loss, Why
 from ovca.remaster import site_check
 from ovca.remaster.checks import Check, CheckContext, Result
-from ovca.remaster.site_check import SiteSettings, remarks
+from ovca.remaster.site_check import SiteSettings
 from ovca.testing import contracts
 
 GOOD = SiteState('mn1', '1.0.0', 'x', (ItemState('files', state.SAVED),), ())
@@ -36,7 +36,6 @@ def test_it_passes_when_nothing_would_be_lost(saved) -> None:
     context = saved(mn1=GOOD, mn2=GOOD)
 
     assert SiteSettings(context).check().result is Result.PASSED
-    assert remarks(context.conf, ['mn1', 'mn2']) == ()
 
 
 @pytest.mark.parametrize(
@@ -62,7 +61,6 @@ def test_it_warns_of_the_node_that_would_lose_something(saved, bad, text) -> Non
 
     assert (answer.result, answer.detail) == (Result.WARNING, text)
     assert answer.remedy.endswith('a node looks anew every minute')
-    assert remarks(context.conf, ['mn1', 'mn2']) == (f'{text}; see `ovca site-show mn2`',)
 
 
 def test_a_node_of_which_nothing_was_saved_is_named(saved) -> None:
