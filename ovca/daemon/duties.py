@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from ovca.backup import safeguard
@@ -60,7 +60,7 @@ class Duties:
         downgrade, accept = bool(args.get('allow_downgrade')), frozenset(args.get('accept') or ())
         hold = bool(args.get('pause_before_commit'))
         if kind in BEGINNING:
-            self._still_wanted(id, kind)
+            self._still_wanted(epoch, id, kind)
         match kind:
             case 'download':
                 return self.images.download(epoch, id, args, install=bool(args.get('to_install')))
@@ -128,7 +128,7 @@ class Duties:
         if not self.conf.cluster.peer:
             raise Refused('there is no second management node to install; set [cluster] peer', id='no-second-node')
 
-    def _still_wanted(self, id: int, kind: str) -> None:
+    def _still_wanted(self, epoch: int, id: int, kind: str) -> None:
         """Let an order pass that begins to wipe a node, if it may be what is wanted now: it may wait for a download.
 
         But when nobody led for a while, as in an outage of days, whoever asked for it has gone on to something else.
@@ -137,9 +137,10 @@ class Duties:
         """
         with self.database.read() as session:
             row, now = session.get_one(Request, id), self.database.now(session)
-            begun = select(Event.id).where(Event.kind == 'lease', Event.at > row.created_at).limit(1)
-            led_on = session.scalar(begun) is None
-        if not led_on and (now - row.created_at).total_seconds() > claims.VALID:
+            before = select(func.max(Event.epoch)).where(Event.kind == 'lease', Event.at <= row.created_at)
+            asked_of: int | None = session.scalar(before)
+        late = (now - row.created_at).total_seconds() > claims.VALID
+        if late and asked_of is not None and asked_of < epoch:
             raise Refused(
                 f'{kind} was asked for at {conflicts.stamp(row.created_at)}, more than {claims.VALID:.0f} seconds ago, '
                 f'and the lease was taken anew since; nothing was done, see `ovca update-list` and ask again',
